@@ -1,0 +1,71 @@
+"""`migrate` and `doctor`: the database's shape, and what is configured, reachable and missing."""
+
+import argparse
+from importlib.metadata import version
+
+from app.cli.options import Commands
+from app.cli.output import say, show_table
+from app.core.config import Settings
+from app.core.errors import AppError
+from app.resources import open_database
+from app.warehouse.engine import Database
+from app.warehouse.migrate import current_revision, migrate
+from app.warehouse.stores import StoreSummary, summaries
+
+
+def add_commands(commands: Commands, shared: argparse.ArgumentParser) -> None:
+    migrating = commands.add_parser(
+        "migrate", parents=[shared], help="bring the database to the shape the code expects"
+    )
+    migrating.set_defaults(run=_migrate)
+    doctor = commands.add_parser("doctor", parents=[shared], help="say what is configured, reachable and missing")
+    doctor.set_defaults(run=_doctor)
+
+
+async def _migrate(_wanted: argparse.Namespace, settings: Settings) -> int:
+    async with open_database(settings) as database:
+        before, after = await migrate(database)
+    say(f"The database is at revision {after} already." if before == after else f"Migrated from {before} to {after}.")
+    return 0
+
+
+async def _doctor(_wanted: argparse.Namespace, settings: Settings) -> int:
+    """Prints no secret: of DATABASE_URL only whether it is set."""
+    say(f"customer-intelligence {version('customer-intelligence')}, environment {settings.env}")
+    say(f"Data folder: {settings.data_dir.resolve()}")
+    say(
+        "Database: the server of DATABASE_URL"
+        if settings.database_url
+        else "Database: embedded Postgres (DATABASE_URL is unset)"
+    )
+    try:
+        async with open_database(settings) as database:
+            await _examine(database)
+    except AppError as error:
+        say(f"  not reachable: {error}")
+        return 1
+    return 0
+
+
+async def _examine(database: Database) -> None:
+    say(f"  reachable: PostgreSQL {await database.server_version()}")
+    at, newest = await current_revision(database)
+    if at != newest:
+        say(f"  schema: at revision {at}, the code expects {newest}: run `python -m app migrate`")
+        return
+    say(f"  schema: up to date (revision {at})")
+    async with database.snapshot() as connection:
+        found = await summaries(connection)
+    if not found:
+        say("Stores: none yet. Load one with `python -m app import csv` or `python -m app sample`.")
+        return
+    say()
+    show_table(
+        "Stores", ("store", "time zone", "customers", "orders", "run", "as of"), [_row(each) for each in found], left=2
+    )
+
+
+def _row(store: StoreSummary) -> tuple[object, ...]:
+    run = "none" if store.served_run_id is None else str(store.served_run_id)
+    as_of = "" if store.as_of is None else f"{store.as_of:%Y-%m-%d %H:%M} UTC"
+    return (store.store_id, store.timezone, store.n_customers, store.n_orders, run, as_of)

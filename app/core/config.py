@@ -1,0 +1,107 @@
+"""The settings: one frozen object, read from the environment once, passed in everywhere else.
+
+Each name stands once in `.env.example` with its reason; a test compares the two.
+"""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.core.errors import ConfigurationError
+
+
+class Environment(StrEnum):
+    development = "development"
+    production = "production"
+
+
+class FuzzyKernel(StrEnum):
+    exponential = "exponential"
+    gaussian = "gaussian"
+
+
+def _a_time_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ValueError(f"'{name}' is not a time zone; write a name such as Europe/London or UTC") from None
+    return name
+
+
+def _a_postgres_address(url: str | None) -> str | None:
+    if url is not None and not url.startswith(("postgresql://", "postgres://", "postgresql+asyncpg://")):
+        raise ValueError("it must begin with postgresql:// (other databases are sources to import from, not our own)")
+    return url
+
+
+def _empty_means_unset(value: object) -> object:
+    return None if value == "" else value
+
+
+TimeZoneName = Annotated[str, AfterValidator(_a_time_zone)]
+StoreId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+CurrencyCode = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+PostgresUrl = Annotated[str | None, BeforeValidator(_empty_means_unset), AfterValidator(_a_postgres_address)]
+
+
+class Settings(BaseSettings):
+    """What can be set. Field names in capitals are the environment's names."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True)
+
+    env: Environment = Environment.production
+    data_dir: Path = Path(".data")
+
+    database_url: PostgresUrl = None
+    db_pool_size: Annotated[int, Field(ge=1, le=500)] | None = None
+    db_max_overflow: Annotated[int, Field(ge=0, le=500)] | None = None
+    db_pool_timeout: Annotated[int, Field(ge=1)] = 30
+    db_pool_recycle: Annotated[int, Field(ge=1)] = 1800
+    db_pool_pre_ping: bool = True
+
+    store_id: StoreId = "default"
+    store_timezone: TimeZoneName = "UTC"
+    currency: CurrencyCode = "USD"
+
+    demo_customers: Annotated[int, Field(ge=1)] = 5_000
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    json_logs: bool = False
+
+    enable_dynamic_k_range: bool = True
+    clustering_robust_scaling: bool = True
+    fuzzy_kernel: FuzzyKernel = FuzzyKernel.exponential
+    archetype_min_members: Annotated[int, Field(ge=1)] = 5
+
+    @property
+    def pool_size(self) -> int:
+        """Connections kept open: 20 in production, 5 in development, unless DB_POOL_SIZE says otherwise."""
+        return self.db_pool_size or (20 if self.env is Environment.production else 5)
+
+    @property
+    def pool_overflow(self) -> int:
+        """Connections opened beyond those under load: 10 in production, 5 in development, unless set."""
+        if self.db_max_overflow is not None:
+            return self.db_max_overflow
+        return 10 if self.env is Environment.production else 5
+
+
+def load_settings() -> Settings:
+    """The settings of this process's environment and `.env` file.
+
+    Raises ConfigurationError naming each setting that makes no sense; values are not repeated, they may be secrets.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        complaints = "; ".join(
+            f"{'.'.join(str(part) for part in item['loc']).upper()}: {item['msg'].removeprefix('Value error, ')}"
+            for item in error.errors(include_input=False, include_url=False)
+        )
+        raise ConfigurationError(
+            f"A setting makes no sense. {complaints}. Mend it in the environment or .env."
+        ) from None

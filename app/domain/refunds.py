@@ -1,0 +1,64 @@
+"""Which purchase a refund undoes, where the shop's paper does not say."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Purchase:
+    """A line that could be refunded."""
+
+    customer_id: str
+    product_id: str
+    order_id: str
+    item_id: str
+    bought_at: datetime
+    quantity: Decimal
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """A refund that names a customer and a product but no order."""
+
+    customer_id: str
+    product_id: str
+    refund_id: str
+    refunded_at: datetime
+    quantity: Decimal
+    amount: Decimal
+
+
+def match_returns(returns: Iterable[Return], purchases: Iterable[Purchase]) -> dict[str, Purchase]:
+    """The purchase each return undoes, by refund id; returns without one are absent.
+
+    A return undoes an earlier purchase of the same customer and product of which enough is left, the latest at the very
+    price given back if there is one, else the latest at any price. Only where no single purchase has enough left does
+    it fall on the latest with anything left. What is undone once is gone: no purchase is given back more often than it
+    was bought. Ties are settled by id, so the order of the inputs changes nothing.
+    """
+    bought: dict[tuple[str, str], list[Purchase]] = defaultdict(list)
+    for purchase in purchases:
+        bought[purchase.customer_id, purchase.product_id].append(purchase)
+    for candidates in bought.values():
+        candidates.sort(key=lambda line: (line.bought_at, line.order_id, line.item_id), reverse=True)
+
+    left = {(line.order_id, line.item_id): line.quantity for lines in bought.values() for line in lines}
+    matched: dict[str, Purchase] = {}
+    for back in sorted(returns, key=lambda each: (each.refunded_at, each.refund_id)):
+        earlier = [
+            line
+            for line in bought.get((back.customer_id, back.product_id), ())
+            if line.bought_at <= back.refunded_at and left[line.order_id, line.item_id] > 0
+        ]
+        enough = [line for line in earlier if left[line.order_id, line.item_id] >= back.quantity]
+        at_the_price = [line for line in enough if line.amount * back.quantity == back.amount * line.quantity]
+        chosen = next(iter(at_the_price or enough or earlier), None)
+        if chosen is not None:
+            key = (chosen.order_id, chosen.item_id)
+            left[key] = max(left[key] - back.quantity, Decimal(0))
+            matched[back.refund_id] = chosen
+    return matched

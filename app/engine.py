@@ -1,0 +1,131 @@
+"""The library face: segment a store, score a customer, or extract features from plain records.
+
+engine = EcommerceClusteringEngine(min_k=2, max_k=6)
+segments = await engine.discover_multi_axis_segments("my_store")
+profile = await engine.calculate_customer_profile("C12345", "my_store")
+print(profile.fuzzy_memberships["purchase_frequency"])
+
+features = EcommerceFeatureExtractor().extract_all_features("C12345", orders, items)
+print(features["purchase_frequency"]["orders_per_month"])
+"""
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+
+from app.core.clock import utc_now
+from app.core.config import Settings, load_settings
+from app.core.errors import CustomerNotFound
+from app.pipeline.plain_records import behaviour_of
+from app.pipeline.run import MIN_POPULATION, RunOptions, feature_values, segment
+from app.pipeline.score import CustomerProfile, score_customer
+from app.resources import open_database
+from app.segmentation.axes import AXES, Need
+from app.segmentation.clustering import KRange
+from app.segmentation.discovery import DiscoveryOptions
+from app.warehouse.engine import Database
+from app.warehouse.migrate import migrate
+
+__all__ = ["CustomerProfile", "EcommerceClusteringEngine", "EcommerceFeatureExtractor"]
+
+
+class EcommerceClusteringEngine:
+    """Discovers a store's segments and places customers on them.
+
+    min_k, max_k      : fewest and most segments tried on an axis
+    use_ai_naming,
+    anthropic_api_key : taken for compatibility; segments are named from their behaviour, no model is asked
+    min_population    : a store with fewer customers with an order is refused
+    database          : an open one; without it each call opens the one the settings name
+    """
+
+    def __init__(
+        self,
+        min_k: int = 2,
+        max_k: int = 6,
+        use_ai_naming: bool = False,
+        anthropic_api_key: str | None = None,
+        *,
+        min_population: int = MIN_POPULATION,
+        settings: Settings | None = None,
+        database: Database | None = None,
+    ) -> None:
+        self._k_range = KRange(min_k, max_k)
+        self._min_population = min_population
+        self._settings = settings or load_settings()
+        self._database = database
+
+    async def discover_multi_axis_segments(
+        self, store_id: str, *, as_of: datetime | None = None
+    ) -> dict[str, list[dict[str, Any]]]:
+        """Segment the store, serve the result, and return {axis: [segment]}.
+
+        Each segment has segment_id, name, count, share (0..1), interpretation. Raises as `pipeline.run.segment` does.
+        """
+        settings = self._settings
+        options = RunOptions(
+            as_of=as_of,
+            min_population=self._min_population,
+            discovery=DiscoveryOptions(
+                k_range=self._k_range,
+                robust=settings.clustering_robust_scaling,
+                kernel=settings.fuzzy_kernel.value,
+                archetype_min_members=settings.archetype_min_members,
+            ),
+        )
+        async with self._open() as database:
+            result = await segment(database, store_id, options, now=utc_now())
+        return {axis["axis"]: axis["segments"] for axis in result.report["axes"] if "segments" in axis}
+
+    async def calculate_customer_profile(
+        self, customer_id: str, store_id: str, store_profile: bool = False, *, as_of: datetime | None = None
+    ) -> CustomerProfile:
+        """Score one customer from the served run's centers and scalers; with store_profile, keep the result.
+
+        as_of : None for the run's own moment. Raises as `pipeline.score.score_customer` does.
+        """
+        async with self._open() as database:
+            return await score_customer(database, store_id, customer_id, as_of=as_of, keep=store_profile)
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[Database]:
+        if self._database is not None:
+            yield self._database
+            return
+        async with open_database(self._settings) as database:
+            await migrate(database)
+            yield database
+
+
+class EcommerceFeatureExtractor:
+    """Features from plain records, without a database. timezone : the shop's, for hours, weekdays and days"""
+
+    def __init__(self, timezone: str = "UTC") -> None:
+        self._timezone = timezone
+
+    def extract_all_features(
+        self,
+        customer_id: str,
+        orders: Iterable[Mapping[str, Any]],
+        items: Iterable[Mapping[str, Any]],
+        *,
+        as_of: datetime | None = None,
+    ) -> dict[str, dict[str, float]]:
+        """{axis: {feature: value}} for every axis that orders can speak of; formulas in docs/BEHAVIORAL_MATH.md.
+
+        orders, items : as `pipeline.plain_records.behaviour_of` describes them
+        as_of         : only orders before it count; None for now
+
+        Raises InvalidInput for a record that cannot be read, CustomerNotFound where no order is left.
+        """
+        moment = as_of or utc_now()
+        behaviour = behaviour_of(customer_id, orders, items, as_of=moment, timezone=self._timezone)
+        if not behaviour.customer_ids:
+            raise CustomerNotFound(customer_id, store_id="the records handed in")
+        values = feature_values(behaviour, as_of=moment, timezone=self._timezone)
+        return {
+            axis.name: {name: float(values[name][0]) for name in axis.feature_names}
+            for axis in AXES
+            if axis.need is not Need.tickets
+        }

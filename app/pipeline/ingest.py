@@ -1,0 +1,86 @@
+"""source → records → warehouse, in one transaction: all of a source is in, or nothing of it."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+import structlog
+
+from app.core.progress import Progress, unheard
+from app.domain.refunds import match_returns
+from app.sources.base import ReadingAccount, Source
+from app.warehouse import load
+from app.warehouse.engine import Database
+from app.warehouse.stores import Store, ensure_store
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class IngestReport:
+    """What became of a source.
+
+    account         : where every row went, and its money
+    merged          : what changed in each table
+    repeated_lines  : lines alike in everything to one before them; each is kept
+    returns_matched : of the returns whose source names no order, those whose order was found; out of returns_untold
+    paid, refunded  : the store's totals afterwards, in its currency
+    """
+
+    store: Store
+    account: ReadingAccount
+    merged: list[load.Merged]
+    repeated_lines: int
+    returns_matched: int
+    returns_untold: int
+    paid: Decimal
+    refunded: Decimal
+    dry_run: bool
+
+
+async def ingest(
+    database: Database,
+    source: Source,
+    *,
+    store_id: str,
+    timezone: str,
+    currency: str,
+    dry_run: bool = False,
+    progress: Progress = unheard,
+) -> IngestReport:
+    """Read a source to its end into a store.
+
+    timezone, currency : of the store if it is new and the source does not say
+    dry_run            : do all of it, report, and keep nothing
+    """
+    async with database.transaction(keep=not dry_run) as connection:
+        store = await ensure_store(
+            connection,
+            store_id,
+            timezone=source.defaults.timezone or timezone,
+            currency=source.defaults.currency or currency,
+        )
+        await load.open_staging(connection, store_id)
+        for batch in source.batches():
+            await load.stage(connection, batch.records)
+            progress("reading", batch.progress)
+        progress("storing", 0.0)
+        loaded = await load.merge(connection, store_id)
+        progress("matching refunds", 0.0)
+        returns, purchases = await load.untold_returns(connection, store_id)
+        matched = match_returns(returns, purchases)
+        await load.record_matches(connection, store_id, returns, matched)
+        progress("adding up", 0.0)
+        await load.settle_totals(connection, store_id)
+        paid, refunded = await load.money(connection, store_id)
+    log.info("import.done", store_id=store_id, source=source.name, rows=source.account.read.rows, dry_run=dry_run)
+    return IngestReport(
+        store=store,
+        account=source.account,
+        merged=loaded.merged,
+        repeated_lines=loaded.repeated_lines,
+        returns_matched=len(matched),
+        returns_untold=len(returns),
+        paid=paid,
+        refunded=refunded,
+        dry_run=dry_run,
+    )

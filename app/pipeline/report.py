@@ -1,0 +1,100 @@
+"""What a run found, as it is stored, printed and written with --json."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from app.segmentation.axes import AxisStatus
+from app.segmentation.discovery import BLURRED, DiscoveredAxis, Discovery
+from app.warehouse.stores import Store
+
+#: The sizes an archetype is useful at: enough members to speak of, few enough to be one kind.
+USEFUL_SIZES = (5, 500)
+
+
+def run_report(
+    store: Store, discovery: Discovery, star: Mapping[str, pl.DataFrame], *, as_of: datetime
+) -> dict[str, Any]:
+    """Plain data: per axis what was tried and found, and how the archetypes cover the shop. Shares are 0..1."""
+    n_customers = star["fact_customer_current"].height
+    silent = [
+        {
+            "axis": axis.name,
+            "status": AxisStatus.no_data.value,
+            "note": f"the store's records hold no {axis.need.value}",
+        }
+        for axis in discovery.silent
+    ]
+    return {
+        "store_id": store.store_id,
+        "currency": store.currency,
+        "as_of": as_of.isoformat(),
+        "n_customers": n_customers,
+        "axes": [_axis(axis) for axis in discovery.axes] + silent,
+        "archetypes": {
+            "levels": {level: _level(star[f"dim_archetype_l{level}"], n_customers) for level in (1, 2, 3)},
+            **_folding(discovery),
+        },
+    }
+
+
+def _axis(found: DiscoveredAxis) -> dict[str, Any]:
+    fitted = found.fitted
+    return {
+        "axis": found.axis.name,
+        "status": found.status.value,
+        "k": fitted.n_segments,
+        "silhouette": fitted.silhouette,
+        "null_silhouette": fitted.null_silhouette,
+        "smallest_share": min(segment.share for segment in found.segments),
+        "has_structure": fitted.has_structure,
+        "note": _note(found),
+        "segments": [
+            {
+                "segment_id": segment.segment_id,
+                "name": segment.name,
+                "count": segment.count,
+                "share": segment.share,
+                "interpretation": segment.interpretation,
+            }
+            for segment in found.segments
+        ],
+    }
+
+
+def _note(found: DiscoveredAxis) -> str:
+    fitted = found.fitted
+    if fitted.silhouette is None or fitted.null_silhouette is None:
+        return "no_structure: no number of segments keeps every one at 3 % of customers"
+    if not fitted.has_structure:
+        return "no_structure: a continuum, no better split than one cloud of the same shape"
+    if fitted.silhouette < BLURRED:
+        return "segments blur into each other: try a lower --max-k"
+    return found.axis.stand_in if found.status is AxisStatus.proxy else ""
+
+
+def _level(archetypes: pl.DataFrame, n_customers: int) -> dict[str, Any]:
+    sizes = archetypes["member_count"].to_numpy()
+    useful = (sizes >= USEFUL_SIZES[0]) & (sizes <= USEFUL_SIZES[1])
+    return {
+        "count": len(sizes),
+        "smallest": int(sizes.min()),
+        "largest": int(sizes.max()),
+        "in_useful_sizes": float(sizes[useful].sum() / n_customers),
+    }
+
+
+def _folding(discovery: Discovery) -> dict[str, Any]:
+    distance = discovery.archetypes.fold_distance
+    folded = distance[distance > 0]
+    by_axes = np.bincount(folded) if len(folded) else np.zeros(0, dtype=np.int64)
+    return {
+        "own_signature_share": discovery.archetypes.kept_share,
+        "folded_share": float(len(folded) / len(distance)),
+        "mean_fold_distance": float(folded.mean()) if len(folded) else 0.0,
+        "band_limits": list(discovery.archetypes.band_limits),
+        "folded_by_distance": {str(axes): int(n) for axes, n in enumerate(by_axes) if n},
+    }

@@ -1,0 +1,170 @@
+"""The whole flow on one screen: records → features → axes → segments → archetypes → the published star."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import narwhals as nw
+import polars as pl
+import structlog
+
+from app.core.errors import AppError, NotEnoughCustomers, RunInProgress
+from app.core.progress import Progress, unheard
+from app.domain.features import customer_features
+from app.pipeline.report import run_report
+from app.pipeline.star import star_of
+from app.segmentation.axes import Axis, Need, axes_named
+from app.segmentation.discovery import DiscoveryOptions, discover
+from app.segmentation.membership import Array
+from app.warehouse import publish, runs
+from app.warehouse.behaviour import Behaviour, read_behaviour
+from app.warehouse.engine import Database
+from app.warehouse.stores import Store, last_order_at, read_store
+
+log = structlog.get_logger()
+
+MIN_POPULATION = 100
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What to segment and how.
+
+    as_of          : only records before this moment count; None for the midnight, on the shop's clock, that ends the
+                     day of the last order, or now if that is earlier
+    axes           : names or aliases; None for all
+    min_population : fewer customers with an order than this are refused
+    """
+
+    as_of: datetime | None = None
+    axes: tuple[str, ...] | None = None
+    min_population: int = MIN_POPULATION
+    discovery: DiscoveryOptions = DiscoveryOptions()
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """run_id : None for a dry run; report : what was found, as stored and printed"""
+
+    run_id: int | None
+    report: Mapping[str, Any]
+
+
+async def segment(
+    database: Database, store_id: str, options: RunOptions, *, now: datetime, progress: Progress = unheard
+) -> RunResult:
+    """Discover a store's segments and archetypes and serve them.
+
+    Raises StoreNotFound, NotEnoughCustomers, InvalidInput (an axis that does not exist), or RunInProgress when the
+    store is being segmented already. Whatever fails, the run served before stays served.
+    """
+    axes = axes_named(None if options.axes is None else list(options.axes))
+    async with database.snapshot() as connection:
+        store = await read_store(connection, store_id)
+        as_of = options.as_of or await latest_as_of(database, store, now=now)
+    if options.dry_run:
+        found = await _discover(database, store, axes, options, as_of=as_of, progress=progress)
+        return RunResult(run_id=None, report=found.report)
+    async with database.session_lock(runs.lock_key(store_id)) as free:
+        if not free:
+            async with database.snapshot() as connection:
+                raise RunInProgress(store_id=store_id, run_id=await runs.running_run(connection, store_id))
+        async with database.transaction() as connection:
+            run_id = await runs.start_run(connection, store_id, _parameters(options))
+        try:
+            found = await _discover(database, store, axes, options, as_of=as_of, progress=progress)
+            progress("publishing", 0.0)
+            async with database.transaction() as connection:
+                await publish.publish(connection, store_id, run_id, found.star)
+                await runs.finish_run(connection, run_id, as_of=as_of, report=found.report)
+        except Exception as error:
+            async with database.transaction() as connection:
+                await runs.fail_run(connection, run_id, str(error) if isinstance(error, AppError) else repr(error))
+            raise
+    log.info("run.published", run_id=run_id, store_id=store_id, n_customers=found.report["n_customers"])
+    return RunResult(run_id=run_id, report=found.report)
+
+
+async def latest_as_of(database: Database, store: Store, *, now: datetime) -> datetime:
+    """The moment up to which a store's records are complete, UTC."""
+    async with database.snapshot() as connection:
+        last = await last_order_at(connection, store.store_id)
+    if last is None:
+        return now
+    next_day = (last.astimezone(ZoneInfo(store.timezone)) + timedelta(days=1)).date()
+    midnight = datetime.combine(next_day, datetime.min.time(), ZoneInfo(store.timezone)).astimezone(UTC)
+    return min(midnight, now)
+
+
+def feature_values(behaviour: Behaviour, *, as_of: datetime, timezone: str) -> dict[str, Array]:
+    """The metrics and features of every customer in `behaviour`, by name, in the order of its customer_ids."""
+
+    def lazy(frame: pl.DataFrame) -> nw.LazyFrame[Any]:
+        return nw.from_native(frame.lazy())
+
+    features = customer_features(
+        orders=lazy(behaviour.orders),
+        lines=lazy(behaviour.lines),
+        refunds=lazy(behaviour.refunds),
+        tickets=lazy(behaviour.tickets),
+        as_of_day=shop_day(as_of, timezone),
+    )
+    table: pl.DataFrame = features.collect().to_native().sort("customer")
+    return {name: table[name].to_numpy() for name in table.columns if name != "customer"}
+
+
+def shop_day(moment: datetime, timezone: str) -> float:
+    """Days since 1970-01-01 on the shop's clock."""
+    local = moment.astimezone(ZoneInfo(timezone)).replace(tzinfo=None)
+    return (local - datetime(1970, 1, 1)) / timedelta(days=1)  # noqa: DTZ001  both are local clock readings
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    star: dict[str, pl.DataFrame]
+    report: dict[str, Any]
+
+
+async def _discover(
+    database: Database,
+    store: Store,
+    axes: tuple[Axis, ...],
+    options: RunOptions,
+    *,
+    as_of: datetime,
+    progress: Progress,
+) -> _Found:
+    progress("reading", 0.0)
+    async with database.snapshot() as connection:
+        behaviour = await read_behaviour(connection, store.store_id, as_of=as_of, timezone=store.timezone)
+    n_customers = len(behaviour.customer_ids)
+    if n_customers < options.min_population or n_customers == 0:
+        raise NotEnoughCustomers(found=n_customers, needed=max(options.min_population, 1), store_id=store.store_id)
+    progress("features", 0.0)
+    values = feature_values(behaviour, as_of=as_of, timezone=store.timezone)
+    discovery = discover(
+        store.store_id, values, axes, available=_available(behaviour), options=options.discovery, progress=progress
+    )
+    local_end = (as_of - timedelta(microseconds=1)).astimezone(ZoneInfo(store.timezone))
+    progress("profiles", 0.0)
+    star = star_of(discovery, behaviour.customer_ids, values, snapshot=local_end.date())
+    return _Found(star=star, report=run_report(store, discovery, star, as_of=as_of))
+
+
+def _available(behaviour: Behaviour) -> frozenset[Need]:
+    held = {
+        Need.orders: True,
+        Need.categories: behaviour.has_categories,
+        Need.discounts: behaviour.has_discounts,
+        Need.tickets: behaviour.has_tickets,
+    }
+    return frozenset(need for need, there in held.items() if there)
+
+
+def _parameters(options: RunOptions) -> dict[str, Any]:
+    plain = asdict(replace(options, as_of=None))
+    plain["as_of"] = options.as_of.isoformat() if options.as_of else None
+    return plain

@@ -1,0 +1,1 @@
+"""From features to segments to archetypes. Pure: arrays in, arrays out."""

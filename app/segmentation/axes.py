@@ -1,0 +1,289 @@
+"""The fourteen axes: what each measures, from which features, and what its segments are called.
+
+The registry is the one place that says which features make an axis, which of them are heavy-tailed (log1p before
+scaling) and how a number of each reads to a person. Formulas are in domain/features.py.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from app.core.errors import InvalidInput
+from app.segmentation.clustering import Transform
+
+
+class AxisStatus(StrEnum):
+    """active: measured as meant. proxy: read from the next best records (a support axis from orders, categories from
+    products). no_data: the shop's records cannot say."""
+
+    active = "active"
+    proxy = "proxy"
+    no_data = "no_data"
+
+
+class Need(StrEnum):
+    """What a shop's records must hold for an axis to say anything."""
+
+    orders = "orders"
+    categories = "categories"
+    discounts = "discounts"
+    tickets = "tickets"
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """How one feature takes part in an axis.
+
+    low, high : words for customers who have little or much of it; they tell segments of one name apart
+    says      : a phrase with the number in it, as `says.format(value)`
+    """
+
+    name: str
+    low: str
+    high: str
+    says: str
+    transform: Transform = "none"
+    percent: bool = False
+
+    def phrase(self, value: float) -> str:
+        return self.says.format(100 * value if self.percent else value)
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One behaviour.
+
+    need        : without these records its status is no_data
+    better_with : without these it reads the next best records and is a proxy
+    stand_in    : what those are, in words
+    """
+
+    name: str
+    measures: str
+    features: tuple[Feature, ...]
+    need: Need = Need.orders
+    better_with: Need = Need.orders
+    stand_in: str = ""
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        return tuple(feature.name for feature in self.features)
+
+    @property
+    def transforms(self) -> tuple[Transform, ...]:
+        return tuple(feature.transform for feature in self.features)
+
+    def status(self, available: frozenset[Need]) -> AxisStatus:
+        if self.need not in available:
+            return AxisStatus.no_data
+        return AxisStatus.active if self.better_with in available else AxisStatus.proxy
+
+
+_FROM_ORDERS = "read from orders until tickets can answer"
+_WEEKEND = Feature("weekend_ratio", "weekday", "weekend", "{:.0f} % of orders at weekends", percent=True)
+_HOUR = Feature("preferred_hour", "early", "late", "ordering around {:.0f}:00")
+_REFUND = Feature("refund_rate", "low_refund", "high_refund", "{:.0f} % of spend refunded", percent=True)
+_REPEAT = Feature(
+    "repeat_rate", "one_off", "rebuying", "{:.0f} % of purchases are of something bought before", percent=True
+)
+_VALUE_TREND = Feature(
+    "value_trend", "falling_spend", "rising_spend", "order value changing {:+.0f} % an order", percent=True
+)
+
+AXES: tuple[Axis, ...] = (
+    Axis(
+        "purchase_frequency",
+        "how often they buy",
+        (
+            Feature("total_purchases", "few", "many", "{:.0f} orders", "log1p"),
+            Feature("orders_per_month", "rare", "frequent", "{:.1f} orders a month", "log1p"),
+            Feature("avg_days_between_orders", "short_gap", "long_gap", "{:.0f} days between orders", "log1p"),
+            Feature("purchase_consistency", "irregular", "regular", "regularity {:.2f} of 1"),
+        ),
+        aliases=("frequency",),
+    ),
+    Axis(
+        "purchase_value",
+        "how much they spend",
+        (
+            Feature("lifetime_value", "low_spend", "high_spend", "{:,.0f} spent in all", "log1p"),
+            Feature("avg_order_value", "small_basket", "large_basket", "{:,.0f} an order", "log1p"),
+            _VALUE_TREND,
+        ),
+        aliases=("value",),
+    ),
+    Axis(
+        "category_exploration",
+        "how widely they buy",
+        (
+            Feature("unique_categories", "narrow", "wide", "{:.0f} kinds of goods", "log1p"),
+            Feature("category_diversity", "focused", "diverse", "diversity {:.2f} of 1"),
+            Feature("exploration_breadth", "settled", "exploring", "{:.1f} kinds for each order", "log1p"),
+        ),
+        better_with=Need.categories,
+        stand_in="the records hold no categories; each product counts as a kind of its own",
+        aliases=("category", "category_affinity"),
+    ),
+    Axis(
+        "price_sensitivity",
+        "how much they wait for discounts",
+        (
+            Feature("discount_rate", "full_price", "discounted", "{:.0f} % taken off", percent=True),
+            Feature(
+                "full_price_ratio", "often_on_offer", "at_full_price", "{:.0f} % of orders at full price", percent=True
+            ),
+            Feature("discount_depth", "shallow", "deep", "{:.0f} % off when on offer", percent=True),
+        ),
+        need=Need.discounts,
+        aliases=("sensitivity",),
+    ),
+    Axis(
+        "purchase_cadence",
+        "when they buy",
+        (
+            _WEEKEND,
+            Feature("business_hours_ratio", "off_hours", "office_hours", "{:.0f} % in office hours", percent=True),
+            _HOUR,
+            Feature("hour_spread", "fixed_hour", "any_hour", "spread over {:.1f} hours"),
+        ),
+        aliases=("cadence",),
+    ),
+    Axis(
+        "customer_maturity",
+        "how long and how far they have come",
+        (
+            Feature("tenure_days", "recent", "long_standing", "{:.0f} days since the first order"),
+            Feature("maturity_score", "unproven", "proven", "maturity {:.2f} of 1"),
+            Feature("acceleration", "slowing", "accelerating", "pace shifting {:+.2f}"),
+        ),
+        aliases=("maturity",),
+    ),
+    Axis(
+        "repurchase_behavior",
+        "how loyally they come back",
+        (
+            _REPEAT,
+            Feature(
+                "repeat_visit_ratio",
+                "seldom_back",
+                "often_back",
+                "{:.0f} % of visits are returns to the shop",
+                percent=True,
+            ),
+            Feature("loyalty_index", "sporadic", "steady", "active in {:.0f} % of months", percent=True),
+        ),
+        aliases=("repurchase", "repurchase_inclination"),
+    ),
+    Axis(
+        "return_behavior",
+        "how much they send back",
+        (
+            _REFUND,
+            Feature("items_returned_pct", "keeps", "returns", "{:.0f} % of items returned", percent=True),
+            Feature(
+                "returned_order_ratio",
+                "rarely_returning",
+                "often_returning",
+                "{:.0f} % of orders with a return",
+                percent=True,
+            ),
+        ),
+        aliases=("returns",),
+    ),
+    Axis(
+        "communication_preference",
+        "through which channel and when they can be reached",
+        (
+            Feature("online_ratio", "in_person", "online", "{:.0f} % of orders online", percent=True),
+            Feature(
+                "primary_channel_ratio", "many_channels", "one_channel", "{:.0f} % through one channel", percent=True
+            ),
+            _HOUR,
+            _WEEKEND,
+        ),
+        better_with=Need.tickets,
+        stand_in=_FROM_ORDERS,
+    ),
+    Axis(
+        "problem_complexity_profile",
+        "how much trouble an order tends to bring",
+        (
+            _REFUND,
+            Feature(
+                "product_switching",
+                "same_products",
+                "new_products",
+                "{:.0f} % of later purchases new to them",
+                percent=True,
+            ),
+            Feature(
+                "discount_dependency", "pays_full", "needs_offer", "{:.0f} % of orders with a discount", percent=True
+            ),
+        ),
+        better_with=Need.tickets,
+        stand_in=_FROM_ORDERS,
+    ),
+    Axis(
+        "loyalty_trajectory",
+        "where they are heading",
+        (
+            Feature("frequency_trend", "slowing", "quickening", "gaps changing {:+.0f} % an order", percent=True),
+            _VALUE_TREND,
+            Feature("recency_ratio", "on_time", "overdue", "{:.1f} usual gaps since the last order", "log1p"),
+        ),
+        better_with=Need.tickets,
+        stand_in=_FROM_ORDERS,
+    ),
+    Axis(
+        "product_knowledge",
+        "how well they know what they buy",
+        (
+            Feature("product_concentration", "broad", "concentrated", "concentration {:.2f} of 1"),
+            _REPEAT,
+            Feature("mastery", "first_time", "practised", "mastery {:.2f} of 1"),
+        ),
+        better_with=Need.tickets,
+        stand_in=_FROM_ORDERS,
+    ),
+    Axis(
+        "value_sophistication",
+        "what kind of price they choose",
+        (
+            Feature("avg_item_price", "low_price", "high_price", "{:,.2f} an item", "log1p"),
+            Feature("discount_hunt_score", "no_hunt", "offer_hunt", "{:.0f} % of spend on offers", percent=True),
+            Feature("spend_consistency", "uneven", "even", "basket regularity {:.2f} of 1"),
+        ),
+        better_with=Need.tickets,
+        stand_in=_FROM_ORDERS,
+    ),
+    Axis(
+        "support_history",
+        "what help they have needed",
+        (
+            Feature("total_tickets", "few_tickets", "many_tickets", "{:.0f} tickets", "log1p"),
+            Feature("tickets_per_order", "seldom_asking", "often_asking", "{:.1f} tickets an order", "log1p"),
+            Feature(
+                "days_since_last_ticket", "recent_ticket", "old_ticket", "{:.0f} days since the last ticket", "log1p"
+            ),
+            Feature("dissatisfied_ratio", "content", "discontent", "{:.0f} % of ratings poor", percent=True),
+        ),
+        need=Need.tickets,
+    ),
+)
+
+_BY_NAME = {name: axis for axis in AXES for name in (axis.name, *axis.aliases)}
+
+
+def axes_named(names: list[str] | None) -> tuple[Axis, ...]:
+    """The axes asked for, by name or alias, in the registry's order; all of them when None.
+
+    Raises InvalidInput naming an axis that does not exist and those that do.
+    """
+    if names is None:
+        return AXES
+    unknown = [name for name in names if name not in _BY_NAME]
+    if unknown or not names:
+        there = ", ".join(axis.name for axis in AXES)
+        raise InvalidInput(f"There is no axis '{', '.join(unknown)}'. There are: {there}.")
+    wanted = {_BY_NAME[name].name for name in names}
+    return tuple(axis for axis in AXES if axis.name in wanted)

@@ -1,0 +1,72 @@
+"""How much a customer belongs to each segment of an axis."""
+
+from enum import StrEnum
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.core.errors import InvalidInput
+
+Array = NDArray[np.float64]
+Kernel = Literal["exponential", "gaussian"]
+
+STRONG = 0.7
+WEAK = 0.4
+CLOSE = 0.2
+
+
+class Strength(StrEnum):
+    """How clearly a customer's top segment on one axis is theirs."""
+
+    strong = "strong"
+    moderate = "moderate"
+    balanced = "balanced"
+    weak = "weak"
+
+
+def membership(distances: Array, kernel: Kernel = "exponential") -> Array:
+    """Share of each customer in each segment.
+
+    distances : (n_customers, n_segments), Euclidean, in scaled units, >= 0
+    kernel    : "exponential" exp(-d) or "gaussian" exp(-d**2); the second is nearer to hard assignment
+    returns   : (n_customers, n_segments), each row sums to 1, also for a customer far from every center
+
+    Raises InvalidInput if a distance is NaN or infinite. Distances 0.5, 2.0, 3.5 give 0.786, 0.175, 0.039.
+    """
+    if not np.isfinite(distances).all():
+        raise InvalidInput("A distance to a segment's center is not a finite number; look for NaN among the features.")
+    exponent = -distances if kernel == "exponential" else -np.square(distances)
+    # Without the largest exponent taken out, exp underflows to 0 / 0 for a customer far from every center.
+    similarity = np.exp(exponent - exponent.max(axis=1, keepdims=True))
+    shares: Array = similarity / similarity.sum(axis=1, keepdims=True)
+    return shares
+
+
+def strengths(memberships: Array) -> list[Strength]:
+    """Each customer's strength on one axis.
+
+    Top share >= .7 strong; else < .4 weak; else balanced where the two highest differ by less than .2; else moderate.
+
+    memberships : (n_customers, n_segments), rows sum to 1
+    """
+    return [Strength(STRENGTHS[code]) for code in strength_codes(memberships)]
+
+
+#: The order of the codes that `strength_codes` returns.
+STRENGTHS = (Strength.strong, Strength.weak, Strength.balanced, Strength.moderate)
+
+
+def strength_codes(memberships: Array) -> NDArray[np.int8]:
+    """Position in STRENGTHS of each customer's strength; the array form of `strengths`."""
+    top, second = top_two(memberships)
+    conditions = [top >= STRONG, top < WEAK, top - second < CLOSE]
+    return np.select(conditions, [0, 1, 2], default=3).astype(np.int8)
+
+
+def top_two(memberships: Array) -> tuple[Array, Array]:
+    """The highest and second highest share of each row; the second is 0 where there is one segment."""
+    if memberships.shape[1] == 1:
+        return memberships[:, 0], np.zeros(len(memberships))
+    ordered = np.partition(memberships, -2, axis=1)
+    return ordered[:, -1], ordered[:, -2]

@@ -1,0 +1,176 @@
+"""Names from behaviour: what a segment's typical customer does, in two words and in one sentence.
+
+An axis names its segments by rules over the members' medians, first match wins, or by rank on one feature. Segments of
+an axis that come out with the same name are told apart by the feature on which they differ most.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from app.domain.features import STAND_INS
+from app.segmentation.axes import Axis
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`name` holds where the median of `feature` lies in [at_least, below)."""
+
+    name: str
+    feature: str
+    at_least: float = float("-inf")
+    below: float = float("inf")
+
+    def holds(self, typical: Mapping[str, float]) -> bool:
+        return self.at_least <= typical[self.feature] < self.below
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """Names by rank of the median of `feature`: lowest, those between, highest."""
+
+    feature: str
+    lowest: str
+    between: str
+    highest: str
+
+
+_NAMES: Mapping[str, tuple[Rule, ...] | Ranked] = {
+    "purchase_frequency": (
+        Rule("one_time_customer", "total_purchases", below=1.5),
+        Rule("weekly_shopper", "avg_days_between_orders", below=10.5),
+        Rule("fortnightly_shopper", "avg_days_between_orders", below=21.5),
+        Rule("monthly_shopper", "avg_days_between_orders", below=45.5),
+        Rule("quarterly_shopper", "avg_days_between_orders", below=120.5),
+        Rule("occasional_buyer", "avg_days_between_orders", below=270.5),
+        Rule("once_a_year", "avg_days_between_orders"),
+    ),
+    "purchase_value": Ranked("lifetime_value", "budget_conscious", "mid_tier", "high_value"),
+    "category_exploration": Ranked("unique_categories", "focused_buyer", "variety_seeker", "category_explorer"),
+    "price_sensitivity": (
+        Rule("deal_hunter", "full_price_ratio", below=0.4),
+        Rule("value_focused", "full_price_ratio", below=0.9),
+        Rule("full_price_buyer", "full_price_ratio"),
+    ),
+    "purchase_cadence": (
+        Rule("weekend_buyer", "weekend_ratio", at_least=0.5),
+        Rule("office_hours_buyer", "business_hours_ratio", at_least=0.6),
+        Rule("evening_buyer", "preferred_hour", at_least=17.0),
+        Rule("early_buyer", "preferred_hour", below=10.0),
+        Rule("irregular", "preferred_hour"),
+    ),
+    "customer_maturity": (
+        Rule("new_customer", "tenure_days", below=120.0),
+        Rule("established", "tenure_days", below=730.0),
+        Rule("long_term_customer", "tenure_days"),
+    ),
+    "repurchase_behavior": (
+        Rule("one_time_buyer", "repeat_visit_ratio", below=0.25),
+        Rule("moderate_repeater", "repeat_visit_ratio", below=0.75),
+        Rule("highly_loyal", "repeat_visit_ratio"),
+    ),
+    "return_behavior": (
+        Rule("never_returns", "refund_rate", below=0.005),
+        Rule("occasional_returner", "refund_rate", below=0.15),
+        Rule("frequent_returner", "refund_rate"),
+    ),
+    "communication_preference": (
+        Rule("in_person", "online_ratio", below=0.5),
+        Rule("weekend_online", "weekend_ratio", at_least=0.5),
+        Rule("evening_online", "preferred_hour", at_least=17.0),
+        Rule("morning_online", "preferred_hour", below=11.0),
+        Rule("daytime_online", "preferred_hour"),
+    ),
+    "problem_complexity_profile": (
+        Rule("high_touch_shopper", "refund_rate", at_least=0.1),
+        Rule("offer_dependent", "discount_dependency", at_least=0.6),
+        Rule("experimenter", "product_switching", at_least=0.5),
+        Rule("low_maintenance", "product_switching"),
+    ),
+    "loyalty_trajectory": (
+        Rule("declining", "recency_ratio", at_least=2.0),
+        Rule("growing_engagement", "frequency_trend", at_least=0.15),
+        Rule("slowing_engagement", "frequency_trend", below=-0.15),
+        Rule("growing_baskets", "value_trend", at_least=0.1),
+        Rule("shrinking_baskets", "value_trend", below=-0.1),
+        Rule("stable", "recency_ratio"),
+    ),
+    "product_knowledge": (
+        Rule("expert_user", "mastery", at_least=0.6),
+        Rule("intermediate", "mastery", at_least=0.3),
+        Rule("beginner", "mastery"),
+    ),
+    "value_sophistication": Ranked("avg_item_price", "price_focused", "value_aware", "premium_focused"),
+    "support_history": (
+        Rule("self_service", "total_tickets", below=0.5),
+        Rule("discontented", "dissatisfied_ratio", at_least=0.5),
+        Rule("frequent_requester", "tickets_per_order", at_least=1.0),
+        Rule("occasional_requester", "total_tickets"),
+    ),
+}
+
+EVERYONE = "everyone"
+
+
+def segment_names(axis: Axis, typical: Sequence[Mapping[str, float]]) -> list[str]:
+    """A name for each segment of an axis, unique on it.
+
+    typical : per segment, the median of each of the axis's features among its members, before any scaling
+    """
+    if len(typical) == 1:
+        return [EVERYONE]
+    names = _base_names(axis, typical)
+    alike: dict[str, list[int]] = defaultdict(list)
+    for segment, name in enumerate(names):
+        alike[name].append(segment)
+    for name, segments in alike.items():
+        for segment, words in zip(segments, _told_apart(axis, [typical[each] for each in segments]), strict=True):
+            names[segment] = "_".join([*words, name])
+    return names
+
+
+def interpretation(axis: Axis, typical: Mapping[str, float], *, count: int, share: float) -> str:
+    """One sentence that states the segment's numbers. A number that only stands in for too little is left out.
+
+    share : of the segmented customers, 0..1
+    """
+    told = [
+        feature.phrase(typical[feature.name])
+        for feature in axis.features
+        if STAND_INS.get(feature.name) != typical[feature.name]
+    ]
+    typically = f", typically {', '.join(told)}" if told else ""
+    return f"By {axis.measures}: {count:,} customers ({100 * share:.1f} %){typically}."
+
+
+def _base_names(axis: Axis, typical: Sequence[Mapping[str, float]]) -> list[str]:
+    naming = _NAMES[axis.name]
+    if isinstance(naming, Ranked):
+        order = sorted(range(len(typical)), key=lambda segment: typical[segment][naming.feature])
+        names = [naming.between] * len(typical)
+        names[order[0]], names[order[-1]] = naming.lowest, naming.highest
+        return names
+    return [next(rule.name for rule in naming if rule.holds(each)) for each in typical]
+
+
+def _told_apart(axis: Axis, alike: Sequence[Mapping[str, float]]) -> list[list[str]]:
+    """Words that tell segments of one name apart: the extremes of the feature that differs most, then of the next."""
+    words: list[list[str]] = [[] for _ in alike]
+    left = list(range(len(alike)))
+    features = sorted(axis.features, key=lambda feature: -_contrast([each[feature.name] for each in alike]))
+    for feature in features:
+        if len(left) < 2:
+            break
+        left.sort(key=lambda segment: alike[segment][feature.name])
+        words[left.pop(0)].append(feature.low)
+        words[left.pop()].append(feature.high)
+    # More segments than two for every feature: the rest are counted, which k <= 6 never needs.
+    for number, segment in enumerate(left[1:], start=2):
+        words[segment].append(f"group_{number}")
+    return words
+
+
+def _contrast(values: list[float]) -> float:
+    """How far apart values lie, against their size."""
+    spread = max(values) - min(values)
+    return spread / max(abs(value) for value in values) if spread > 0 else 0.0

@@ -1,0 +1,153 @@
+"""What customers did, read out as columns: the raw material of features."""
+
+import io
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.warehouse.engine import raw
+
+#: `orders.source` of an order placed on the web; an unknown channel counts as this one.
+_WEB = "web"
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """A store's records before `as_of`, ready for domain.features.
+
+    customer_ids : sorted; the integer keys of the frames count through it
+    orders, lines, refunds, tickets : as domain.features describes them; days are on the shop's own clock
+    has_categories : whether any product has one; where none has, each product counts as a category of its own
+    """
+
+    customer_ids: list[str]
+    orders: pl.DataFrame
+    lines: pl.DataFrame
+    refunds: pl.DataFrame
+    tickets: pl.DataFrame
+    has_categories: bool
+
+    @property
+    def has_discounts(self) -> bool:
+        return bool((self.orders["discount"] > 0).any())
+
+    @property
+    def has_tickets(self) -> bool:
+        return self.tickets.height > 0
+
+
+_DAY = "extract(epoch FROM {column} AT TIME ZONE $3)::float8 / 86400"
+_OF_CUSTOMER = "AND ($4::text IS NULL OR {table}.customer_id = $4)"
+
+_TEXT, _NUMBER = pl.String, pl.Float64
+ORDER_COLUMNS = {
+    "order_id": _TEXT,
+    "customer_id": _TEXT,
+    "day": _NUMBER,
+    "value": _NUMBER,
+    "discount": _NUMBER,
+    "source": _TEXT,
+}
+LINE_COLUMNS = {
+    "order_id": _TEXT,
+    "product_id": _TEXT,
+    "category": _TEXT,
+    "has_category": pl.Int8,
+    "quantity": _NUMBER,
+    "amount": _NUMBER,
+    "discount": _NUMBER,
+}
+REFUND_COLUMNS = {
+    "customer_id": _TEXT,
+    "order_id": _TEXT,
+    "day": _NUMBER,
+    "amount": _NUMBER,
+    "quantity": _NUMBER,
+    "returned": _NUMBER,
+}
+TICKET_COLUMNS = {"customer_id": _TEXT, "day": _NUMBER, "satisfaction": _NUMBER}
+
+_ORDERS = f"""
+    SELECT o.order_id, o.customer_id, {_DAY.format(column="o.order_date")} AS day, o.total_price::float8 AS value,
+        o.discount_amount::float8 AS discount, coalesce(o.source, '{_WEB}') AS source
+    FROM orders AS o
+    WHERE o.store_id = $1 AND o.order_date < $2 {_OF_CUSTOMER.format(table="o")}
+"""  # noqa: S608  put together from the constants above
+_LINES = f"""
+    SELECT item.order_id, item.product_id, coalesce(item.category, item.product_id) AS category,
+        (item.category IS NOT NULL)::int AS has_category, item.quantity::float8 AS quantity,
+        item.line_total::float8 AS amount, item.discount_amount::float8 AS discount
+    FROM order_items AS item
+    JOIN orders AS o ON o.store_id = item.store_id AND o.order_id = item.order_id
+    WHERE item.store_id = $1 AND item.kind = 'goods' AND o.order_date < $2 AND $3::text IS NOT NULL
+        {_OF_CUSTOMER.format(table="o")}
+"""  # noqa: S608
+_REFUNDS = f"""
+    SELECT refund.customer_id, refund.order_id, {_DAY.format(column="refund.refunded_at")} AS day,
+        refund.amount::float8 AS amount, refund.quantity::float8 AS quantity,
+        (refund.kind = 'return')::int::float8 AS returned
+    FROM refunds AS refund
+    WHERE refund.store_id = $1 AND refund.refunded_at < $2 {_OF_CUSTOMER.format(table="refund")}
+"""  # noqa: S608
+_TICKETS = f"""
+    SELECT ticket.customer_id, {_DAY.format(column="ticket.created_at")} AS day,
+        coalesce(ticket.satisfaction, 0)::float8 AS satisfaction
+    FROM tickets AS ticket
+    WHERE ticket.store_id = $1 AND ticket.created_at < $2 {_OF_CUSTOMER.format(table="ticket")}
+"""  # noqa: S608
+
+
+async def read_behaviour(
+    connection: AsyncConnection, store_id: str, *, as_of: datetime, timezone: str, customer_id: str | None = None
+) -> Behaviour:
+    """Everything before as_of of the customers with an order before as_of; of one of them if customer_id is given."""
+    arguments = (store_id, as_of, timezone, customer_id)
+    return keyed(
+        await _copied(connection, _ORDERS, arguments, ORDER_COLUMNS),
+        await _copied(connection, _LINES, arguments, LINE_COLUMNS),
+        await _copied(connection, _REFUNDS, arguments, REFUND_COLUMNS),
+        await _copied(connection, _TICKETS, arguments, TICKET_COLUMNS),
+    )
+
+
+async def _copied(
+    connection: AsyncConnection, query: str, arguments: tuple[Any, ...], schema: dict[str, Any]
+) -> pl.DataFrame:
+    """COPY a query out as CSV, which Polars reads faster than a driver builds rows."""
+    out = io.BytesIO()
+    await (await raw(connection)).copy_from_query(query, *arguments, output=out, format="csv")
+    if out.tell() == 0:
+        return pl.DataFrame(schema=schema)
+    return pl.read_csv(out.getvalue(), has_header=False, schema=schema)
+
+
+def keyed(orders: pl.DataFrame, lines: pl.DataFrame, refunds: pl.DataFrame, tickets: pl.DataFrame) -> Behaviour:
+    """Text ids become integers; what belongs to no customer with an order is left out.
+
+    The frames are those of the queries above, column for column.
+    """
+    customers = orders.select("customer_id").unique().sort("customer_id").with_row_index("customer")
+    customers = customers.with_columns(pl.col("customer").cast(pl.Int64))
+    orders = orders.sort("order_id").with_row_index("order").with_columns(pl.col("order").cast(pl.Int64))
+    orders = orders.join(customers, on="customer_id")
+    channel = pl.when(pl.col("source") == _WEB).then(0).otherwise(pl.col("source").rank("dense"))
+    order_keys = orders.select("order_id", "order", "customer", "day")
+    return Behaviour(
+        customer_ids=customers["customer_id"].to_list(),
+        orders=orders.select("customer", "order", "day", "value", "discount", channel=channel.cast(pl.Int64)),
+        lines=lines.join(order_keys, on="order_id").select(
+            *("customer", "order", "day"),
+            pl.col("product_id").rank("dense").cast(pl.Int64).alias("product"),
+            pl.col("category").rank("dense").cast(pl.Int64),
+            *("quantity", "amount", "discount"),
+        ),
+        # A refund whose order is unknown, or placed too late to be known here, belongs to order -1.
+        refunds=refunds.join(customers, on="customer_id")
+        .join(orders.select("order_id", "order"), on="order_id", how="left")
+        .select("customer", pl.col("order").fill_null(-1), "day", "amount", "quantity", "returned"),
+        tickets=tickets.join(customers, on="customer_id").select("customer", "day", "satisfaction"),
+        has_categories=bool((lines["has_category"] > 0).any()),
+    )

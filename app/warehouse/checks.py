@@ -1,0 +1,103 @@
+"""What must hold of every served star, asked of the database itself."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.warehouse.runs import served_run
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """promise : in words; found : the number that should be what the promise says; holds : whether it is"""
+
+    promise: str
+    found: int | float
+    holds: bool
+
+
+# Each counts what breaks the promise, of the store's served run.
+_BREACHES = {
+    "every customer with an order before as_of is segmented": """
+        SELECT count(*) FROM (
+            SELECT DISTINCT customer_id FROM orders WHERE store_id = :store AND order_date < :as_of
+            EXCEPT
+            SELECT customer_id FROM fact_customer_current WHERE store_id = :store AND run_id = :run
+        ) AS missing
+    """,
+    "every fact has a profile and every profile a fact": """
+        SELECT count(*) FROM
+            (SELECT customer_id FROM fact_customer_current WHERE store_id = :store AND run_id = :run) AS fact
+            FULL JOIN (SELECT customer_id FROM customer_profiles WHERE store_id = :store AND run_id = :run) AS profile
+            USING (customer_id)
+        WHERE fact.customer_id IS NULL OR profile.customer_id IS NULL
+    """,
+    "no row of another run is left": """
+        SELECT (SELECT count(*) FROM fact_customer_current WHERE store_id = :store AND run_id <> :run)
+             + (SELECT count(*) FROM customer_profiles WHERE store_id = :store AND run_id <> :run)
+             + (SELECT count(*) FROM dim_segment_master WHERE store_id = :store AND run_id <> :run)
+    """,
+    "memberships of every axis sum to 1": """
+        SELECT count(*) FROM (
+            SELECT sum(share.value::float8) AS total
+            FROM customer_profiles AS profile, jsonb_each(profile.segment_memberships) AS axis(name, shares),
+                jsonb_each(axis.shares) AS share(name, value)
+            WHERE profile.store_id = :store AND profile.run_id = :run
+            GROUP BY profile.customer_id, axis.name
+        ) AS sums WHERE abs(total - 1) > 1e-9
+    """,
+    "archetypes count their members rightly": """
+        SELECT count(*) FROM dim_archetype_l1 AS archetype
+        WHERE store_id = :store AND run_id = :run AND member_count <> (
+            SELECT count(*) FROM fact_customer_current AS fact
+            WHERE fact.store_id = :store AND fact.run_id = :run AND fact.archetype_id = archetype.archetype_id
+        )
+    """,
+    "levels 2 and 3 nest in level 1": """
+        SELECT count(*) FROM fact_customer_current AS fact
+        JOIN dim_archetype_l2 AS two ON two.store_id = fact.store_id AND two.run_id = fact.run_id
+            AND two.archetype_id = fact.archetype_level2_id
+        JOIN dim_archetype_l3 AS three ON three.store_id = fact.store_id AND three.run_id = fact.run_id
+            AND three.archetype_id = fact.archetype_level3_id
+        WHERE fact.store_id = :store AND fact.run_id = :run
+            AND (two.parent_id <> fact.archetype_id OR three.parent_id <> fact.archetype_id)
+    """,
+    "segments of an axis cover everyone": """
+        SELECT count(*) FROM (
+            SELECT sum(customer_count) AS n FROM dim_segment_master WHERE store_id = :store AND run_id = :run
+            GROUP BY axis_name
+        ) AS axes
+        WHERE n <> (SELECT count(*) FROM fact_customer_current WHERE store_id = :store AND run_id = :run)
+    """,
+    "lifetime values agree with orders less refunds": """
+        SELECT count(*) FROM fact_customer_current AS fact
+        WHERE fact.store_id = :store AND fact.run_id = :run AND fact.lifetime_value <> (
+            SELECT coalesce(sum(total_price), 0) FROM orders
+            WHERE store_id = :store AND customer_id = fact.customer_id AND order_date < :as_of
+        ) - (
+            SELECT coalesce(sum(amount), 0) FROM refunds
+            WHERE store_id = :store AND customer_id = fact.customer_id AND refunded_at < :as_of
+        )
+    """,
+    "customer_intelligence shows every segmented customer": """
+        SELECT abs((SELECT count(*) FROM customer_intelligence WHERE store_id = :store)
+                 - (SELECT count(*) FROM fact_customer_current WHERE store_id = :store AND run_id = :run))
+    """,
+}
+
+
+async def check_star(connection: AsyncConnection, store_id: str) -> list[Check]:
+    """Every promise about a store's served run, with the number of rows that break it.
+
+    Raises StoreNotFound or NothingPublished.
+    """
+    run = await served_run(connection, store_id)
+    values = {"store": store_id, "run": run.run_id, "as_of": run.as_of}
+    checks = []
+    for promise, query in _BREACHES.items():
+        # Only the values a query mentions may be bound to it.
+        bound = {name: value for name, value in values.items() if f":{name}" in query}
+        breaches = (await connection.execute(text(query), bound)).scalar_one()
+        checks.append(Check(promise=promise, found=breaches, holds=breaches == 0))
+    return checks

@@ -1,0 +1,368 @@
+"""Records in: COPY into staging tables, then an update and an insert per table.
+
+Staging tables live and die with the transaction, so an import that is killed leaves nothing behind. A row is
+touched only when something in it changed, so importing a file twice changes nothing, not even `updated_at`.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.domain.records import Customer, Order, OrderLine, Record, Refund
+from app.domain.refunds import Purchase, Return
+from app.warehouse.engine import raw
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What an import did to one table. staged = inserted + updated + unchanged."""
+
+    table: str
+    staged: int
+    inserted: int
+    updated: int
+
+    @property
+    def unchanged(self) -> int:
+        return self.staged - self.inserted - self.updated
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """merged : per table; repeated_lines : lines alike in everything to one before them, all of them kept"""
+
+    merged: list[Merged]
+    repeated_lines: int
+
+
+_STAGING = """
+    CREATE TEMP TABLE stage_customers (
+        seq bigint GENERATED ALWAYS AS IDENTITY, customer_id text, email text, first_name text, last_name text,
+        phone text, country text, created_at timestamptz
+    ) ON COMMIT DROP;
+    CREATE TEMP TABLE stage_orders (
+        seq bigint GENERATED ALWAYS AS IDENTITY, order_id text, customer_id text, order_date timestamptz,
+        order_number text, source text, currency text, financial_status text, fulfillment_status text, country text
+    ) ON COMMIT DROP;
+    CREATE TEMP TABLE stage_order_items (
+        seq bigint GENERATED ALWAYS AS IDENTITY, order_id text, item_id text,
+        product_id text, product_title text, category text, vendor text, kind text, quantity numeric, price numeric,
+        discount_amount numeric, line_total numeric
+    ) ON COMMIT DROP;
+    CREATE TEMP TABLE stage_refunds (
+        seq bigint GENERATED ALWAYS AS IDENTITY, refund_id text, document_id text, customer_id text, order_id text,
+        item_id text, product_id text, kind text, quantity numeric, amount numeric, refunded_at timestamptz
+    ) ON COMMIT DROP;
+"""
+
+_COLUMNS: dict[type[Record], tuple[str, tuple[str, ...]]] = {
+    Customer: (
+        "stage_customers",
+        ("customer_id", "email", "first_name", "last_name", "phone", "country", "created_at"),
+    ),
+    Order: (
+        "stage_orders",
+        (
+            *("order_id", "customer_id", "order_date", "order_number", "source", "currency", "financial_status"),
+            *("fulfillment_status", "country"),
+        ),
+    ),
+    OrderLine: (
+        "stage_order_items",
+        (
+            *("order_id", "item_id", "product_id", "product_title", "category", "vendor", "kind", "quantity", "price"),
+            *("discount_amount", "line_total"),
+        ),
+    ),
+    Refund: (
+        "stage_refunds",
+        (
+            *("refund_id", "document_id", "customer_id", "order_id", "item_id", "product_id", "kind", "quantity"),
+            *("amount", "refunded_at"),
+        ),
+    ),
+}
+
+# What is staged, one row per thing. Of two rows with one id the last stands. A file of lines tells an order's head once
+# a line; it was placed when its first line was. Lines and refunds without an id of their own are named by what they
+# say; like ones of a paper are numbered, so that a file read twice, or two that overlap, name the same line the same.
+_SETTLE = """
+    CREATE TEMP TABLE new_customers ON COMMIT DROP AS
+    SELECT DISTINCT ON (customer_id) * FROM stage_customers ORDER BY customer_id, seq DESC;
+
+    CREATE TEMP TABLE new_orders ON COMMIT DROP AS
+    SELECT DISTINCT ON (order_id) order_id, customer_id, min(order_date) OVER (PARTITION BY order_id) AS order_date,
+        order_number, source, currency, financial_status, fulfillment_status, country
+    FROM stage_orders ORDER BY order_id, seq DESC;
+
+    CREATE TEMP TABLE new_order_items ON COMMIT DROP AS
+    WITH named AS (
+        SELECT order_id, product_id, product_title, category, vendor, kind, quantity, price, discount_amount,
+            line_total,
+            coalesce(item_id, product_id || '/' || trim_scale(quantity) || '@' || trim_scale(price) || '#' ||
+                row_number() OVER (
+                    PARTITION BY order_id, item_id, product_id, quantity, price
+                    ORDER BY discount_amount, product_title, seq
+                )) AS item_id, seq
+        FROM stage_order_items
+    )
+    SELECT DISTINCT ON (order_id, item_id) * FROM named ORDER BY order_id, item_id, seq DESC;
+
+    CREATE TEMP TABLE new_refunds ON COMMIT DROP AS
+    WITH named AS (
+        SELECT document_id, customer_id, order_id, item_id, order_id IS NULL AS order_inferred, product_id, kind,
+            quantity, amount, refunded_at,
+            coalesce(refund_id, document_id || '/' || coalesce(product_id, '') || '/' || trim_scale(quantity) || '@' ||
+                trim_scale(amount) || '#' || row_number() OVER (
+                    PARTITION BY refund_id, document_id, product_id, quantity, amount ORDER BY refunded_at, seq
+                )) AS refund_id, seq
+        FROM stage_refunds
+    )
+    SELECT DISTINCT ON (refund_id) * FROM named ORDER BY refund_id, seq DESC;
+
+    ANALYZE new_customers; ANALYZE new_orders; ANALYZE new_order_items; ANALYZE new_refunds;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """A table that staged rows go into: what names a row, and what it says."""
+
+    table: str
+    keys: tuple[str, ...]
+    columns: tuple[str, ...]
+
+    def update(self) -> str:
+        """Rows that are there already and say something else. A blank never wipes out what is known."""
+        known = ", ".join(f"known.{column}" for column in self.columns)
+        settled = ", ".join(self._settled(column) for column in self.columns)
+        return f"""
+            UPDATE {self.table} AS known SET ({", ".join(self.columns)}) = ROW({settled}), updated_at = now()
+            FROM new_{self.table} AS new
+            WHERE known.store_id = :store AND {self._same_row()} AND ({known}) IS DISTINCT FROM ({settled})
+        """  # noqa: S608  names from the constants below
+
+    def insert(self) -> str:
+        """Rows that are not there yet. An anti-join and a plain INSERT take half the time of ON CONFLICT."""
+        names = ", ".join(self.keys + self.columns)
+        return f"""
+            INSERT INTO {self.table} (store_id, {names})
+            SELECT :store, {names} FROM new_{self.table} AS new
+            WHERE NOT EXISTS (SELECT FROM {self.table} AS known WHERE known.store_id = :store AND {self._same_row()})
+        """  # noqa: S608
+
+    def _same_row(self) -> str:
+        return " AND ".join(f"known.{key} = new.{key}" for key in self.keys)
+
+    @staticmethod
+    def _settled(column: str) -> str:
+        # An order split over two files was placed when its first line was, whichever file comes first.
+        rule = "least" if column == "order_date" else "coalesce"
+        return f"{rule}(new.{column}, known.{column})"
+
+
+_TARGETS = (
+    _Target("customers", ("customer_id",), ("email", "first_name", "last_name", "phone", "country", "created_at")),
+    _Target(
+        "orders",
+        ("order_id",),
+        (
+            *("customer_id", "order_date", "order_number", "source", "currency", "financial_status"),
+            *("fulfillment_status", "country"),
+        ),
+    ),
+    _Target(
+        "order_items",
+        ("order_id", "item_id"),
+        (
+            *("product_id", "product_title", "category", "vendor", "kind", "quantity", "price", "discount_amount"),
+            "line_total",
+        ),
+    ),
+    _Target(
+        "refunds",
+        ("refund_id",),
+        (
+            *("document_id", "customer_id", "order_id", "item_id", "order_inferred", "product_id", "kind", "quantity"),
+            *("amount", "refunded_at"),
+        ),
+    ),
+)
+
+_REPEATED_ITEMS = """
+    SELECT coalesce(sum(alike - 1), 0) FROM (
+        SELECT count(*) AS alike FROM stage_order_items WHERE item_id IS NULL
+        GROUP BY order_id, product_id, product_title, kind, quantity, price, discount_amount, line_total
+    ) AS groups
+"""
+
+_LOCK_STORE = "SELECT pg_advisory_xact_lock(hashtextextended('import ' || :store, 0))"
+
+_ORDER_TOTALS = """
+    UPDATE orders SET total_price = sums.total, discount_amount = sums.discount, updated_at = now()
+    FROM (
+        SELECT order_id, sum(line_total) AS total, sum(discount_amount) AS discount FROM order_items
+        WHERE store_id = :store AND order_id IN (SELECT order_id FROM new_orders) GROUP BY order_id
+    ) AS sums
+    WHERE orders.store_id = :store AND orders.order_id = sums.order_id
+      AND (orders.total_price, orders.discount_amount) IS DISTINCT FROM (sums.total, sums.discount)
+"""
+
+_CUSTOMER_TOTALS = """
+    UPDATE customers SET total_spent = sums.spent, orders_count = sums.n_orders, updated_at = now()
+    FROM (
+        SELECT customer_id,
+            coalesce((SELECT sum(total_price) FROM orders
+                      WHERE store_id = :store AND orders.customer_id = touched.customer_id), 0)
+          - coalesce((SELECT sum(amount) FROM refunds
+                      WHERE store_id = :store AND refunds.customer_id = touched.customer_id), 0) AS spent,
+            (SELECT count(*) FROM orders
+             WHERE store_id = :store AND orders.customer_id = touched.customer_id) AS n_orders
+        FROM (SELECT customer_id FROM new_customers) AS touched
+    ) AS sums
+    WHERE customers.store_id = :store AND customers.customer_id = sums.customer_id
+      AND (customers.total_spent, customers.orders_count) IS DISTINCT FROM (sums.spent, sums.n_orders)
+"""
+
+_REFUNDED_LINES = """
+    UPDATE order_items AS item SET refund_amount = sums.amount, updated_at = now()
+    FROM (
+        SELECT line.order_id, line.item_id, coalesce(sum(refund.amount), 0) AS amount
+        FROM order_items AS line
+        LEFT JOIN refunds AS refund
+          ON refund.store_id = line.store_id AND refund.order_id = line.order_id AND refund.item_id = line.item_id
+        WHERE line.store_id = :store AND (refund.refund_id IS NOT NULL OR line.refund_amount > 0)
+        GROUP BY line.order_id, line.item_id
+    ) AS sums
+    WHERE item.store_id = :store AND item.order_id = sums.order_id AND item.item_id = sums.item_id
+      AND item.refund_amount IS DISTINCT FROM sums.amount
+"""
+
+_UNTOLD_RETURNS = """
+    SELECT customer_id, product_id, refund_id, refunded_at, quantity, amount FROM refunds
+    WHERE store_id = $1 AND product_id IS NOT NULL AND order_inferred
+      AND customer_id IN (SELECT customer_id FROM new_customers)
+"""
+
+_REFUNDABLE_LINES = """
+    SELECT o.customer_id, item.product_id, o.order_id, item.item_id, o.order_date, item.quantity, item.line_total
+    FROM (
+        SELECT DISTINCT customer_id, product_id FROM refunds
+        WHERE store_id = $1 AND product_id IS NOT NULL AND order_inferred
+          AND customer_id IN (SELECT customer_id FROM new_customers)
+    ) AS wanted
+    JOIN orders AS o ON o.store_id = $1 AND o.customer_id = wanted.customer_id
+    JOIN order_items AS item
+      ON item.store_id = $1 AND item.order_id = o.order_id AND item.product_id = wanted.product_id
+"""
+
+
+async def open_staging(connection: AsyncConnection, store_id: str) -> None:
+    """Empty staging tables for this transaction. Another import of the same store waits until this one ends."""
+    await connection.execute(text(_LOCK_STORE), {"store": store_id})
+    await (await raw(connection)).execute(_STAGING)
+
+
+async def stage(connection: AsyncConnection, records: Iterable[Record]) -> None:
+    """COPY a batch of records into the staging tables."""
+    rows: dict[type[Record], list[tuple[Any, ...]]] = {kind: [] for kind in _COLUMNS}
+    for record in records:
+        rows[type(record)].append(_row(record))
+    driver = await raw(connection)
+    for kind, (table, columns) in _COLUMNS.items():
+        if rows[kind]:
+            await driver.copy_records_to_table(table, records=rows[kind], columns=columns)
+
+
+async def merge(connection: AsyncConnection, store_id: str) -> Loaded:
+    """Write what is staged into the store's tables, parents first."""
+    driver = await raw(connection)
+    await driver.execute(_SETTLE)
+    repeated = (await connection.execute(text(_REPEATED_ITEMS))).scalar_one()
+    merged = [await _merge(connection, store_id, target) for target in _TARGETS]
+    # The planner knows nothing yet of rows this transaction wrote.
+    await driver.execute("ANALYZE customers; ANALYZE orders; ANALYZE order_items; ANALYZE refunds;")
+    return Loaded(merged=merged, repeated_lines=int(repeated))
+
+
+async def untold_returns(connection: AsyncConnection, store_id: str) -> tuple[list[Return], list[Purchase]]:
+    """Refunds of the customers just staged whose source names no order, and the purchases they could undo."""
+    driver = await raw(connection)
+    returns = [Return(*row) for row in await driver.fetch(_UNTOLD_RETURNS, store_id)]
+    purchases = [Purchase(*row) for row in await driver.fetch(_REFUNDABLE_LINES, store_id)] if returns else []
+    return returns, purchases
+
+
+async def record_matches(
+    connection: AsyncConnection, store_id: str, returns: Sequence[Return], matched: dict[str, Purchase]
+) -> None:
+    """Write down which order each return undoes, where that changed."""
+    driver = await raw(connection)
+    await driver.execute("CREATE TEMP TABLE stage_matches (refund_id text, order_id text, item_id text) ON COMMIT DROP")
+    found = [(each.refund_id, matched.get(each.refund_id)) for each in returns]
+    rows = [(refund, line.order_id, line.item_id) if line else (refund, None, None) for refund, line in found]
+    await driver.copy_records_to_table("stage_matches", records=rows)
+    await driver.execute(
+        """
+        UPDATE refunds SET order_id = found.order_id, item_id = found.item_id, updated_at = now()
+        FROM stage_matches AS found
+        WHERE refunds.store_id = $1 AND refunds.refund_id = found.refund_id
+          AND (refunds.order_id, refunds.item_id) IS DISTINCT FROM (found.order_id, found.item_id)
+        """,
+        store_id,
+    )
+
+
+async def settle_totals(connection: AsyncConnection, store_id: str) -> None:
+    """Orders' totals from their lines, lines' refunds, customers' spend: of what was just staged."""
+    for statement in (_ORDER_TOTALS, _REFUNDED_LINES, _CUSTOMER_TOTALS):
+        await connection.execute(text(statement), {"store": store_id})
+
+
+async def _merge(connection: AsyncConnection, store_id: str, target: _Target) -> Merged:
+    staged = (await connection.execute(text(f"SELECT count(*) FROM new_{target.table}"))).scalar_one()  # noqa: S608
+    updated = (await connection.execute(text(target.update()), {"store": store_id})).rowcount
+    inserted = (await connection.execute(text(target.insert()), {"store": store_id})).rowcount
+    return Merged(table=target.table, staged=staged, inserted=inserted, updated=updated)
+
+
+def _row(record: Record) -> tuple[Any, ...]:
+    match record:
+        case OrderLine():
+            return (
+                *(record.order_id, record.line_id, record.product_id, record.title, record.category, record.vendor),
+                *(record.kind.value, record.quantity, record.unit_price, record.discount, record.amount),
+            )
+        case Order():
+            return (
+                *(record.order_id, record.customer_id, record.ordered_at, record.order_number, record.channel),
+                *(record.currency, record.financial_status, record.fulfillment_status, record.country),
+            )
+        case Customer():
+            return (
+                *(record.customer_id, record.email, record.first_name, record.last_name, record.phone),
+                *(record.country, record.created_at),
+            )
+        case Refund():
+            return (
+                *(record.refund_id, record.document_id, record.customer_id, record.order_id, record.line_id),
+                *(record.product_id, record.kind.value, record.quantity, record.amount, record.refunded_at),
+            )
+
+
+async def money(connection: AsyncConnection, store_id: str) -> tuple[Decimal, Decimal]:
+    """Money of the store: paid for all its orders, and given back."""
+    paid, back = (
+        await connection.execute(
+            text(
+                "SELECT (SELECT coalesce(sum(total_price), 0) FROM orders WHERE store_id = :store),"
+                " (SELECT coalesce(sum(amount), 0) FROM refunds WHERE store_id = :store)"
+            ),
+            {"store": store_id},
+        )
+    ).one()
+    return paid, back

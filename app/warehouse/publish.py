@@ -1,0 +1,81 @@
+"""A run's rows in, and the switch: all of it in the caller's one transaction.
+
+The new rows are written beside those served, then the store is pointed at them and the rows of runs before are swept.
+Until the transaction commits everyone sees the old run, after it the new one; killed before, it leaves nothing.
+"""
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+from sqlalchemy import delete, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.warehouse.engine import raw
+from app.warehouse.tables import (
+    customer_profiles,
+    dim_archetype_l1,
+    dim_archetype_l2,
+    dim_archetype_l3,
+    dim_segment_master,
+    fact_customer_current,
+    fact_customer_history,
+    stores,
+)
+
+# Parents first; swept in the opposite order.
+_OF_A_RUN = (
+    dim_segment_master,
+    dim_archetype_l1,
+    dim_archetype_l2,
+    dim_archetype_l3,
+    fact_customer_current,
+    customer_profiles,
+)
+_ROWS_AT_ONCE = 20_000
+
+
+async def publish(connection: AsyncConnection, store_id: str, run_id: int, star: Mapping[str, pl.DataFrame]) -> None:
+    """Write a run and serve it.
+
+    star : rows by table name, without store_id and run_id
+    """
+    for table in _OF_A_RUN:
+        await _copy(connection, store_id, run_id, table.name, star[table.name])
+    await _take_snapshot(connection, store_id, run_id, star[fact_customer_history.name])
+    await connection.execute(update(stores).where(stores.c.store_id == store_id).values(served_run_id=run_id))
+    for table in reversed(_OF_A_RUN):
+        await connection.execute(delete(table).where(table.c.store_id == store_id, table.c.run_id != run_id))
+
+
+async def replace_customer(
+    connection: AsyncConnection, store_id: str, run_id: int, customer_id: str, rows: Mapping[str, pl.DataFrame]
+) -> None:
+    """Put one customer's rows of the served run in place of those there are.
+
+    rows : one row for each of fact_customer_current and customer_profiles
+    """
+    for table in (fact_customer_current, customer_profiles):
+        of_customer = (table.c.store_id == store_id, table.c.customer_id == customer_id, table.c.run_id == run_id)
+        await connection.execute(delete(table).where(*of_customer))
+        await _copy(connection, store_id, run_id, table.name, rows[table.name])
+
+
+async def _take_snapshot(connection: AsyncConnection, store_id: str, run_id: int, history: pl.DataFrame) -> None:
+    """Today's row of every customer's history; a second run of one day replaces the first's."""
+    table = fact_customer_history
+    days = history["snapshot_date"].unique().to_list()
+    await connection.execute(delete(table).where(table.c.store_id == store_id, table.c.snapshot_date.in_(days)))
+    await _copy(connection, store_id, run_id, table.name, history)
+
+
+async def _copy(connection: AsyncConnection, store_id: str, run_id: int, table: str, rows: pl.DataFrame) -> None:
+    """COPY rows in as CSV, some at a time so that the text of a whole shop never stands in memory."""
+    driver: Any = await raw(connection)
+    for piece in rows.iter_slices(_ROWS_AT_ONCE):
+        keyed = piece.with_columns(store_id=pl.lit(store_id), run_id=pl.lit(run_id))
+        text = io.BytesIO()
+        keyed.write_csv(text, include_header=False)
+        text.seek(0)
+        await driver.copy_to_table(table, source=text, columns=keyed.columns, format="csv")

@@ -1,0 +1,76 @@
+"""The runs of discovery: which are under way, which ended how, which is served."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.core.errors import NothingPublished
+from app.warehouse.stores import read_store
+from app.warehouse.tables import segmentation_runs
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A published run. report : what it found, as printed"""
+
+    run_id: int
+    as_of: datetime
+    report: Mapping[str, Any]
+
+
+def lock_key(store_id: str) -> int:
+    """The advisory lock that the one running discovery of a store holds: a signed 64-bit number."""
+    digest = hashlib.sha256(f"segmentation of {store_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)
+
+
+async def running_run(connection: AsyncConnection, store_id: str) -> int | None:
+    """The newest run that says it is running; None where there is none."""
+    query = select(func.max(segmentation_runs.c.run_id)).where(
+        segmentation_runs.c.store_id == store_id, segmentation_runs.c.status == "running"
+    )
+    newest: int | None = (await connection.execute(query)).scalar_one()
+    return newest
+
+
+async def start_run(connection: AsyncConnection, store_id: str, parameters: Mapping[str, Any]) -> int:
+    """A new run. Call it holding the store's lock: runs that still say they are running are those of dead processes."""
+    await connection.execute(
+        update(segmentation_runs)
+        .where(segmentation_runs.c.store_id == store_id, segmentation_runs.c.status == "running")
+        .values(status="failed", failure="The process ended before the run did.")
+    )
+    started = insert(segmentation_runs).values(store_id=store_id, status="running", parameters=dict(parameters))
+    return int((await connection.execute(started.returning(segmentation_runs.c.run_id))).scalar_one())
+
+
+async def fail_run(connection: AsyncConnection, run_id: int, failure: str) -> None:
+    await connection.execute(
+        update(segmentation_runs)
+        .where(segmentation_runs.c.run_id == run_id)
+        .values(status="failed", failure=failure, finished_at=func.now())
+    )
+
+
+async def finish_run(connection: AsyncConnection, run_id: int, *, as_of: datetime, report: Mapping[str, Any]) -> None:
+    await connection.execute(
+        update(segmentation_runs)
+        .where(segmentation_runs.c.run_id == run_id)
+        .values(status="published", as_of=as_of, report=json.loads(json.dumps(report)), finished_at=func.now())
+    )
+
+
+async def served_run(connection: AsyncConnection, store_id: str) -> Run:
+    """The run answers come from. Raises StoreNotFound or NothingPublished."""
+    store = await read_store(connection, store_id)
+    if store.served_run_id is None:
+        raise NothingPublished(store_id)
+    columns = (segmentation_runs.c.run_id, segmentation_runs.c.as_of, segmentation_runs.c.report)
+    row = (await connection.execute(select(*columns).where(segmentation_runs.c.run_id == store.served_run_id))).one()
+    return Run(*row)

@@ -1,0 +1,80 @@
+"""The shops this service knows."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ScalarSelect, Table, func, select
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.core.errors import StoreNotFound
+from app.warehouse.engine import Database
+from app.warehouse.tables import customers, orders, segmentation_runs, stores
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """timezone : IANA name; currency : ISO 4217; served_run_id : the published run, None before the first"""
+
+    store_id: str
+    timezone: str
+    currency: str
+    served_run_id: int | None
+
+
+async def ensure_store(connection: AsyncConnection, store_id: str, *, timezone: str, currency: str) -> Store:
+    """The store, added with this time zone and currency if it is new."""
+    new = upsert(stores).values(store_id=store_id, timezone=timezone, currency=currency)
+    await connection.execute(new.on_conflict_do_nothing())
+    return await read_store(connection, store_id)
+
+
+async def read_store(connection: AsyncConnection, store_id: str) -> Store:
+    """Raises StoreNotFound, naming the stores there are."""
+    columns = (stores.c.store_id, stores.c.timezone, stores.c.currency, stores.c.served_run_id)
+    row = (await connection.execute(select(*columns).where(stores.c.store_id == store_id))).one_or_none()
+    if row is None:
+        known = (await connection.execute(select(stores.c.store_id).order_by(stores.c.store_id))).scalars().all()
+        raise StoreNotFound(store_id, known=known)
+    return Store(*row)
+
+
+async def last_order_at(connection: AsyncConnection, store_id: str) -> datetime | None:
+    """When the store's latest order was placed, UTC; None where there is none."""
+    newest = select(orders.c.order_date).where(orders.c.store_id == store_id).order_by(orders.c.order_date.desc())
+    return (await connection.execute(newest.limit(1))).scalar_one_or_none()
+
+
+async def timezone_of(database: Database, store_id: str) -> str | None:
+    """A store's time zone; None where the store is new."""
+    async with database.snapshot() as connection:
+        return (
+            await connection.execute(select(stores.c.timezone).where(stores.c.store_id == store_id))
+        ).scalar_one_or_none()
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSummary:
+    store_id: str
+    timezone: str
+    n_customers: int
+    n_orders: int
+    served_run_id: int | None
+    as_of: datetime | None
+
+
+async def summaries(connection: AsyncConnection) -> list[StoreSummary]:
+    """Every store with what it holds and which run it serves."""
+
+    def count(table: Table) -> ScalarSelect[int]:
+        return select(func.count()).where(table.c.store_id == stores.c.store_id).scalar_subquery()
+
+    query = (
+        select(
+            *(stores.c.store_id, stores.c.timezone, count(customers), count(orders)),
+            *(stores.c.served_run_id, segmentation_runs.c.as_of),
+        )
+        .outerjoin(segmentation_runs, segmentation_runs.c.run_id == stores.c.served_run_id)
+        .order_by(stores.c.store_id)
+    )
+    return [StoreSummary(*row) for row in await connection.execute(query)]

@@ -1,0 +1,449 @@
+"""The star.
+
+    stores ─┬─ customers ─┬─ orders ── order_items           what the sources say
+            │             ├─ refunds (of an order, where one is found)
+            │             └─ tickets
+            └─ segmentation_runs                             one row per discovery
+                  ├─ dim_segment_master                      the segments of each axis: centers, scaler, name
+                  ├─ dim_archetype_l1 ─┬─ dim_archetype_l2   the kinds of customer
+                  │                    └─ dim_archetype_l3
+                  ├─ fact_customer_current                   one row per customer: kind, value, recency
+                  ├─ customer_profiles                       the same customer in full, as JSON
+                  └─ fact_customer_history                   one row per customer and day
+
+Dimension and fact rows carry the run that wrote them. `stores.served_run_id` says which run is served; a run's rows are
+written and the switch thrown in one transaction that also sweeps the run before, so nobody reads half of two runs.
+The views `customer_intelligence`, `combined_sales` and `order_line_items` are in the migrations.
+
+Money is numeric(20,4) in the store's currency; times are UTC; ids are text.
+"""
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    Double,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    Numeric,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(referred_table_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+MONEY = Numeric(20, 4)
+TIME = DateTime(timezone=True)
+
+
+def _store() -> Column[str]:
+    return Column("store_id", Text, nullable=False, comment="The shop this row belongs to.")
+
+
+def _run() -> Column[int]:
+    return Column("run_id", BigInteger, nullable=False, comment="The segmentation run that wrote this row.")
+
+
+def _changed() -> Column[object]:
+    return Column(
+        "updated_at", TIME, nullable=False, server_default=func.now(), comment="When this row last changed, UTC."
+    )
+
+
+def _of_store() -> ForeignKeyConstraint:
+    return ForeignKeyConstraint(["store_id"], ["stores.store_id"], ondelete="CASCADE")
+
+
+def _of_run() -> ForeignKeyConstraint:
+    return ForeignKeyConstraint(["run_id"], ["segmentation_runs.run_id"], ondelete="CASCADE")
+
+
+def _of_customer() -> ForeignKeyConstraint:
+    return ForeignKeyConstraint(
+        ["store_id", "customer_id"], ["customers.store_id", "customers.customer_id"], ondelete="CASCADE"
+    )
+
+
+stores = Table(
+    "stores",
+    metadata,
+    Column("store_id", Text, nullable=False, comment="Short name of the shop, as given with --store."),
+    Column("timezone", Text, nullable=False, comment="IANA name; hours, weekdays and days are the shop's own."),
+    Column("currency", Text, nullable=False, comment="ISO 4217 code of every amount of this store."),
+    Column("served_run_id", BigInteger, comment="The published run that answers are read from; null before the first."),
+    Column("created_at", TIME, nullable=False, server_default=func.now(), comment="When the store was added, UTC."),
+    PrimaryKeyConstraint("store_id"),
+    CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_code"),
+    comment="The shops this service knows.",
+)
+
+customers = Table(
+    "customers",
+    metadata,
+    _store(),
+    Column("customer_id", Text, nullable=False, comment="The shop's own id of the customer."),
+    Column("email", Text, comment="Lower case; null where the source has none."),
+    Column("first_name", Text, comment="Given name."),
+    Column("last_name", Text, comment="Family name."),
+    Column("phone", Text, comment="As the source writes it."),
+    Column("country", Text, comment="Country of the latest record."),
+    Column(
+        "total_spent", MONEY, nullable=False, server_default=text("0"), comment="Paid for all orders, less all refunds."
+    ),
+    Column("orders_count", Integer, nullable=False, server_default=text("0"), comment="Orders placed."),
+    Column("created_at", TIME, comment="When the shop first knew them, where the source says."),
+    _changed(),
+    PrimaryKeyConstraint("store_id", "customer_id"),
+    _of_store(),
+    CheckConstraint("orders_count >= 0", name="orders_count"),
+    Index("idx_customer_email", "store_id", "email"),
+    Index("idx_customer_created", "store_id", "created_at"),
+    comment="Everyone the shop knows, with or without an order.",
+)
+
+orders = Table(
+    "orders",
+    metadata,
+    _store(),
+    Column("order_id", Text, nullable=False, comment="The shop's own id of the order."),
+    Column("customer_id", Text, nullable=False, comment="Who ordered."),
+    Column("order_number", Text, comment="The number people quote."),
+    Column("order_date", TIME, nullable=False, comment="When it was placed, UTC."),
+    Column(
+        "total_price", MONEY, nullable=False, server_default=text("0"), comment="Sum of its lines, after discounts."
+    ),
+    Column("discount_amount", MONEY, nullable=False, server_default=text("0"), comment="Taken off all its lines."),
+    Column("source", Text, comment="Channel: web, pos, shopify_draft_order; null where unknown."),
+    Column("currency", Text, comment="ISO 4217 code, where the source says."),
+    Column("financial_status", Text, comment="As the source writes it (paid, refunded, ...)."),
+    Column("fulfillment_status", Text, comment="As the source writes it (fulfilled, partial, ...)."),
+    Column("country", Text, comment="Where it went."),
+    Column("region", Text, comment="State or province it went to."),
+    _changed(),
+    PrimaryKeyConstraint("store_id", "order_id"),
+    _of_customer(),
+    CheckConstraint("total_price >= 0 AND discount_amount >= 0", name="money"),
+    Index("idx_orders_customer", "store_id", "customer_id"),
+    Index("idx_orders_created", "store_id", "order_date"),
+    comment="One row per order.",
+)
+
+order_items = Table(
+    "order_items",
+    metadata,
+    _store(),
+    Column("order_id", Text, nullable=False, comment="The order it belongs to."),
+    Column(
+        "item_id",
+        Text,
+        nullable=False,
+        comment="The source's id of the line; where it has none, product/quantity@price#n, n counting like lines.",
+    ),
+    Column("product_id", Text, nullable=False, comment="Stock code or product id."),
+    Column("product_title", Text, comment="What it was called when sold."),
+    Column("product_type", Text, comment="Type, where the source has one beside the category."),
+    Column("category", Text, comment="Category; null where the source has none."),
+    Column("vendor", Text, comment="Maker or supplier."),
+    Column("kind", Text, nullable=False, comment="goods, shipping, or manual (entered by hand: fees, corrections)."),
+    Column("quantity", MONEY, nullable=False, comment="Units."),
+    Column("price", MONEY, nullable=False, comment="Asked for one unit."),
+    Column("discount_amount", MONEY, nullable=False, server_default=text("0"), comment="Taken off the line."),
+    Column("line_total", MONEY, nullable=False, comment="Paid for the line, after the discount."),
+    Column(
+        "refund_amount",
+        MONEY,
+        nullable=False,
+        server_default=text("0"),
+        comment="Given back of it, by matched refunds.",
+    ),
+    _changed(),
+    PrimaryKeyConstraint("store_id", "order_id", "item_id"),
+    ForeignKeyConstraint(["store_id", "order_id"], ["orders.store_id", "orders.order_id"], ondelete="CASCADE"),
+    CheckConstraint("kind IN ('goods', 'shipping', 'manual')", name="kind"),
+    CheckConstraint(
+        "quantity >= 0 AND price >= 0 AND discount_amount >= 0 AND line_total >= 0 AND refund_amount >= 0",
+        name="money",
+    ),
+    comment="One row per line of an order; found by order through the primary key.",
+)
+
+refunds = Table(
+    "refunds",
+    metadata,
+    _store(),
+    Column(
+        "refund_id",
+        Text,
+        nullable=False,
+        comment="The source's id; where it has none, document/product/quantity@amount#n.",
+    ),
+    Column("document_id", Text, nullable=False, comment="The paper it stands on: credit note, cancelled invoice."),
+    Column("customer_id", Text, nullable=False, comment="Who got the money back."),
+    Column("order_id", Text, comment="The order it undoes; null where none was found."),
+    Column("item_id", Text, comment="The line it undoes; null where none was found."),
+    Column("order_inferred", Boolean, nullable=False, comment="The source names no order; we looked for it."),
+    Column("product_id", Text, comment="What came back; null for a credit that belongs to no product."),
+    Column("kind", Text, nullable=False, comment="return of goods, or credit (discount, fee, correction)."),
+    Column("quantity", MONEY, nullable=False, comment="Units."),
+    Column("amount", MONEY, nullable=False, comment="Given back, positive."),
+    Column("refunded_at", TIME, nullable=False, comment="When, UTC."),
+    _changed(),
+    PrimaryKeyConstraint("store_id", "refund_id"),
+    _of_customer(),
+    ForeignKeyConstraint(
+        ["store_id", "order_id", "item_id"],
+        ["order_items.store_id", "order_items.order_id", "order_items.item_id"],
+    ),
+    CheckConstraint("kind IN ('return', 'credit')", name="kind"),
+    CheckConstraint("quantity >= 0 AND amount >= 0", name="money"),
+    CheckConstraint("(order_id IS NULL) = (item_id IS NULL)", name="matched"),
+    Index("idx_refunds_customer", "store_id", "customer_id"),
+    Index("idx_refunds_order", "store_id", "order_id", "item_id"),
+    comment="Money given back, one row per line of a refund.",
+)
+
+tickets = Table(
+    "tickets",
+    metadata,
+    _store(),
+    Column("ticket_id", Text, nullable=False, comment="The helpdesk's own id."),
+    Column("customer_id", Text, nullable=False, comment="Who asked."),
+    Column("channel", Text, comment="email, chat, phone, ..."),
+    Column("topic", Text, comment="What it was about, as the helpdesk tags it."),
+    Column("status", Text, comment="open, closed, ..."),
+    Column("created_at", TIME, nullable=False, comment="When it was opened, UTC."),
+    Column("resolved_at", TIME, comment="When it was closed, UTC."),
+    Column("satisfaction", SmallInteger, comment="1 (poor) to 5 (good); null where unrated."),
+    _changed(),
+    PrimaryKeyConstraint("store_id", "ticket_id"),
+    _of_customer(),
+    CheckConstraint("satisfaction BETWEEN 1 AND 5", name="satisfaction"),
+    Index("idx_tickets_customer", "store_id", "customer_id"),
+    comment="Requests for help.",
+)
+
+segmentation_runs = Table(
+    "segmentation_runs",
+    metadata,
+    Column("run_id", BigInteger, Identity(always=True), nullable=False, comment="Counts up."),
+    _store(),
+    Column("status", Text, nullable=False, comment="running, published or failed."),
+    Column("as_of", TIME, comment="Only records before this moment were used, UTC."),
+    Column("started_at", TIME, nullable=False, server_default=func.now(), comment="UTC."),
+    Column("finished_at", TIME, comment="UTC; null while running or when the process was killed."),
+    Column("parameters", JSONB, nullable=False, comment="What was asked for."),
+    Column("report", JSONB, comment="What was found: per axis, and the archetypes."),
+    Column("failure", Text, comment="Why it failed, in one line."),
+    PrimaryKeyConstraint("run_id"),
+    _of_store(),
+    CheckConstraint("status IN ('running', 'published', 'failed')", name="status"),
+    Index("idx_runs_store", "store_id", "run_id"),
+    comment="Every discovery, with what it was asked and what it found.",
+)
+
+dim_segment_master = Table(
+    "dim_segment_master",
+    metadata,
+    _store(),
+    _run(),
+    Column("segment_id", Text, nullable=False, comment="seg_ and digits; the same behaviour keeps its id."),
+    Column("axis_name", Text, nullable=False, comment="One of the fourteen axes."),
+    Column("position", SmallInteger, nullable=False, comment="Row of its center among the axis's centers, from 0."),
+    Column("segment_name", Text, nullable=False, comment="Name from behaviour, unique on its axis."),
+    Column("interpretation", Text, nullable=False, comment="One sentence that states its numbers."),
+    Column("cluster_center", JSONB, nullable=False, comment="Center in scaled units, a number per feature."),
+    Column("scaler_params", JSONB, nullable=False, comment="Features, transforms, limits, mean, scale, kernel."),
+    Column("population_percentage", Double, nullable=False, comment="Share of segmented customers, 0 to 100."),
+    Column("customer_count", Integer, nullable=False, comment="Customers whose dominant segment it is."),
+    PrimaryKeyConstraint("store_id", "run_id", "segment_id"),
+    _of_store(),
+    _of_run(),
+    CheckConstraint("population_percentage BETWEEN 0 AND 100", name="share"),
+    CheckConstraint("customer_count >= 0", name="customer_count"),
+    Index("uq_segment_name", "store_id", "run_id", "axis_name", "segment_name", unique=True),
+    comment="The segments of every axis, enough to place a customer on it.",
+)
+
+
+def _archetype_columns() -> list[Column[object]]:
+    return [
+        Column("archetype_id", Text, nullable=False, comment="arch_ and digits from the signature."),
+        Column("name", Text, nullable=False, comment="Name from behaviour, unique on its level."),
+        Column("slug", Text, nullable=False, comment="The name, for addresses."),
+        Column("description", Text, nullable=False, comment="One sentence that states its numbers."),
+        Column("member_count", Integer, nullable=False, comment="Customers of this kind, folded ones included."),
+        Column("population_percentage", Double, nullable=False, comment="Share of segmented customers, 0 to 100."),
+        Column("avg_ltv", MONEY, nullable=False, comment="Mean lifetime value of its members."),
+        Column("total_ltv", MONEY, nullable=False, comment="Sum of their lifetime values."),
+        Column("avg_orders", Double, nullable=False, comment="Mean number of orders."),
+        Column("avg_order_value", MONEY, nullable=False, comment="Their lifetime value by their orders."),
+        Column("avg_recency_days", Double, nullable=False, comment="Mean days since the last order."),
+    ]
+
+
+def _archetype_rules() -> list[CheckConstraint | ForeignKeyConstraint | PrimaryKeyConstraint]:
+    return [
+        PrimaryKeyConstraint("store_id", "run_id", "archetype_id"),
+        _of_store(),
+        _of_run(),
+        CheckConstraint("member_count > 0", name="member_count"),
+        CheckConstraint("population_percentage BETWEEN 0 AND 100", name="share"),
+    ]
+
+
+def _of_archetype(column: str, level: int) -> ForeignKeyConstraint:
+    table = f"dim_archetype_l{level}"
+    return ForeignKeyConstraint(
+        ["store_id", "run_id", column], [f"{table}.store_id", f"{table}.run_id", f"{table}.archetype_id"]
+    )
+
+
+dim_archetype_l1 = Table(
+    "dim_archetype_l1",
+    metadata,
+    _store(),
+    _run(),
+    *_archetype_columns(),
+    Column("dominant_segments", JSONB, nullable=False, comment="Its signature: {axis: segment name}."),
+    Column("segment_ids", ARRAY(Text), nullable=False, comment="Its signature as segment ids, in the axes' order."),
+    Column("folded_count", Integer, nullable=False, comment="Members whose own signature was too rare to stand."),
+    *_archetype_rules(),
+    CheckConstraint("folded_count BETWEEN 0 AND member_count", name="folded_count"),
+    comment="Level 1: customers who share the dominant segment of every axis with structure.",
+)
+
+dim_archetype_l2 = Table(
+    "dim_archetype_l2",
+    metadata,
+    _store(),
+    _run(),
+    *_archetype_columns(),
+    Column("parent_id", Text, nullable=False, comment="Its archetype on level 1."),
+    Column("strength_band", Text, nullable=False, comment="core, typical or edge: how clearly members belong."),
+    *_archetype_rules(),
+    _of_archetype("parent_id", 1),
+    CheckConstraint("strength_band IN ('core', 'typical', 'edge')", name="strength_band"),
+    comment="Level 2: level 1 by how clearly its members belong.",
+)
+
+dim_archetype_l3 = Table(
+    "dim_archetype_l3",
+    metadata,
+    _store(),
+    _run(),
+    *_archetype_columns(),
+    Column("parent_id", Text, nullable=False, comment="Its archetype on level 1."),
+    Column("second_segments", JSONB, nullable=False, comment="{axis: the segment its members are also close to}."),
+    *_archetype_rules(),
+    _of_archetype("parent_id", 1),
+    comment="Level 3: level 1 by the second segment, on the axes where it is close.",
+)
+
+
+def _standing_columns() -> list[Column[object]]:
+    """Where a customer stands, as both fact tables keep it."""
+    return [
+        Column("archetype_id", Text, nullable=False, comment="Level 1."),
+        Column("archetype_level2_id", Text, nullable=False, comment="Level 2."),
+        Column("archetype_level3_id", Text, nullable=False, comment="Level 3."),
+        Column("lifetime_value", MONEY, nullable=False, comment="Paid less given back, to as_of; can be below 0."),
+        Column("total_orders", Integer, nullable=False, comment="Orders placed, to as_of."),
+        Column("days_since_last_purchase", Integer, nullable=False, comment="Whole days of the shop's calendar."),
+        Column("customer_tenure_days", Integer, nullable=False, comment="Days since the first order."),
+    ]
+
+
+fact_customer_current = Table(
+    "fact_customer_current",
+    metadata,
+    _store(),
+    _run(),
+    Column("customer_id", Text, nullable=False, comment="Who."),
+    *_standing_columns(),
+    Column("avg_order_value", MONEY, nullable=False, comment="lifetime_value / total_orders."),
+    Column("dominant_segments", JSONB, nullable=False, comment="{axis: segment name}, their own."),
+    Column("membership_strengths", JSONB, nullable=False, comment="{axis: strong, moderate, balanced or weak}."),
+    Column("cluster_confidence", Double, nullable=False, comment="Mean top membership over the axes, 0 to 1."),
+    Column("fold_distance", SmallInteger, nullable=False, comment="Axes on which they differ from their archetype."),
+    Column("snapshot_date", Date, nullable=False, comment="The shop's day that as_of closes."),
+    PrimaryKeyConstraint("store_id", "customer_id", "run_id"),
+    _of_customer(),
+    _of_archetype("archetype_id", 1),
+    _of_archetype("archetype_level2_id", 2),
+    _of_archetype("archetype_level3_id", 3),
+    CheckConstraint("total_orders > 0", name="total_orders"),
+    CheckConstraint("cluster_confidence BETWEEN 0 AND 1", name="confidence"),
+    CheckConstraint("fold_distance >= 0", name="fold_distance"),
+    Index("idx_intelligence_archetype", "store_id", "archetype_id"),
+    Index("idx_intelligence_archetype_l2", "store_id", "archetype_level2_id"),
+    Index("idx_intelligence_archetype_l3", "store_id", "archetype_level3_id"),
+    comment="Every segmented customer as they stand in the served run.",
+)
+
+customer_profiles = Table(
+    "customer_profiles",
+    metadata,
+    _store(),
+    _run(),
+    Column("customer_id", Text, nullable=False, comment="Who."),
+    Column("archetype_id", Text, nullable=False, comment="Level 1."),
+    Column("segment_memberships", JSONB, nullable=False, comment="{axis: {segment name: share}}, each axis sums to 1."),
+    Column("dominant_segments", JSONB, nullable=False, comment="{axis: segment name}."),
+    Column("feature_vectors", JSONB, nullable=False, comment="{axis: {feature: value}}, before any scaling."),
+    Column("interpretation", Text, nullable=False, comment="The dominant names, joined."),
+    Column("lifetime_value", MONEY, nullable=False, comment="Paid less given back, to as_of."),
+    Column("churn_risk_score", Double, comment="Chance of lapsing, 0 to 1; null until predictions are published."),
+    _changed(),
+    PrimaryKeyConstraint("store_id", "customer_id", "run_id"),
+    _of_customer(),
+    _of_run(),
+    CheckConstraint("churn_risk_score BETWEEN 0 AND 1", name="churn_risk_score"),
+    Index("idx_intelligence_updated", "store_id", "updated_at"),
+    comment="Every segmented customer in full: memberships on every axis and the features behind them.",
+)
+
+fact_customer_history = Table(
+    "fact_customer_history",
+    metadata,
+    _store(),
+    Column("customer_id", Text, nullable=False, comment="Who."),
+    Column("snapshot_date", Date, nullable=False, comment="The shop's day."),
+    _run(),
+    *_standing_columns(),
+    Column("segment_ids", ARRAY(Text), nullable=False, comment="Their own dominant segments, in the axes' order."),
+    PrimaryKeyConstraint("store_id", "customer_id", "snapshot_date"),
+    _of_customer(),
+    _of_run(),
+    Index("idx_history_day", "store_id", "snapshot_date"),
+    comment="Where each customer stood on each day a snapshot was taken.",
+)
+
+# The switch points at a run, and a run belongs to a store: the two tables refer to each other.
+stores.append_constraint(
+    ForeignKeyConstraint(
+        ["served_run_id"],
+        ["segmentation_runs.run_id"],
+        name="fk_stores_served_run",
+        use_alter=True,
+        ondelete="SET NULL",
+    )
+)

@@ -1,0 +1,1 @@
+"""Small programs for people and cron, thin over the app."""

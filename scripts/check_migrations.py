@@ -1,0 +1,35 @@
+"""Migrations in step: up, nothing left for autogenerate to add, all the way down, and up again. On a throw-away Postgres."""
+
+import asyncio
+import sys
+import tempfile
+from pathlib import Path
+
+from app.core.config import Environment, Settings
+from app.embedded import EmbeddedPostgres
+from app.warehouse.engine import Database
+from app.warehouse.migrate import differences, downgrade, migrate
+
+
+async def check(database: Database) -> str | None:
+    """What is wrong, or None."""
+    await migrate(database)
+    await downgrade(database, "base")
+    await migrate(database)
+    found = await differences(database)
+    return None if found is None else f"Models and migrations disagree: {found}"
+
+
+async def main() -> int:
+    with tempfile.TemporaryDirectory() as folder, EmbeddedPostgres(Path(folder), durable=False) as url:
+        database = Database(url, Settings(_env_file=None, env=Environment.development))
+        try:
+            wrong = await check(database)
+        finally:
+            await database.close()
+    print(wrong or "Migrations go up, down and up again, and agree with the models.")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))

@@ -1,0 +1,118 @@
+"""What the tests stand on: a real Postgres (the embedded one, and another where one is reachable) and real data."""
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from app.core.config import Environment, Settings
+from app.embedded import EmbeddedPostgres
+from app.warehouse.engine import Database
+from app.warehouse.migrate import migrate
+
+#: A second server to run the same tests against. It is only ever given databases of our own making, dropped at the end.
+OTHER_SERVER = os.environ.get("TEST_DATABASE_URL", "postgresql://postgres@127.0.0.1:5432/postgres")
+REAL_DATA_DIR = Path(os.environ.get("REAL_DATA_DIR", "../shared/data"))
+
+
+def _other_server_version() -> str | None:
+    async def ask() -> str:
+        connection = await asyncpg.connect(OTHER_SERVER, timeout=2)
+        try:
+            return str(await connection.fetchval("SHOW server_version"))
+        finally:
+            await connection.close()
+
+    try:
+        version = asyncio.run(ask())
+    except (OSError, TimeoutError, asyncpg.PostgresError):
+        return None
+    return version if int(version.split(".")[0]) >= 15 else None
+
+
+_OTHER_VERSION = _other_server_version()
+
+
+def pytest_report_header() -> list[str]:
+    other = f"and PostgreSQL {_OTHER_VERSION} as well" if _OTHER_VERSION else "only (no other server is reachable)"
+    data = "found" if REAL_DATA_DIR.is_dir() else f"absent ({REAL_DATA_DIR}): its tests are skipped"
+    return [f"database tests: on the embedded PostgreSQL {other}", f"real data: {data}"]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "server_url" in metafunc.fixturenames:
+        servers = ["embedded", "server"] if _OTHER_VERSION else ["embedded"]
+        metafunc.parametrize("server_url", servers, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def embedded_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with EmbeddedPostgres(tmp_path_factory.mktemp("embedded"), durable=False) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def server_url(request: pytest.FixtureRequest) -> str:
+    """An empty, unmigrated server's maintenance database; a parameter says which server."""
+    return request.getfixturevalue("embedded_url") if request.param == "embedded" else OTHER_SERVER
+
+
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return Settings(_env_file=None, env=Environment.development, data_dir=tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="session")
+async def empty_database_url(server_url: str) -> AsyncIterator[str]:
+    async with own_database(server_url) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+async def database(empty_database_url: str, settings: Settings) -> AsyncIterator[Database]:
+    """A migrated database that tests share; each works in a store of its own (`store_id`)."""
+    database = Database(empty_database_url, settings)
+    await migrate(database)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def store_id() -> str:
+    """A store nobody else has."""
+    return f"t{secrets.token_hex(6)}"
+
+
+@pytest.fixture(scope="session")
+def real_data_dir() -> Path:
+    """The folder of real shops' data; tests that need it are skipped, counted and named, where it is absent."""
+    if not REAL_DATA_DIR.is_dir():
+        pytest.skip(f"real data is absent: REAL_DATA_DIR is {REAL_DATA_DIR}")
+    return REAL_DATA_DIR.resolve()
+
+
+class own_database:  # noqa: N801  used like a function
+    """`async with own_database(server_url) as url`: a new, empty database of that server, dropped at the end."""
+
+    def __init__(self, server_url: str) -> None:
+        self._server = server_url.replace("postgresql+asyncpg://", "postgresql://")
+        self._name = f"test_{secrets.token_hex(6)}"
+
+    async def __aenter__(self) -> str:
+        await self._execute(f"CREATE DATABASE {self._name}")
+        before, _, query = self._server.partition("?")
+        return before.rsplit("/", 1)[0] + f"/{self._name}" + (f"?{query}" if query else "")
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._execute(f"DROP DATABASE {self._name} WITH (FORCE)")
+
+    async def _execute(self, statement: str) -> None:
+        connection = await asyncpg.connect(self._server)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
