@@ -1,11 +1,11 @@
-"""Migrations in step: up, nothing left for autogenerate to add, all the way down, and up again. On a throw-away Postgres."""
+"""Migrations in step: up, all the way down, up again, and nothing left to add. On a throw-away Postgres."""
 
 import asyncio
 import sys
 import tempfile
 from pathlib import Path
 
-from app.core.config import Environment, Settings
+from app.core.config import load_settings
 from app.embedded import EmbeddedPostgres
 from app.warehouse.engine import Database
 from app.warehouse.migrate import differences, downgrade, migrate
@@ -22,7 +22,7 @@ async def check(database: Database) -> str | None:
 
 async def main() -> int:
     with tempfile.TemporaryDirectory() as folder, EmbeddedPostgres(Path(folder), durable=False) as url:
-        database = Database(url, Settings(_env_file=None, env=Environment.development))
+        database = Database(url, load_settings())
         try:
             wrong = await check(database)
         finally:

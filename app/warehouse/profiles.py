@@ -79,7 +79,7 @@ async def read_archetypes(connection: AsyncConnection, store_id: str, run_id: in
 async def stored_memberships(
     connection: AsyncConnection, store_id: str, customer_id: str
 ) -> Mapping[str, Mapping[str, float]]:
-    """{axis: {segment name: share}} of a customer in the served run. Raises CustomerNotFound for one it does not hold."""
+    """{axis: {segment name: share}} of a customer in the served run. Raises CustomerNotFound where it has none."""
     run = await served_run(connection, store_id)
     table = customer_profiles
     query = select(table.c.segment_memberships).where(
