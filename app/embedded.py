@@ -390,7 +390,7 @@ class EmbeddedPostgres:
             logged = _text_of(server_log)
             if self._comes_up(self._server_pid() or self._spawn(server)):
                 seconds = round(time.monotonic() - began, 3)
-                log.info("embedded.started", folder=str(self.folder), version=server.version, seconds=seconds)
+                log.debug("embedded.started", folder=str(self.folder), version=server.version, seconds=seconds)
                 return
             complaint = _text_of(server_log).removeprefix(logged)
             passing = any(leftover in complaint for leftover in LEFTOVERS)
@@ -439,7 +439,7 @@ class EmbeddedPostgres:
         if len(about) > 4:
             with suppress(OSError):
                 Path(about[4]).rmdir()
-        log.info("embedded.stopped", folder=str(self.folder))
+        log.debug("embedded.stopped", folder=str(self.folder))
 
     def _make_socket_folder(self) -> Path:
         folder = self.folder / "socket"

@@ -14,9 +14,12 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
+import structlog
+
 from app.core.clock import utc_now
 from app.core.config import Settings, load_settings
 from app.core.errors import CustomerNotFound
+from app.core.logging import configure_logging
 from app.pipeline.plain_records import behaviour_of
 from app.pipeline.run import MIN_POPULATION, RunOptions, feature_values, segment
 from app.pipeline.score import CustomerProfile, score_customer
@@ -54,6 +57,9 @@ class EcommerceClusteringEngine:
         self._k_range = KRange(min_k, max_k)
         self._min_population = min_population
         self._settings = settings or load_settings()
+        if not structlog.is_configured():
+            # Out of the box structlog prints to standard output, which belongs to who uses the library.
+            configure_logging(level=self._settings.log_level, json_logs=self._settings.json_logs)
         self._database = database
 
     async def discover_multi_axis_segments(

@@ -9,6 +9,7 @@ import sys
 
 from app.core.config import load_settings
 from app.core.errors import AppError
+from app.core.logging import configure_logging
 from app.engine import EcommerceClusteringEngine
 from app.resources import open_database
 from app.warehouse.profiles import stored_memberships
@@ -42,8 +43,10 @@ def main() -> int:
     parser.add_argument("--store", help="the shop; STORE_ID by default")
     parser.add_argument("--customer-ids", required=True, metavar="A,B", help="the shop's ids, separated by commas")
     wanted = parser.parse_args()
+    settings = load_settings()
+    configure_logging(level=settings.log_level, json_logs=settings.json_logs)
     try:
-        return asyncio.run(compare(wanted.store or load_settings().store_id, wanted.customer_ids.split(",")))
+        return asyncio.run(compare(wanted.store or settings.store_id, wanted.customer_ids.split(",")))
     except AppError as error:
         print(error, file=sys.stderr)
         return 1

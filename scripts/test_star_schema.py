@@ -9,6 +9,7 @@ import sys
 
 from app.core.config import load_settings
 from app.core.errors import AppError
+from app.core.logging import configure_logging
 from app.resources import open_database
 from app.warehouse.checks import check_star
 
@@ -25,8 +26,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", help="the shop; STORE_ID by default")
     wanted = parser.parse_args()
+    settings = load_settings()
+    configure_logging(level=settings.log_level, json_logs=settings.json_logs)
     try:
-        return asyncio.run(examine(wanted.store or load_settings().store_id))
+        return asyncio.run(examine(wanted.store or settings.store_id))
     except AppError as error:
         print(error, file=sys.stderr)
         return 1

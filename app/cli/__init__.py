@@ -10,13 +10,13 @@ import sys
 from collections.abc import Sequence
 
 from app import __version__
-from app.cli import database, demo, export, import_csv, sample, segment
+from app.cli import bench, database, demo, export, import_csv, sample, segment
 from app.cli.output import complain
 from app.core.config import Settings, load_settings
 from app.core.errors import AppError
 from app.core.logging import configure_logging
 
-_AREAS = (demo, sample, import_csv, segment, export, database)
+_AREAS = (demo, sample, import_csv, segment, export, database, bench)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

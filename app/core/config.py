@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.core.errors import ConfigurationError
@@ -38,20 +38,18 @@ def _a_postgres_address(url: str | None) -> str | None:
     return url
 
 
-def _empty_means_unset(value: object) -> object:
-    return None if value == "" else value
-
-
 TimeZoneName = Annotated[str, AfterValidator(_a_time_zone)]
 StoreId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 CurrencyCode = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
-PostgresUrl = Annotated[str | None, BeforeValidator(_empty_means_unset), AfterValidator(_a_postgres_address)]
+PostgresUrl = Annotated[str | None, AfterValidator(_a_postgres_address)]
 
 
 class Settings(BaseSettings):
     """What can be set. Field names in capitals are the environment's names."""
 
-    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore", frozen=True
+    )
 
     env: Environment = Environment.production
     data_dir: Path = Path(".data")

@@ -23,6 +23,8 @@ import narwhals as nw
 MONTH_DAYS = 30.4375
 PERIOD_DAYS = 30.0
 GAP_STAND_IN_DAYS = 365.0
+#: Of a customer's mean visit: less than this counts as this in value_trend, so that a free order has a logarithm.
+LEAST_RELATIVE_VALUE = 0.01
 
 #: What stands in where a customer has shown too little to tell.
 STAND_INS: Mapping[str, float] = MappingProxyType(
@@ -115,18 +117,20 @@ def _spans(visits: Frame, *, as_of_day: float) -> Frame:
 
 def _order_features(orders: Frame) -> Frame:
     """Money, clock and channel of the orders."""
-    hour = (nw.col("day") - nw.col("day").floor()) * 24
+    # A day's fraction carries rounding noise, which would move an order of 17:00 sharp into or out of office hours.
+    hour = ((nw.col("day") - nw.col("day").floor()) * 86_400 + 0.5).floor() / 3_600
     weekday = (nw.col("day").floor() + 3) % 7  # 1970-01-01 was a Thursday; 0 is Monday
     discounted = _flag(nw.col("discount") > 0)
     asked = nw.col("value") + nw.col("discount")
     clocked = orders.with_columns(
-        hour=hour,
+        # Counted from 04:00 to 28:00, when shops are quietest: the mean of 23:30 and 00:30 is midnight, not noon.
+        hour=(hour + 20) % 24 + 4,
         weekend=_flag(weekday >= 5),
         business=_flag((weekday < 5) & (hour >= 9) & (hour < 17)),
         discounted=discounted,
         depth=nw.when((nw.col("discount") > 0) & (asked > 0)).then(nw.col("discount") / asked).otherwise(nw.lit(0.0)),
         web=_flag(nw.col("channel") == WEB_CHANNEL),
-    )
+    ).with_columns(hour_square=_deviation_square("hour"))
     channels = (
         orders.group_by("customer", "channel")
         .agg(nw.len().cast(nw.Float64).alias("channel_orders"))
@@ -140,8 +144,8 @@ def _order_features(orders: Frame) -> Frame:
         nw.col("depth").sum().alias("depth_sum"),
         nw.col("weekend").mean().alias("weekend_ratio"),
         nw.col("business").mean().alias("business_hours_ratio"),
-        nw.col("hour").mean().alias("preferred_hour"),
-        (nw.col("hour") * nw.col("hour")).mean().alias("hour_square"),
+        nw.col("hour").mean().alias("hour_mean"),
+        nw.col("hour_square").mean().alias("hour_variance"),
         nw.col("web").mean().alias("online_ratio"),
     )
     return totals.join(channels, on="customer", how="left")
@@ -154,12 +158,15 @@ def _rhythm_features(visits: Frame, spans: Frame) -> Frame:
     # The first gap stands before the second visit, so gap k belongs to visit k + 1.
     log_gap = (nw.col("gap") + 1).log()
     gap_number = nw.col("number") - 1
-    log_value = (_at_least_zero(nw.col("visit_value")) + 1).log()
+    # Against the customer's own mean, so that the trend is the same in any currency.
+    mean_value = nw.col("visit_value").mean().over("customer")
+    relative = nw.when(mean_value > 0).then(nw.col("visit_value") / mean_value).otherwise(nw.lit(1.0))
+    log_value = nw.when(relative > LEAST_RELATIVE_VALUE).then(relative).otherwise(nw.lit(LEAST_RELATIVE_VALUE)).log()
     measured = known.with_columns(
-        gap_square=nw.col("gap") * nw.col("gap"),
+        gap_square=_deviation_square("gap"),
         log_gap=log_gap,
         gap_by_number=log_gap * gap_number,
-        value_square=nw.col("visit_value") * nw.col("visit_value"),
+        value_square=_deviation_square("visit_value"),
         log_value=log_value,
         value_by_number=log_value * nw.col("number"),
         late=_flag((since_first > 0) & (since_first * 2 > nw.col("tenure_days"))),
@@ -289,7 +296,6 @@ def _combined(joined: Frame) -> Frame:
     )
     gap_spread = _spread("gap_sum", "gap_square_sum", gaps)
     value_spread = _spread("visit_value_sum", "value_square_sum", visits)
-    hour_variance = nw.col("hour_square") - nw.col("preferred_hour") * nw.col("preferred_hour")
     months = nw.when(tenure > PERIOD_DAYS).then(tenure).otherwise(nw.lit(PERIOD_DAYS)) / MONTH_DAYS
     features = known.with_columns(
         total_purchases=orders,
@@ -302,7 +308,8 @@ def _combined(joined: Frame) -> Frame:
         discount_rate=_ratio("discount", "asked"),
         full_price_ratio=1 - nw.col("discounted_orders") / orders,
         discount_depth=_ratio("depth_sum", "discounted_orders"),
-        hour_spread=_at_least_zero(hour_variance).sqrt(),
+        preferred_hour=_on_the_clock(nw.col("hour_mean")),
+        hour_spread=nw.col("hour_variance").sqrt(),
         maturity_score=(1 - (-tenure / 365.0).exp()) * (1 - (-orders / 5.0).exp()),
         acceleration=nw.when(gaps >= 1).then(2 * nw.col("late_visits") / gaps - 1).otherwise(None),
         repeat_rate=_ratio("repeats", "product_purchases"),
@@ -355,11 +362,20 @@ def _diversity(squares: str, total: str) -> nw.Expr:
     return 1 - _ratio_of(nw.col(squares), nw.col(total) * nw.col(total))
 
 
+def _on_the_clock(hour: nw.Expr) -> nw.Expr:
+    """An hour of 4..28 as one of 0..24; midnight is 0, also where rounding leaves a hair less than 24."""
+    return nw.when(hour > 24 - 1e-6).then(_at_least_zero(hour - 24)).otherwise(hour)
+
+
+def _deviation_square(name: str) -> nw.Expr:
+    """Squared distance from the customer's own mean; a mean of squares less a squared mean would cancel to noise."""
+    deviation = nw.col(name) - nw.col(name).mean().over("customer")
+    return deviation * deviation
+
+
 def _spread(total: str, squares: str, count: nw.Expr) -> nw.Expr:
-    """Coefficient of variation from sums (population form)."""
-    mean = nw.col(total) / count
-    variance = nw.col(squares) / count - mean * mean
-    return _ratio_of(_at_least_zero(variance).sqrt(), mean).fill_null(0.0)
+    """Coefficient of variation (population form) from a sum and a sum of squared deviations; 0 where the mean is 0."""
+    return _ratio_of((nw.col(squares) / count).sqrt(), nw.col(total) / count).fill_null(0.0)
 
 
 def _slope(total: str, by_number: str, count: nw.Expr) -> nw.Expr:

@@ -1,5 +1,7 @@
 """source → records → warehouse, in one transaction: all of a source is in, or nothing of it."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -7,7 +9,7 @@ import structlog
 
 from app.core.progress import Progress, unheard
 from app.domain.refunds import match_returns
-from app.sources.base import ReadingAccount, Source
+from app.sources.base import Batch, ReadingAccount, Source
 from app.warehouse import load
 from app.warehouse.engine import Database
 from app.warehouse.stores import Store, ensure_store
@@ -37,6 +39,18 @@ class IngestReport:
     dry_run: bool
 
 
+async def read_ahead(source: Source) -> AsyncIterator[Batch]:
+    """A source's batches, the next being read in a thread while the database takes in the one before."""
+    batches = source.batches()
+    coming = asyncio.create_task(asyncio.to_thread(next, batches, None))
+    try:
+        while (batch := await coming) is not None:
+            coming = asyncio.create_task(asyncio.to_thread(next, batches, None))
+            yield batch
+    finally:
+        await asyncio.gather(coming, return_exceptions=True)
+
+
 async def ingest(
     database: Database,
     source: Source,
@@ -60,7 +74,7 @@ async def ingest(
             currency=source.defaults.currency or currency,
         )
         await load.open_staging(connection, store_id)
-        for batch in source.batches():
+        async for batch in read_ahead(source):
             await load.stage(connection, batch.records)
             progress("reading", batch.progress)
         progress("storing", 0.0)

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from app.segmentation.axes import AxisStatus
+from app.segmentation.clustering import MIN_SHARE
 from app.segmentation.discovery import BLURRED, DiscoveredAxis, Discovery
 from app.warehouse.stores import Store
 
@@ -68,7 +69,7 @@ def _axis(found: DiscoveredAxis) -> dict[str, Any]:
 def _note(found: DiscoveredAxis) -> str:
     fitted = found.fitted
     if fitted.silhouette is None or fitted.null_silhouette is None:
-        return "no_structure: no number of segments keeps every one at 3 % of customers"
+        return f"no_structure: no split tried keeps every segment at {100 * MIN_SHARE:.0f} % of customers"
     if not fitted.has_structure:
         return "no_structure: a continuum, no better split than one cloud of the same shape"
     if fitted.silhouette < BLURRED:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from app.segmentation.membership import CLOSE, Array, top_two
+from app.segmentation.membership import Array, is_close
 
 Codes = NDArray[np.int64]
 BANDS = ("core", "typical", "edge")
@@ -73,7 +73,7 @@ def find_archetypes(memberships: Sequence[Array], *, min_members: int) -> Archet
     clarity = mean_top_membership(memberships)
     lower, upper = np.quantile(clarity, [1 / 3, 2 / 3])
     level2, level2_of = _strength_bands(bands(clarity, (lower, upper)), level1, min_members)
-    level3, level3_of, seconds = _second_segments(memberships, level1, min_members)
+    level3, level3_of, seconds = _second_segments(close_seconds(memberships), signatures, level1, min_members)
     return Archetypes(
         signatures=signatures,
         level1=level1,
@@ -90,8 +90,11 @@ def find_archetypes(memberships: Sequence[Array], *, min_members: int) -> Archet
 
 def mean_top_membership(memberships: Sequence[Array]) -> Array:
     """(n_customers,) how clearly each customer belongs, over all axes, 0..1."""
-    result: Array = np.mean([shares.max(axis=1) for shares in memberships], axis=0)
-    return result
+    # Added axis by axis, so that one customer alone comes out as among all, to the last bit; np.mean does not.
+    total = np.zeros(len(memberships[0]))
+    for shares in memberships:
+        total += shares.max(axis=1)
+    return total / len(memberships)
 
 
 def bands(clarity: Array, limits: tuple[float, float]) -> Codes:
@@ -111,10 +114,10 @@ def close_seconds(memberships: Sequence[Array]) -> Codes:
     """(n_customers, n_axes) position of the second segment where it is within CLOSE of the first, else NONE_CLOSE."""
     columns = []
     for shares in memberships:
-        top, second = top_two(shares)
-        width = shares.shape[1]
-        runner_up = np.argsort(shares, axis=1, kind="stable")[:, -2] if width > 1 else np.zeros(len(shares), np.int64)
-        columns.append(np.where(top - second < CLOSE, runner_up, NONE_CLOSE))
+        # Not the last but one of a sort: of two equal shares that would be the dominant segment itself.
+        others = shares.copy()
+        others[np.arange(len(shares)), shares.argmax(axis=1)] = -1.0
+        columns.append(np.where(is_close(shares), others.argmax(axis=1), NONE_CLOSE))
     return np.stack(columns, axis=1).astype(np.int64)
 
 
@@ -137,6 +140,8 @@ def archetype_ids(signatures: Sequence[Sequence[str]], *, prefix: str = "arch_",
     signatures : what each archetype is made of, all different; the same signature has the same id in every run in which
                  no other begins with the same digits
     """
+    if len({tuple(signature) for signature in signatures}) < len(signatures):
+        raise ValueError("archetype_ids needs signatures that are all different; two alike would never get two ids")
     digests = [hashlib.sha256("|".join(signature).encode()).digest() for signature in signatures]
     digits = [str(int.from_bytes(digest, "big")).rjust(78, "0")[::-1] for digest in digests]
     lengths = [least_digits] * len(digits)
@@ -162,16 +167,19 @@ def _strength_bands(band: Codes, level1: Codes, min_members: int) -> tuple[Codes
     return number.ravel(), pairs
 
 
-def _second_segments(memberships: Sequence[Array], level1: Codes, min_members: int) -> tuple[Codes, Codes, Codes]:
-    """Level 3: the second segment of each axis where the top two differ by less than CLOSE; rare sets lose it."""
-    close = np.column_stack([level1, close_seconds(memberships)])
+def _second_segments(seconds: Codes, signatures: Codes, level1: Codes, min_members: int) -> tuple[Codes, Codes, Codes]:
+    """Level 3: level 1 by the set of close second segments; sets that cannot stand lose it."""
+    close = np.column_stack([level1, seconds])
     unique, group, sizes = np.unique(close, axis=0, return_inverse=True, return_counts=True)
-    group = group.ravel()
-    # A set of second segments that too few share is read as none being close: the archetype's plain form.
+    # A set too few share is read as none being close, the archetype's plain form. So is one that a folded customer
+    # brings whose second segment is the archetype's own: nothing leans to what it is.
+    own = (unique[:, 1:] == signatures[unique[:, 0]]).any(axis=1)
+    stands = (sizes >= min_members) & ~own
     plain = close.copy()
     plain[:, 1:] = NONE_CLOSE
-    merged = np.where((sizes[group] >= min_members)[:, None], close, plain)
-    # Where the plain form of an archetype is itself too thin, its largest form takes those members in.
+    merged = np.where(stands[group.ravel()][:, None], close, plain)
+    # Where the plain form of an archetype is itself too thin, its largest form takes those members in. Every other form
+    # that is left stands, so the order in which archetypes are seen does not matter.
     unique, group, sizes = np.unique(merged, axis=0, return_inverse=True, return_counts=True)
     group = group.ravel()
     for thin in np.flatnonzero(sizes < min_members):

@@ -4,6 +4,7 @@ The registry is the one place that says which features make an axis, which of th
 scaling) and how a number of each reads to a person. Formulas are in domain/features.py.
 """
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -35,6 +36,9 @@ class Feature:
 
     low, high : words for customers who have little or much of it; they tell segments of one name apart
     says      : a phrase with the number in it, as `says.format(value)`
+    percent   : a share of 1, told in percent
+    signed    : low is for what lies below 0, high for what lies above, rather than for the less and the more
+    log_slope : the change of a logarithm, told as the change in percent: -1.2 is "-70 %", never less than -100
     """
 
     name: str
@@ -43,8 +47,12 @@ class Feature:
     says: str
     transform: Transform = "none"
     percent: bool = False
+    signed: bool = False
+    log_slope: bool = False
 
     def phrase(self, value: float) -> str:
+        if self.log_slope:
+            return self.says.format(100 * math.expm1(min(value, _STEEPEST)))
         return self.says.format(100 * value if self.percent else value)
 
 
@@ -79,6 +87,8 @@ class Axis:
         return AxisStatus.active if self.better_with in available else AxisStatus.proxy
 
 
+# A hundredfold change from one visit to the next says all that steeper ones would.
+_STEEPEST = math.log(100)
 _FROM_ORDERS = "read from orders until tickets can answer"
 _WEEKEND = Feature("weekend_ratio", "weekday", "weekend", "{:.0f} % of orders at weekends", percent=True)
 _HOUR = Feature("preferred_hour", "early", "late", "ordering around {:.0f}:00")
@@ -87,7 +97,7 @@ _REPEAT = Feature(
     "repeat_rate", "one_off", "rebuying", "{:.0f} % of purchases are of something bought before", percent=True
 )
 _VALUE_TREND = Feature(
-    "value_trend", "falling_spend", "rising_spend", "order value changing {:+.0f} % an order", percent=True
+    "value_trend", "falling_spend", "rising_spend", "spend changing {:+z.0f} % a visit", signed=True, log_slope=True
 )
 
 AXES: tuple[Axis, ...] = (
@@ -96,7 +106,7 @@ AXES: tuple[Axis, ...] = (
         "how often they buy",
         (
             Feature("total_purchases", "few", "many", "{:.0f} orders", "log1p"),
-            Feature("orders_per_month", "rare", "frequent", "{:.1f} orders a month", "log1p"),
+            Feature("orders_per_month", "low_rate", "high_rate", "{:.1f} orders a month", "log1p"),
             Feature("avg_days_between_orders", "short_gap", "long_gap", "{:.0f} days between orders", "log1p"),
             Feature("purchase_consistency", "irregular", "regular", "regularity {:.2f} of 1"),
         ),
@@ -128,7 +138,7 @@ AXES: tuple[Axis, ...] = (
         "price_sensitivity",
         "how much they wait for discounts",
         (
-            Feature("discount_rate", "full_price", "discounted", "{:.0f} % taken off", percent=True),
+            Feature("discount_rate", "small_discount", "large_discount", "{:.0f} % taken off", percent=True),
             Feature(
                 "full_price_ratio", "often_on_offer", "at_full_price", "{:.0f} % of orders at full price", percent=True
             ),
@@ -154,7 +164,7 @@ AXES: tuple[Axis, ...] = (
         (
             Feature("tenure_days", "recent", "long_standing", "{:.0f} days since the first order"),
             Feature("maturity_score", "unproven", "proven", "maturity {:.2f} of 1"),
-            Feature("acceleration", "slowing", "accelerating", "pace shifting {:+.2f}"),
+            Feature("acceleration", "slowing", "accelerating", "pace shifting {:+z.2f}", signed=True),
         ),
         aliases=("maturity",),
     ),
@@ -227,7 +237,14 @@ AXES: tuple[Axis, ...] = (
         "loyalty_trajectory",
         "where they are heading",
         (
-            Feature("frequency_trend", "slowing", "quickening", "gaps changing {:+.0f} % an order", percent=True),
+            Feature(
+                "frequency_trend",
+                "slowing",
+                "quickening",
+                "pace changing {:+z.0f} % a visit",
+                signed=True,
+                log_slope=True,
+            ),
             _VALUE_TREND,
             Feature("recency_ratio", "on_time", "overdue", "{:.1f} usual gaps since the last order", "log1p"),
         ),

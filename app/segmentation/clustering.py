@@ -5,6 +5,7 @@ rewards isolating a handful of outliers. The axis has structure when its silhoue
 cloud with the same covariance clustered the same way (the idea of SigClust: Liu, Hayes, Nobel & Marron 2008).
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,7 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_limits
 
+from app.core.errors import InvalidInput
 from app.segmentation.membership import Array, Kernel, membership
 
 Transform = Literal["none", "log1p"]
@@ -25,6 +29,9 @@ TIE = 0.01
 WINSOR_PERCENTILES = (1.0, 99.0)
 SILHOUETTE_SAMPLE = 5_000
 FIT_SAMPLE = 20_000
+# Decimals of a standard deviation that clusters are looked for in. What lies below is rounding noise of the features:
+# taken as it is, .3 and .1 + .2 are two tight clusters.
+_DECIMALS = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,17 +144,27 @@ class KRange:
     """The numbers of clusters to try.
 
     Given limits are tried as they are. Otherwise 2 to 6, or with `dynamic` 2 to clamp(sqrt(n / 50), 2, 6), so that a
-    small shop is not cut into slivers.
+    small shop is not cut into slivers. A given smallest is tried also where it lies above that.
+
+    Raises InvalidInput if the smallest is more than the largest.
     """
 
     smallest: int | None = None
     largest: int | None = None
     dynamic: bool = True
 
+    def __post_init__(self) -> None:
+        if self.smallest is not None and self.largest is not None and self.smallest > self.largest:
+            raise InvalidInput(
+                f"The fewest clusters to try, {self.smallest}, is more than the most, {self.largest}. Swap them."
+            )
+
     def candidates(self, n_customers: int) -> range:
-        dynamic_limit = int(np.clip(np.sqrt(n_customers / 50), 2, 6))
-        largest = self.largest if self.largest is not None else (dynamic_limit if self.dynamic else 6)
-        return range(self.smallest if self.smallest is not None else 2, largest + 1)
+        smallest = 2 if self.smallest is None else self.smallest
+        if self.largest is not None:
+            return range(smallest, self.largest + 1)
+        limit = int(np.clip(np.sqrt(n_customers / 50), 2, 6)) if self.dynamic else 6
+        return range(smallest, max(smallest, limit) + 1)
 
 
 def transformed(values: Array, transforms: tuple[Transform, ...]) -> Array:
@@ -169,7 +186,10 @@ def fit_scaler(values: Array, transforms: tuple[Transform, ...], *, robust: bool
     plain = transformed(values, transforms)
     n_features = plain.shape[1]
     if robust:
-        low, high = np.percentile(plain, WINSOR_PERCENTILES, axis=0)
+        # Customers' own values, the inner ones: interpolated, the 99th percentile of 100 customers is 1 % outlier.
+        low = np.percentile(plain, WINSOR_PERCENTILES[0], axis=0, method="higher")
+        high = np.percentile(plain, WINSOR_PERCENTILES[1], axis=0, method="lower")
+        low, high = np.minimum(low, high), np.maximum(low, high)
     else:
         low, high = np.full(n_features, -np.inf), np.full(n_features, np.inf)
     clipped = np.clip(plain, low, high)
@@ -193,20 +213,29 @@ def fit_axis(
 ) -> FittedAxis:
     """Discover the segments of one axis.
 
-    values      : (n_customers, n_features), finite; the order of the rows matters only through the seeded samples, so
-                  callers sort by customer
+    values      : (n_customers, n_features), finite; callers sort by customer, because the order of the rows decides
+                  which of them the seeded samples and starts pick
     sample_size : clusters are fitted on this many customers at most (FIT_SAMPLE by default) and then hold for all
+
+    Raises InvalidInput if a value is NaN or infinite.
     """
+    undefined = [features[column] for column in np.flatnonzero(~np.isfinite(values).all(axis=0))]
+    if undefined:
+        raise InvalidInput(f"Axis '{name}' cannot be clustered: {', '.join(undefined)} is NaN or infinite for someone.")
     scaler = fit_scaler(values, transforms, robust=robust)
-    scaled = scaler.apply(values)
+    scaled = np.round(scaler.apply(values), _DECIMALS)
     rng = np.random.default_rng(seed)
-    chosen = _best_clustering(scaled, k_range.candidates(len(scaled)), rng, sample_size=sample_size, seed=seed)
-    null = None if chosen is None else _null_silhouette(scaled, k_range, rng, seed=seed)
+    # On one thread: arrays this small are slower on many, several times so where other work wants the cores too, and
+    # the order in which threads add up changes the centers' last bits.
+    with threadpool_limits(limits=1):
+        chosen = _best_clustering(scaled, k_range.candidates(len(scaled)), rng, sample_size=sample_size, seed=seed)
+        null = None if chosen is None else _null_silhouette(scaled, k_range, rng, seed=seed)
     has_structure = chosen is not None and null is not None and chosen.silhouette >= null + NULL_MARGIN
     if chosen is None or not has_structure:
         centers = scaled.mean(axis=0, keepdims=True)
     else:
-        centers = chosen.centers[np.lexsort(chosen.centers.T[::-1])]
+        # Rounded, so that noise in one feature does not decide an order that belongs to the next.
+        centers = chosen.centers[np.lexsort(np.round(chosen.centers, _DECIMALS).T[::-1])]
     return FittedAxis(
         name=name,
         features=features,
@@ -231,13 +260,11 @@ def _best_clustering(
     scaled: Array, candidates: range, rng: np.random.Generator, *, sample_size: int | None, seed: int
 ) -> _Clustering | None:
     """The smallest k within TIE of the best silhouette among those that keep MIN_SHARE; None where none does."""
-    # Asking for more clusters than there are distinct points would leave empty ones.
-    n_distinct = len(np.unique(scaled, axis=0))
-    ks = [k for k in candidates if 2 <= k <= n_distinct]
-    if not ks:
-        return None
     sample = _sample(scaled, sample_size or FIT_SAMPLE, rng)
     measured = _sample(scaled, SILHOUETTE_SAMPLE, rng)
+    ks = [k for k in candidates if 2 <= k <= len(sample)]
+    if not ks:
+        return None
     centers = [_kmeans_centers(sample, k, seed=seed) for k in ks]
     labels = [nearest(measured, each) for each in centers]
     shares = [np.bincount(nearest(scaled, each), minlength=len(each)).min() / len(scaled) for each in centers]
@@ -303,7 +330,14 @@ def nearest(points: Array, centers: Array) -> Labels:
 
 
 def _kmeans_centers(points: Array, k: int, *, seed: int) -> Array:
-    centers: Array = KMeans(n_clusters=k, n_init=10, random_state=seed).fit(points).cluster_centers_
+    """(k, n_features) centers, some of them alike where there are fewer than k distinct points.
+
+    n_init : with fewer starts than 10, real shops' axes end in other local optima from one seed to the next
+    """
+    with warnings.catch_warnings():
+        # "Fewer distinct clusters than n_clusters": the empty ones then fail MIN_SHARE.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        centers: Array = KMeans(n_clusters=k, n_init=10, random_state=seed).fit(points).cluster_centers_
     return centers
 
 

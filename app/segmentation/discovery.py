@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
+from app.core.errors import InvalidInput
 from app.core.progress import Progress, unheard
 from app.segmentation.archetypes import Archetypes, find_archetypes
 from app.segmentation.axes import Axis, AxisStatus, Need
@@ -88,15 +88,18 @@ def discover(
 
     features  : name -> (n_customers,), finite; customers sorted by id, so that the seeded samples are reproducible
     available : what the shop's records hold; axes that need more are silent
+
+    Raises InvalidInput if all of them are silent, or a feature is not finite.
     """
     silent = tuple(axis for axis in axes if axis.status(available) is AxisStatus.no_data)
-    found = []
     speaking = [axis for axis in axes if axis not in silent]
-    # Arrays this small are slower on many threads, several times so where other work wants the cores too.
-    with threadpool_limits(limits=1):
-        for number, axis in enumerate(speaking):
-            progress("clustering", number / len(speaking))
-            found.append(_discover_axis(store_id, axis, features, axis.status(available), options))
+    if not speaking:
+        lacking = ", ".join(f"{axis.name} (no {axis.need.value})" for axis in silent)
+        raise InvalidInput(f"The records of store '{store_id}' say nothing of {lacking}. Ask for other axes.")
+    found = []
+    for number, axis in enumerate(speaking):
+        progress("clustering", number / len(speaking))
+        found.append(_discover_axis(store_id, axis, features, axis.status(available), options))
     progress("archetypes", 0.0)
     signature = tuple(axis for axis in found if axis.fitted.has_structure)
     n_customers = len(next(iter(features.values())))

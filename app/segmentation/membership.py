@@ -14,6 +14,8 @@ Kernel = Literal["exponential", "gaussian"]
 STRONG = 0.7
 WEAK = 0.4
 CLOSE = 0.2
+# Shares are compared with these limits after rounding: in binary .6 - .4 is a hair less than .2.
+_DECIMALS = 12
 
 
 class Strength(StrEnum):
@@ -36,9 +38,14 @@ def membership(distances: Array, kernel: Kernel = "exponential") -> Array:
     """
     if not np.isfinite(distances).all():
         raise InvalidInput("A distance to a segment's center is not a finite number; look for NaN among the features.")
-    exponent = -distances if kernel == "exponential" else -np.square(distances)
-    # Without the largest exponent taken out, exp underflows to 0 / 0 for a customer far from every center.
-    similarity = np.exp(exponent - exponent.max(axis=1, keepdims=True))
+    # Against the nearest center, or exp underflows to 0 / 0 for a customer far from all of them.
+    nearest = distances.min(axis=1, keepdims=True)
+    excess = distances - nearest
+    if kernel == "gaussian":
+        # d**2 - nearest**2, written so that neither square overflows; an excess of infinity is a share of 0.
+        with np.errstate(over="ignore"):
+            excess = 2 * excess * (distances / 2 + nearest / 2)
+    similarity = np.exp(-excess)
     shares: Array = similarity / similarity.sum(axis=1, keepdims=True)
     return shares
 
@@ -59,9 +66,17 @@ STRENGTHS = (Strength.strong, Strength.weak, Strength.balanced, Strength.moderat
 
 def strength_codes(memberships: Array) -> NDArray[np.int8]:
     """Position in STRENGTHS of each customer's strength; the array form of `strengths`."""
-    top, second = top_two(memberships)
-    conditions = [top >= STRONG, top < WEAK, top - second < CLOSE]
+    top, _ = top_two(memberships)
+    top = np.round(top, _DECIMALS)
+    conditions = [top >= STRONG, top < WEAK, is_close(memberships)]
     return np.select(conditions, [0, 1, 2], default=3).astype(np.int8)
+
+
+def is_close(memberships: Array) -> NDArray[np.bool_]:
+    """(n_customers,) whether the two highest shares differ by less than CLOSE."""
+    top, second = top_two(memberships)
+    closeness: NDArray[np.bool_] = np.round(top - second, _DECIMALS) < CLOSE
+    return closeness
 
 
 def top_two(memberships: Array) -> tuple[Array, Array]:

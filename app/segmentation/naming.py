@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.domain.features import STAND_INS
-from app.segmentation.axes import Axis
+from app.segmentation.axes import Axis, Feature
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,23 +154,37 @@ def _base_names(axis: Axis, typical: Sequence[Mapping[str, float]]) -> list[str]
 
 
 def _told_apart(axis: Axis, alike: Sequence[Mapping[str, float]]) -> list[list[str]]:
-    """Words that tell segments of one name apart: the extremes of the feature that differs most, then of the next."""
+    """Words that tell segments of one name apart: the extremes of the feature on which they differ most, then those of
+    the next among the segments left. The last one left keeps the bare name.
+    """
     words: list[list[str]] = [[] for _ in alike]
     left = list(range(len(alike)))
-    features = sorted(axis.features, key=lambda feature: -_contrast([each[feature.name] for each in alike]))
-    for feature in features:
-        if len(left) < 2:
+    features = list(axis.features)
+    while len(left) > 1 and features:
+        contrasts = [_contrast([alike[segment][feature.name] for segment in left]) for feature in features]
+        if max(contrasts) == 0:
             break
-        left.sort(key=lambda segment: alike[segment][feature.name])
-        words[left.pop(0)].append(feature.low)
-        words[left.pop()].append(feature.high)
-    # More segments than two for every feature: the rest are counted, which k <= 6 never needs.
+        feature = features.pop(contrasts.index(max(contrasts)))
+        values = [each[feature.name] for each in alike]
+        lowest, highest = min(left, key=values.__getitem__), max(left, key=values.__getitem__)
+        for segment, word in ((lowest, feature.low), (highest, feature.high)):
+            if _is_true_of(feature, word, values[segment]):
+                words[segment].append(word)
+                left.remove(segment)
+    # What no feature tells apart is counted.
     for number, segment in enumerate(left[1:], start=2):
         words[segment].append(f"group_{number}")
     return words
 
 
+def _is_true_of(feature: Feature, word: str, value: float) -> bool:
+    """Whether a segment may be called that: not for a number that only stands in, nor rising for what falls least."""
+    if value == STAND_INS.get(feature.name):
+        return False
+    return not feature.signed or (value > 0 if word == feature.high else value < 0)
+
+
 def _contrast(values: list[float]) -> float:
-    """How far apart values lie, against their size."""
-    spread = max(values) - min(values)
-    return spread / max(abs(value) for value in values) if spread > 0 else 0.0
+    """How far apart values lie, against the largest of them: 0 where all are equal, 2 at most."""
+    largest = max(abs(value) for value in values)
+    return max(values) / largest - min(values) / largest if largest > 0 else 0.0

@@ -123,13 +123,10 @@ class CsvSource:
             if isinstance(cells, BrokenRow):
                 self._reject(RejectedRow(str(table.path), row, "", cells.start, cells.reason), money=Decimal(0))
                 continue
-            values: list[Any] = []
             try:
-                for convert, column in plan:
-                    values.append(convert(cells[column]))  # as many as could be read: that tells which cannot
-                fate = preset.take(*values)
+                fate = preset.take(*[convert(cells[column]) for convert, column in plan])
             except BadValueError as bad:
-                at_fault = bad.field or (preset.fields[len(values)].name if len(values) < len(plan) else "")
+                at_fault = bad.field or self._first_unreadable(plan, cells)
                 name, value = table.cell(cells, at_fault)
                 rejected = RejectedRow(str(table.path), row, name, value, bad.reason)
                 self._reject(rejected, money=self._money_if_readable(plan, cells))
@@ -142,6 +139,15 @@ class CsvSource:
                 _tally(account.set_aside, fate.why).add(fate.money)
             if fate.records:
                 yield fate.records
+
+    def _first_unreadable(self, plan: Sequence[tuple[Convert, int]], cells: list[str]) -> str:
+        """The field at fault, "" where every one can be read and only together they make no sense."""
+        for (convert, column), known in zip(plan, self._preset.fields, strict=True):
+            try:
+                convert(cells[column])
+            except BadValueError:
+                return known.name
+        return ""
 
     def _money_if_readable(self, plan: Sequence[tuple[Convert, int]], cells: list[str]) -> Decimal:
         steps = zip(plan, self._preset.fields, strict=True)

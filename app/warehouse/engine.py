@@ -96,7 +96,10 @@ class Database:
 
 async def raw(connection: AsyncConnection) -> Any:
     """The asyncpg connection beneath, inside the same transaction: COPY is spoken only there."""
-    return (await connection.get_raw_connection()).driver_connection
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    if not driver.is_in_transaction():  # SQLAlchemy begins with its own first statement; a COPY before it stands alone
+        await connection.execute(text("SELECT 1"))
+    return driver
 
 
 def _with_driver(url: str) -> str:

@@ -4,6 +4,8 @@ Staging tables live and die with the transaction, so an import that is killed le
 touched only when something in it changed, so importing a file twice changes nothing, not even `updated_at`.
 """
 
+import csv
+import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -100,17 +102,15 @@ _SETTLE = """
     FROM stage_orders ORDER BY order_id, seq DESC;
 
     CREATE TEMP TABLE new_order_items ON COMMIT DROP AS
-    WITH named AS (
-        SELECT order_id, product_id, product_title, category, vendor, kind, quantity, price, discount_amount,
-            line_total,
-            coalesce(item_id, product_id || '/' || trim_scale(quantity) || '@' || trim_scale(price) || '#' ||
-                row_number() OVER (
-                    PARTITION BY order_id, item_id, product_id, quantity, price
-                    ORDER BY discount_amount, product_title, seq
-                )) AS item_id, seq
-        FROM stage_order_items
-    )
-    SELECT DISTINCT ON (order_id, item_id) * FROM named ORDER BY order_id, item_id, seq DESC;
+    SELECT order_id, product_id || '/' || trim_scale(quantity) || '@' || trim_scale(price) || '#' || row_number() OVER (
+            PARTITION BY order_id, product_id, quantity, price ORDER BY discount_amount, product_title, seq
+        ) AS item_id,
+        product_id, product_title, category, vendor, kind, quantity, price, discount_amount, line_total
+    FROM stage_order_items WHERE item_id IS NULL
+    UNION ALL
+    (SELECT DISTINCT ON (order_id, item_id) order_id, item_id, product_id, product_title, category, vendor, kind,
+        quantity, price, discount_amount, line_total
+    FROM stage_order_items WHERE item_id IS NOT NULL ORDER BY order_id, item_id, seq DESC);
 
     CREATE TEMP TABLE new_refunds ON COMMIT DROP AS
     WITH named AS (
@@ -268,14 +268,19 @@ async def open_staging(connection: AsyncConnection, store_id: str) -> None:
 
 
 async def stage(connection: AsyncConnection, records: Iterable[Record]) -> None:
-    """COPY a batch of records into the staging tables."""
-    rows: dict[type[Record], list[tuple[Any, ...]]] = {kind: [] for kind in _COLUMNS}
+    """COPY a batch of records into the staging tables.
+
+    As text: the csv module and the server's own parser are twice as fast as encoding decimals for the binary protocol.
+    """
+    texts = {kind: io.StringIO() for kind in _COLUMNS}
+    writers = {kind: csv.writer(text) for kind, text in texts.items()}
     for record in records:
-        rows[type(record)].append(_row(record))
+        writers[type(record)].writerow(_row(record))
     driver = await raw(connection)
     for kind, (table, columns) in _COLUMNS.items():
-        if rows[kind]:
-            await driver.copy_records_to_table(table, records=rows[kind], columns=columns)
+        if texts[kind].tell():
+            source = io.BytesIO(texts[kind].getvalue().encode())
+            await driver.copy_to_table(table, source=source, columns=columns, format="csv")
 
 
 async def merge(connection: AsyncConnection, store_id: str) -> Loaded:

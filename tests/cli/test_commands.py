@@ -1,0 +1,263 @@
+"""The commands as people and cron run them: real processes, exit codes, one line of error, an embedded database."""
+
+import csv
+import gzip
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """Runs `python -m app …` over a data folder that the module's tests share; more settings as keywords."""
+    folder = tmp_path_factory.mktemp("cli")
+
+    def run(
+        *arguments: object, program: tuple[str, ...] = ("-m", "app"), **settings: str
+    ) -> subprocess.CompletedProcess[str]:
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "DATA_DIR": str(folder / "data"),
+            "ENV": "development",
+            "LOG_LEVEL": "WARNING",
+            **settings,
+        }
+        command = [sys.executable, *program, *map(str, arguments)]
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+
+    yield run
+
+
+@pytest.fixture(scope="module")
+def log_of_orders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An event log of 150 customers: 50 who come weekly, 100 who came once."""
+    rng = random.Random(1)
+    path = tmp_path_factory.mktemp("files") / "orders.csv"
+    start = datetime(2024, 1, 1, 9, tzinfo=UTC)
+    with path.open("w", newline="") as file:
+        out = csv.writer(file)
+        out.writerow(["Client", "Date", "Total", "Article"])
+        for customer in range(150):
+            for visit in range(20 if customer < 50 else 1):
+                at = start + timedelta(days=7 * visit + rng.randrange(7), hours=rng.randrange(10))
+                out.writerow([f"c{customer}", at.isoformat(), f"{rng.uniform(5, 90):.2f}", f"p{rng.randrange(40)}"])
+    return path
+
+
+MAPPING = ("--map", "customer_id=Client", "order_date=Date", "amount=Total", "product=Article")
+
+
+@pytest.fixture(scope="module")
+def segmented(run: Run, log_of_orders: Path) -> str:
+    """The name of a store that is imported and segmented."""
+    for command in (("import", "csv", log_of_orders, "--store", "log", *MAPPING), ("segment", "--store", "log")):
+        done = run(*command)
+        assert done.returncode == 0, done.stderr
+    return "log"
+
+
+def assert_one_line_of_error(done: subprocess.CompletedProcess[str], *expected: str) -> None:
+    assert done.returncode == 1
+    complaints = [line for line in done.stderr.splitlines() if not line.lstrip()[:1].isdigit()]  # without progress
+    assert len(complaints) == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    for part in expected:
+        assert part in complaints[0]
+
+
+def test_an_import_accounts_for_every_row_and_the_second_changes_nothing(run: Run, log_of_orders: Path) -> None:
+    first = run("import", "csv", log_of_orders, "--store", "twice", *MAPPING)
+    second = run("import", "csv", log_of_orders, "--store", "twice", *MAPPING)
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert table_row(first.stdout, "orders") == ["1,100", "1,100", "0", "0"]
+    assert table_row(second.stdout, "orders") == ["1,100", "0", "0", "1,100"]
+    assert table_row(second.stdout, "read")[0] == "1,100"
+
+
+def table_row(text: str, label: str) -> list[str]:
+    return next(line.split()[1:] for line in text.splitlines() if line.split()[:1] == [label])
+
+
+def test_a_dry_run_reports_and_keeps_nothing(run: Run, log_of_orders: Path) -> None:
+    done = run("import", "csv", log_of_orders, "--store", "rehearsal", "--dry-run", *MAPPING)
+    assert done.returncode == 0
+    assert "dry run: nothing kept" in done.stdout
+    assert_one_line_of_error(run("segment", "--store", "rehearsal"), "There is no store 'rehearsal'")
+
+
+def test_bad_rows_are_told_with_their_place_and_do_not_stop_the_rest(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_text("customer_id,order_date,amount\na,2024-01-01,5\nb,2024-13-01,5\nc,2024-01-01,five\n")
+    done = run("import", "csv", path, "--store", "bad")
+    assert done.returncode == 0
+    assert f"{path}, row 2, order_date: '2024-13-01'" in done.stdout
+    assert f"{path}, row 3, amount: 'five'" in done.stdout
+    assert table_row(done.stdout, "rejected")[0] == "2"
+    assert table_row(done.stdout, "customers")[1] == "1"
+
+
+def test_strict_stops_at_the_first_bad_row_and_keeps_nothing(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_text("customer_id,order_date,amount\na,2024-01-01,5\nb,2024-13-01,5\n")
+    assert_one_line_of_error(run("import", "csv", path, "--store", "strict", "--strict"), "row 2", "2024-13-01")
+    assert_one_line_of_error(run("segment", "--store", "strict"), "There is no store 'strict'")
+
+
+def test_what_a_run_found_is_printed_and_written(run: Run, segmented: str, tmp_path: Path) -> None:
+    done = run("segment", "--store", segmented, "--json", tmp_path / "run.json", "--report", tmp_path / "run.md")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "run.json").read_text())
+    assert found["n_customers"] == 150
+    assert len(found["axes"]) == 14
+    page = (tmp_path / "run.md").read_text()
+    for axis in found["axes"]:
+        assert axis["axis"] in done.stdout
+        assert axis["axis"] in page
+        for segment in axis.get("segments", []):
+            assert segment["name"] in done.stdout
+            assert segment["interpretation"] in page
+
+
+def test_a_dry_run_of_discovery_leaves_the_served_run(run: Run, segmented: str) -> None:
+    before = run("doctor").stdout
+    done = run("segment", "--store", segmented, "--dry-run", "--axes", "frequency,value")
+    assert done.returncode == 0, done.stderr
+    assert "Dry run, nothing kept" in done.stdout
+    assert "return_behavior" not in done.stdout
+    assert run("doctor").stdout == before
+
+
+def test_memberships_are_exported_one_row_per_customer_axis_and_segment(
+    run: Run, segmented: str, tmp_path: Path
+) -> None:
+    done = run("export", "segments", "--store", segmented, "--out", tmp_path / "out.csv")
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "out.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["customer_id", "axis", "segment_id", "segment_name", "membership", "dominant"]
+    by_axis: dict[tuple[str, str], list[dict[str, str]]] = {}
+    for row in rows:
+        by_axis.setdefault((row["customer_id"], row["axis"]), []).append(row)
+    assert len({customer for customer, _ in by_axis}) == 150
+    for shares in by_axis.values():
+        assert sum(float(row["membership"]) for row in shares) == pytest.approx(1, abs=1e-9)
+        assert [row["dominant"] for row in shares].count("true") == 1
+
+
+def test_doctor_says_what_is_there_and_prints_no_secret(run: Run, segmented: str) -> None:
+    done = run("doctor")
+    assert done.returncode == 0
+    assert "embedded Postgres" in done.stdout
+    assert segmented in done.stdout
+    away = run("doctor", DATABASE_URL="postgresql://shop:hunter2@127.0.0.1:1/none")
+    assert away.returncode == 1
+    assert "not reachable" in away.stdout
+    assert "hunter2" not in away.stdout + away.stderr
+
+
+def test_migrate_says_when_there_is_nothing_to_do(run: Run, segmented: str) -> None:
+    assert "already" in run("migrate").stdout
+
+
+def test_the_demo_ends_with_segments_and_the_second_finds_them_in_place(run: Run) -> None:
+    first = run("demo", DEMO_CUSTOMERS="400")
+    second = run("demo", DEMO_CUSTOMERS="400")
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert "400 customers of store 'demo'" in first.stdout
+    assert "clustering" in first.stderr
+    assert "clustering" not in second.stderr
+    assert first.stdout == second.stdout
+
+
+def test_scripts_are_thin_faces_of_the_commands(run: Run, segmented: str) -> None:
+    clustering = run(
+        "--store-id", segmented, "--dry-run", "--no-ai-naming", program=("scripts/run_initial_clustering.py",)
+    )
+    assert clustering.returncode == 0, clustering.stderr
+    assert "Dry run" in clustering.stdout
+    star = run("--store", segmented, program=("scripts/test_star_schema.py",))
+    assert (star.returncode, "BROKEN" in star.stdout) == (0, False), star.stdout + star.stderr
+    sample = run("--store", segmented, "--customer-ids", "c1,c149", program=("scripts/test_clustering_sample.py",))
+    assert sample.returncode == 0, sample.stdout + sample.stderr
+    assert_one_line_of_error(
+        run("--store", segmented, "--customer-ids", "nobody", program=("scripts/test_clustering_sample.py",)), "nobody"
+    )
+
+
+def test_trouble_with_a_file_is_one_clear_line(run: Run, log_of_orders: Path, tmp_path: Path) -> None:
+    whole = gzip.compress(log_of_orders.read_bytes())
+    (tmp_path / "cut.csv.gz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "empty.csv").write_bytes(b"")
+    (tmp_path / "columns.csv").write_text("who,when\na,2024-01-01\n")
+    for name, expected in (
+        ("absent.csv", "no file"),
+        ("cut.csv.gz", "cut short"),
+        ("empty.csv", "empty"),
+        ("columns.csv", "--map"),
+    ):
+        assert_one_line_of_error(run("import", "csv", tmp_path / name, "--store", "trouble"), name, expected)
+
+
+def test_trouble_with_a_store_is_one_clear_line(run: Run, log_of_orders: Path, tmp_path: Path) -> None:
+    few = tmp_path / "few.csv"
+    few.write_text("".join(log_of_orders.read_text().splitlines(keepends=True)[:41]))
+    assert run("import", "csv", few, "--store", "few", *MAPPING).returncode == 0
+    assert_one_line_of_error(run("segment", "--store", "few"), "has 2 customers", "--min-population 2")
+    assert_one_line_of_error(run("export", "segments", "--store", "few", "--out", tmp_path / "x"), "app segment")
+    assert_one_line_of_error(run("segment", "--store", "few", "--axes", "shoe_size"), "shoe_size", "purchase_value")
+    assert not (tmp_path / "x").exists()
+
+
+def test_two_customers_can_be_segmented_when_asked_for(run: Run, log_of_orders: Path, tmp_path: Path) -> None:
+    few = tmp_path / "few.csv"
+    few.write_text("".join(log_of_orders.read_text().splitlines(keepends=True)[:41]))
+    assert run("import", "csv", few, "--store", "pair", *MAPPING).returncode == 0
+    done = run("segment", "--store", "pair", "--min-population", "1")
+    assert done.returncode == 0, done.stderr
+    assert "2 customers of store 'pair'" in done.stdout
+
+
+def test_trouble_with_the_settings_is_one_clear_line(run: Run) -> None:
+    assert_one_line_of_error(run("doctor", STORE_TIMEZONE="Mars"), "STORE_TIMEZONE")
+    assert_one_line_of_error(run("segment", DATABASE_URL="mysql://root@localhost/shop"), "DATABASE_URL")
+    away = run("segment", DATABASE_URL="postgresql://shop:hunter2@127.0.0.1:1/none")
+    assert_one_line_of_error(away, "does not answer", "DATABASE_URL")
+    assert "hunter2" not in away.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("nonsense",),
+        ("import", "csv"),
+        ("import", "csv", "x.csv", "--preset", "nonsense"),
+        ("import", "csv", "x.csv", "--map", "customer_id"),
+        ("segment", "--as-of", "yesterday"),
+        ("segment", "--min-k", "0"),
+        ("segment", "--min-k", "5", "--max-k", "3"),
+        ("export", "segments"),
+    ],
+)
+def test_wrong_usage_exits_with_2(run: Run, arguments: tuple[str, ...]) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert "usage:" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_debug_shows_where_it_failed(run: Run) -> None:
+    done = run("segment", "--store", "nowhere", "--debug")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr

@@ -1,0 +1,171 @@
+"""Small stand-ins and shorthands: a source from a list of records, the records of a corner shop, a dump of a store."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import text
+
+from app.domain.records import Customer, Order, OrderLine, Record, Refund
+from app.pipeline.ingest import IngestReport, ingest
+from app.pipeline.run import RunOptions, RunResult, segment
+from app.segmentation.clustering import KRange
+from app.segmentation.discovery import DiscoveryOptions
+from app.sources.base import Batch, ReadingAccount, StoreDefaults
+from app.warehouse.engine import Database
+
+#: What the sources say, and what a run writes.
+COMMERCE = ("customers", "orders", "order_items", "refunds", "tickets")
+STAR = (
+    *("dim_segment_master", "dim_archetype_l1", "dim_archetype_l2", "dim_archetype_l3", "fact_customer_current"),
+    *("customer_profiles", "fact_customer_history"),
+)
+
+
+class ListSource:
+    """A `Source` of these records, `batch_size` at a time. `between` is called before each batch but the first."""
+
+    name = "list"
+
+    def __init__(
+        self,
+        records: Sequence[Record],
+        *,
+        batch_size: int = 1_000,
+        between: Callable[[], None] = lambda: None,
+        defaults: StoreDefaults = StoreDefaults(),  # noqa: B008  frozen
+    ) -> None:
+        self.defaults = defaults
+        self.account = ReadingAccount()
+        self._records, self._batch_size, self._between = list(records), batch_size, between
+
+    def batches(self) -> Iterator[Batch]:
+        for start in range(0, len(self._records), self._batch_size):
+            if start:
+                self._between()
+            batch = self._records[start : start + self._batch_size]
+            self.account.read.rows += len(batch)
+            yield Batch(batch, progress=(start + len(batch)) / len(self._records))
+
+
+async def put(database: Database, store_id: str, records: Sequence[Record], **arguments: Any) -> IngestReport:
+    """Import records into a store of London."""
+    arguments = {"timezone": "Europe/London", "currency": "GBP", **arguments}
+    return await ingest(database, ListSource(records), store_id=store_id, **arguments)
+
+
+#: Later than anything any of these shops did.
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+async def segmented(
+    database: Database, store_id: str, *, max_k: int = 3, min_members: int = 5, now: datetime = NOW, **options: Any
+) -> RunResult:
+    """Discover and serve a small store's segments."""
+    discovery = DiscoveryOptions(k_range=KRange(2, max_k), archetype_min_members=min_members)
+    return await segment(database, store_id, RunOptions(discovery=discovery, **options), now=now)
+
+
+def at(moment: str) -> datetime:
+    """`at("2024-03-01")` or `at("2024-03-01 12:30")`, UTC."""
+    return datetime.fromisoformat(moment + "+00:00" if " " in moment else moment + " 00:00+00:00")
+
+
+def bought(
+    customer_id: str,
+    order_id: str,
+    when: str,
+    *lines: tuple[str, str, str],
+    line_ids: bool = False,
+    **about_order: Any,
+) -> list[Record]:
+    """A customer, their order and its lines, each (product, quantity, unit price)."""
+    return [
+        Customer(customer_id),
+        Order(order_id, customer_id, at(when), **about_order),
+        *(
+            OrderLine(
+                order_id=order_id,
+                product_id=product,
+                quantity=Decimal(quantity),
+                unit_price=Decimal(price),
+                amount=Decimal(quantity) * Decimal(price),
+                line_id=f"{order_id}-{number}" if line_ids else None,
+            )
+            for number, (product, quantity, price) in enumerate(lines, start=1)
+        ),
+    ]
+
+
+def gave_back(
+    customer_id: str, document_id: str, when: str, product: str, quantity: str, price: str, **about: Any
+) -> list[Record]:
+    """A customer and a refund that names no order unless `about` does."""
+    units = Decimal(quantity)
+    return [
+        Customer(customer_id),
+        Refund(document_id, customer_id, product, units, units * Decimal(price), at(when), **about),
+    ]
+
+
+def a_shop(n_customers: int, *, orders_each: int = 3, first_day: str = "2024-01-05 10:00") -> list[Record]:
+    """A regular little shop: customer i orders every 7 + i % 40 days, 1 + i % 3 lines of a few products."""
+    records: list[Record] = []
+    for i in range(n_customers):
+        for j in range(orders_each if i % 4 else 1):
+            day = at(first_day) + timedelta(days=j * (7 + i % 40) + i % 30, hours=i % 7)
+            lines = [(f"P{(i * (j + 1) + line) % 17}", str(1 + i % 5), f"{2 + i % 13}.50") for line in range(1 + i % 3)]
+            records += bought(f"c{i:03}", f"o{i:03}-{j}", f"{day:%Y-%m-%d %H:%M}", *lines)
+    return records
+
+
+async def rows(database: Database, query: str, **values: Any) -> list[tuple[Any, ...]]:
+    """All rows of a query, seen at one moment."""
+    async with database.snapshot() as connection:
+        return [tuple(row) for row in await connection.execute(text(query), values)]
+
+
+async def value(database: Database, query: str, **values: Any) -> Any:
+    """The one value of a query."""
+    ((found,),) = await rows(database, query, **values)
+    return found
+
+
+async def execute(database: Database, statement: str, **values: Any) -> None:
+    async with database.transaction() as connection:
+        await connection.execute(text(statement), values)
+
+
+async def dump(
+    database: Database, store_id: str, tables: Sequence[str] = COMMERCE, *, without: Sequence[str] = ()
+) -> dict[str, list[Any]]:
+    """Every row of a store's tables with its xmin, which changes whenever a row is written, even to the same values.
+
+    without : columns to leave out; with "xmin" among them, only what the rows say is compared
+    """
+    system = "" if "xmin" in without else "xmin::text || ' ' || "
+    query = "SELECT {system}(to_jsonb(t) - CAST(:without AS text[]))::text FROM {table} AS t WHERE store_id = :store"
+    async with database.snapshot() as connection:
+        found = {}
+        for table in tables:
+            result = await connection.execute(
+                text(query.format(system=system, table=table)), {"store": store_id, "without": list(without)}
+            )
+            found[table] = sorted(result.scalars())
+    return found
+
+
+async def fingerprint(database: Database, store_id: str, tables: Sequence[str] = COMMERCE) -> dict[str, Any]:
+    """The dump of a large store, as a count and a digest per table."""
+    query = (
+        "SELECT count(*), md5(string_agg(row, '' ORDER BY row)) FROM "
+        "(SELECT md5(xmin::text || t::text) AS row FROM {table} AS t WHERE store_id = :store) AS rows"
+    )
+    return {table: (await rows(database, query.format(table=table), store=store_id))[0] for table in tables}
+
+
+def digest(something: object) -> str:
+    """Short enough to read in a failed comparison."""
+    return hashlib.sha256(repr(something).encode()).hexdigest()[:12]

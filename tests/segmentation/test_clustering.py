@@ -1,0 +1,361 @@
+"""One axis: scaling, the choice of k, and whether there is anything to see."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.distance import cdist
+from sklearn.cluster import KMeans
+from sklearn.metrics import silhouette_score
+
+from app.core.errors import InvalidInput
+from app.segmentation import clustering
+from app.segmentation.clustering import (
+    MIN_SHARE,
+    FittedAxis,
+    KRange,
+    Transform,
+    fit_axis,
+    fit_scaler,
+    fitted_axis,
+    nearest,
+    silhouettes,
+)
+from app.segmentation.membership import Array, Kernel
+
+PLAIN: tuple[Transform, ...] = ("none", "none", "none", "none")
+
+
+def fit(
+    values: Array,
+    k_range: KRange = KRange(2, 6),  # noqa: B008  frozen
+    *,
+    robust: bool = True,
+    kernel: Kernel = "exponential",
+    sample_size: int | None = None,
+    seed: int = 0,
+) -> FittedAxis:
+    """An axis of features without a logarithm."""
+    width = values.shape[1]
+    return fit_axis(
+        "axis",
+        tuple("abcd"[:width]),
+        PLAIN[:width],
+        values,
+        k_range=k_range,
+        robust=robust,
+        kernel=kernel,
+        sample_size=sample_size,
+        seed=seed,
+    )
+
+
+def planted(k: int, *, each: int = 80, seed: int = 0) -> tuple[Array, np.ndarray]:
+    """k far groups on a circle, and who is of which."""
+    rng = np.random.default_rng(seed)
+    truth = np.repeat(np.arange(k), each)
+    angle = 2 * np.pi * truth / k
+    return np.column_stack([np.cos(angle), np.sin(angle)]) + rng.normal(0, 0.08, (len(truth), 2)), truth
+
+
+def same_groups(one: np.ndarray, other: np.ndarray) -> bool:
+    pairs = set(zip(one.tolist(), other.tolist(), strict=True))
+    return len(pairs) == len(set(one.tolist())) == len(set(other.tolist()))
+
+
+# Scaling
+
+
+def test_the_documents_worked_value_is_standardised_with_the_populations_mean_and_spread() -> None:
+    scaler = fit_scaler(np.array([[25.0], [65.0]]), ("none",), robust=False)
+    assert (scaler.mean.item(), scaler.scale.item()) == (45.0, 20.0)
+    assert scaler.apply(np.array([[15.3]])).item() == pytest.approx(-1.485, abs=1e-12)
+
+
+@pytest.mark.parametrize("n", [40, 100, 101, 150, 1_000])
+def test_one_outlier_of_a_million_million_neither_stretches_the_scale_nor_is_a_cluster(n: int) -> None:
+    values = np.random.default_rng(n).normal(10, 2, size=(n, 1))
+    wild = values.copy()
+    wild[n // 2] = 1e12
+    scaler = fit_scaler(wild, ("none",), robust=True)
+    assert scaler.scale.item() == pytest.approx(fit_scaler(values, ("none",), robust=True).scale.item(), rel=0.2)
+    assert abs(scaler.apply(np.array([[1e12], [-1e12]]))).max() < 4
+    fitted = fit(wild)
+    sizes = np.bincount(fitted.memberships(wild).argmax(axis=1), minlength=fitted.n_segments)
+    assert sizes.min() >= MIN_SHARE * n
+
+
+def test_without_robust_scaling_an_outlier_counts_as_it_is() -> None:
+    values = np.array([[0.0]] * 99 + [[100.0]])
+    scaler = fit_scaler(values, ("none",), robust=False)
+    assert scaler.apply(values).max() == pytest.approx((100 - values.mean()) / values.std())
+    assert np.isinf(scaler.low).all() and np.isinf(scaler.high).all()
+
+
+@pytest.mark.parametrize("robust", [True, False])
+@pytest.mark.parametrize("value", [0.0, 0.1, 1e15, -1e-9])
+def test_a_constant_feature_has_unit_scale(robust: bool, value: float) -> None:
+    values = np.full((1_000, 1), value)
+    scaler = fit_scaler(values, ("none",), robust=robust)
+    assert scaler.scale.item() == 1.0
+    assert abs(scaler.apply(values)).max() <= 1e-15 * abs(value) * 1_000
+
+
+@given(
+    values=st.lists(st.tuples(st.floats(-1e6, 1e6), st.floats(0, 1e6)), min_size=2, max_size=60),
+    robust=st.booleans(),
+)
+def test_undoing_the_scale_gives_back_what_lay_within_the_limits(
+    values: list[tuple[float, float]], robust: bool
+) -> None:
+    raw = np.array(values)
+    scaler = fit_scaler(raw, ("none", "log1p"), robust=robust)
+    within = np.column_stack([raw[:, 0], np.log1p(raw[:, 1])])
+    inside = ((within >= scaler.low) & (within <= scaler.high)).all(axis=1)
+    back = scaler.undo(scaler.apply(raw))[inside]
+    assert back == pytest.approx(raw[inside], rel=1e-6, abs=1e-6)
+
+
+def test_a_negative_value_of_a_logarithmic_feature_counts_as_0() -> None:
+    scaler = fit_scaler(np.array([[0.0], [10.0]]), ("log1p",), robust=False)
+    assert scaler.apply(np.array([[-5.0]])) == scaler.apply(np.array([[0.0]]))
+
+
+# Silhouettes
+
+
+@given(data=st.data())
+@settings(deadline=None)
+def test_silhouettes_are_those_of_scikit_learn_with_duplicates_and_clusters_of_one(data: st.DataObject) -> None:
+    n = data.draw(st.integers(3, 40))
+    coordinate = st.one_of(st.integers(0, 3).map(float), st.floats(-10, 10))
+    points = np.array(data.draw(st.lists(st.tuples(coordinate, coordinate), min_size=n, max_size=n)))
+    labels = np.array(data.draw(st.lists(st.integers(0, 5), min_size=n, max_size=n)))
+    n_clusters = len(set(labels.tolist()))
+    (found,) = silhouettes(points, [labels])
+    if n_clusters == 1:
+        assert found == 0.0
+    elif n_clusters == n:
+        assert found == 0.0  # each alone; scikit-learn refuses
+    else:
+        expected = silhouette_score(cdist(points, points), labels, metric="precomputed")
+        assert found == pytest.approx(expected, abs=1e-9)
+
+
+def test_several_labelings_at_once_score_as_each_alone_over_more_rows_than_a_block() -> None:
+    rng = np.random.default_rng(1)
+    points = rng.normal(size=(1_300, 3))
+    labelings = [rng.integers(0, k, 1_300) for k in (2, 5, 3)] + [np.zeros(1_300, dtype=np.int64)]
+    together = silhouettes(points, labelings)
+    assert together == pytest.approx([silhouettes(points, [labels])[0] for labels in labelings], abs=1e-12)
+    assert together[0] == pytest.approx(silhouette_score(points, labelings[0]), abs=1e-9)
+
+
+def test_a_cluster_without_a_point_in_the_sample_does_not_count() -> None:
+    points = np.array([[0.0], [0.1], [5.0], [5.2]])
+    without, gapped = silhouettes(points, [np.array([0, 0, 1, 1]), np.array([0, 0, 3, 3])])
+    assert without == gapped
+
+
+# The choice of k
+
+
+@pytest.mark.parametrize("k", [2, 3, 4, 5])
+@pytest.mark.parametrize("robust", [True, False])
+def test_planted_groups_are_found(k: int, robust: bool) -> None:
+    values, truth = planted(k)
+    fitted = fit(values, robust=robust)
+    assert fitted.has_structure and fitted.n_segments == k
+    assert same_groups(fitted.memberships(values).argmax(axis=1), truth)
+    assert fitted.smallest_share == pytest.approx(1 / k)
+    assert fitted.silhouette is not None and fitted.null_silhouette is not None
+    assert fitted.silhouette >= fitted.null_silhouette + 0.05
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_k_is_the_smallest_within_a_hundredth_of_the_best_silhouette_that_keeps_3_percent(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    middles = rng.uniform(-3, 3, (5, 2))
+    values = np.concatenate([rng.normal(at, 0.5, (size, 2)) for at, size in zip(middles, [9, 60, 90, 120, 121])])
+    fitted = fit(values, robust=False)
+    scaled = fitted.scaler.apply(values)
+    labels = {k: KMeans(n_clusters=k, n_init=10, random_state=0).fit_predict(scaled) for k in range(2, 7)}
+    scores = {k: silhouette_score(scaled, of) for k, of in labels.items() if np.bincount(of).min() / 400 >= 0.03}
+    chosen = min(k for k, score in scores.items() if score >= max(scores.values()) - 0.01)
+    assert fitted.silhouette == pytest.approx(scores[chosen], abs=1e-6)
+    assert fitted.n_segments == (chosen if fitted.has_structure else 1)
+
+
+def one_cloud(shape: str, rng: np.random.Generator) -> Array:
+    cloud = rng.normal(size=(600, 2))
+    if shape == "elongated":
+        return cloud * [8.0, 1.0] @ np.array([[0.8, 0.6], [-0.6, 0.8]])
+    if shape == "uniform":
+        return rng.uniform(size=(600, 3))
+    return cloud
+
+
+@pytest.mark.parametrize("shape", ["round", "elongated", "uniform"])
+@pytest.mark.parametrize("seed", range(2))
+def test_one_cloud_is_one_segment_without_structure(shape: str, seed: int) -> None:
+    values = one_cloud(shape, np.random.default_rng(seed))
+    fitted = fit(values)
+    assert not fitted.has_structure and fitted.n_segments == 1
+    assert fitted.silhouette is not None and fitted.null_silhouette is not None
+    assert fitted.memberships(values).tolist() == [[1.0]] * len(values)
+
+
+def alone(fitted: FittedAxis, values: Array) -> bool:
+    """Whether the axis is one segment because nothing could be tried, and every customer has a place in it."""
+    return (
+        not fitted.has_structure
+        and fitted.n_segments == 1
+        and fitted.silhouette is None
+        and fitted.null_silhouette is None
+        and fitted.smallest_share == 1.0
+        and fitted.memberships(values).tolist() == [[1.0]] * len(values)
+    )
+
+
+def test_where_no_k_keeps_3_percent_there_is_one_segment() -> None:
+    values = np.array([[0.0, 0.0]] * 98 + [[50.0, 50.0], [50.0, 50.0]])
+    assert alone(fit(values, robust=False), values)
+
+
+@pytest.mark.parametrize("robust", [True, False])
+@pytest.mark.parametrize("n", [1, 2, 5, 300])
+def test_customers_who_are_all_alike_are_one_segment(n: int, robust: bool) -> None:
+    values = np.full((n, 3), 0.1)
+    assert alone(fit(values, robust=robust), values)
+
+
+def test_rounding_noise_is_no_structure() -> None:
+    values = np.array([[0.1 + 0.2], [0.3]] * 150)
+    assert values[0] != values[1]
+    assert alone(fit(values), values)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 7])
+def test_fewer_customers_than_clusters_asked_for_still_have_a_place(n: int) -> None:
+    values = np.random.default_rng(n).normal(size=(n, 2))
+    memberships = fit(values, KRange(2, 20)).memberships(values)
+    assert np.abs(memberships.sum(axis=1) - 1).max() < 1e-12
+    assert alone(fit(values, KRange(8, 20)), values)
+
+
+def test_more_clusters_are_tried_than_there_are_distinct_customers_without_a_warning() -> None:
+    values = np.repeat([[0.0, 0.0], [0.0, 1.0], [4.0, 2.0]], 50, axis=0)
+    fitted = fit(values, KRange(2, 6))
+    assert fitted.has_structure and fitted.n_segments == 3
+
+
+def test_a_small_sample_may_lack_a_group_without_a_warning() -> None:
+    values = np.repeat([[0.0], [1.0], [2.0]], [400, 400, 30], axis=0)
+    assert fit(values, KRange(2, 6), sample_size=6).memberships(values).shape[0] == 830
+
+
+@pytest.mark.parametrize(("smallest", "largest"), [(3, 3), (4, 4), (3, 4)])
+def test_given_limits_of_k_are_kept(smallest: int, largest: int) -> None:
+    values, _ = planted(2)
+    fitted = fit(values, KRange(smallest, largest))
+    assert fitted.silhouette is not None
+    assert not fitted.has_structure or smallest <= fitted.n_segments <= largest
+    assert fit(planted(3)[0], KRange(3, 3)).n_segments == 3
+
+
+@pytest.mark.parametrize(
+    ("n_customers", "largest"),
+    [(1, 2), (100, 2), (449, 2), (450, 3), (800, 4), (1_250, 5), (1_800, 6), (93_564, 6)],
+)
+def test_the_largest_k_tried_grows_with_the_shop_and_stays_within_2_and_6(n_customers: int, largest: int) -> None:
+    assert list(KRange().candidates(n_customers)) == list(range(2, largest + 1))
+    assert list(KRange(dynamic=False).candidates(n_customers)) == [2, 3, 4, 5, 6]
+    assert list(KRange(largest=4).candidates(n_customers)) == [2, 3, 4]
+    assert list(KRange(3, 9).candidates(n_customers)) == [3, 4, 5, 6, 7, 8, 9]
+
+
+def test_a_smallest_k_above_the_usual_limit_is_tried_all_the_same() -> None:
+    assert list(KRange(smallest=4).candidates(200)) == [4]
+    assert list(KRange(smallest=8).candidates(100_000)) == [8]
+
+
+def test_limits_of_k_the_wrong_way_round_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="fewest clusters to try, 5, is more than the most, 2"):
+        KRange(5, 2)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_feature_that_is_no_number_is_refused_by_name(bad: float) -> None:
+    values = planted(2)[0]
+    values[7, 1] = bad
+    with pytest.raises(InvalidInput, match=r"Axis 'axis' .* b is NaN or infinite"):
+        fit(values)
+
+
+# What discovery is used for
+
+
+def test_two_fits_give_equal_centers_bit_for_bit() -> None:
+    values = np.random.default_rng(5).gamma(2, size=(1_500, 3))
+    assert np.array_equal(fit(values, KRange(2, 4)).centers, fit(values, KRange(2, 4)).centers)
+
+
+def test_centers_stand_in_order_of_the_first_feature_then_the_next() -> None:
+    values = np.repeat([[0.1, 3.0], [0.1, 1.0], [-2.0, 5.0]], 50, axis=0)
+    centers = fit(values, KRange(3, 3), robust=False).centers
+    assert np.lexsort(np.round(centers, 6).T[::-1]).tolist() == [0, 1, 2]
+
+
+def test_the_order_of_the_customers_does_not_matter() -> None:
+    values, _ = planted(4)
+    order = np.random.default_rng(2).permutation(len(values))
+    one, other = fit(values), fit(values[order])
+    assert one.centers == pytest.approx(other.centers, abs=1e-6)
+    assert one.memberships(values)[order] == pytest.approx(other.memberships(values[order]), abs=1e-6)
+
+
+def test_clusters_fitted_on_a_sample_hold_for_everyone() -> None:
+    values, truth = planted(4, each=600)
+    fitted = fit(values, KRange(2, 5), sample_size=200)
+    assert same_groups(fitted.memberships(values).argmax(axis=1), truth)
+    # The scaler is of everyone, so centers are comparable.
+    assert fitted.centers == pytest.approx(fit(values, KRange(2, 5)).centers, abs=0.1)
+
+
+def test_a_silhouette_measured_on_a_sample_is_near_that_of_everyone(monkeypatch: pytest.MonkeyPatch) -> None:
+    values, _ = planted(3, each=400)
+    everyone = fit(values, KRange(2, 4)).silhouette
+    monkeypatch.setattr(clustering, "SILHOUETTE_SAMPLE", 300)
+    assert fit(values, KRange(2, 4)).silhouette == pytest.approx(everyone, abs=0.02)
+
+
+@pytest.mark.parametrize("kernel", ["exponential", "gaussian"])
+@pytest.mark.parametrize("robust", [True, False])
+def test_an_axis_read_back_from_json_is_the_same_bit_for_bit(robust: bool, kernel: Kernel) -> None:
+    values, _ = planted(3)
+    fitted = fit(values, KRange(2, 4), robust=robust, kernel=kernel)
+    params = json.loads(json.dumps(fitted.scaler_params(), allow_nan=False))
+    back = fitted_axis("axis", params, json.loads(json.dumps(fitted.centers.tolist())))
+    assert np.array_equal(back.memberships(values), fitted.memberships(values))
+    assert back.scaler_params() == fitted.scaler_params()
+    for name in ("low", "high", "mean", "scale"):
+        assert np.array_equal(getattr(back.scaler, name), getattr(fitted.scaler, name))
+
+
+def test_one_customer_alone_is_placed_as_among_all() -> None:
+    values = np.random.default_rng(8).gamma(2, size=(500, 4))
+    values[:250] += [6.0, 0.0, 6.0, 0.0]
+    fitted = fit(values, KRange(2, 3))
+    assert fitted.has_structure
+    together = fitted.memberships(values)
+    assert all(np.array_equal(fitted.memberships(values[[i]])[0], together[i]) for i in range(500))
+
+
+def test_the_dominant_segment_is_that_of_the_nearest_center() -> None:
+    values, _ = planted(5)
+    fitted = fit(values)
+    assert np.array_equal(
+        fitted.memberships(values).argmax(axis=1), nearest(fitted.scaler.apply(values), fitted.centers)
+    )

@@ -1,0 +1,117 @@
+"""Segments are called by what their customers do."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.features import STAND_INS
+from app.segmentation.axes import AXES, Axis, axes_named
+from app.segmentation.naming import EVERYONE, interpretation, segment_names
+
+EVERY_AXIS = pytest.mark.parametrize("axis", AXES, ids=[axis.name for axis in AXES])
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+
+
+def axis_named(name: str) -> Axis:
+    return axes_named([name])[0]
+
+
+def names(axis: str, *typical: dict[str, float]) -> list[str]:
+    """Names of segments that have 1.0 of every feature not given."""
+    found = axis_named(axis)
+    return segment_names(found, [dict.fromkeys(found.feature_names, 1.0) | each for each in typical])
+
+
+@EVERY_AXIS
+@given(data=st.data())
+def test_any_numbers_give_names_that_are_words_and_unique(axis: Axis, data: st.DataObject) -> None:
+    medians = st.fixed_dictionaries(dict.fromkeys(axis.feature_names, numbers))
+    found = segment_names(axis, data.draw(st.lists(medians, min_size=1, max_size=6)))
+    assert len(set(found)) == len(found)
+    for name in found:
+        assert re.fullmatch(r"[a-z]+(_[a-z]+)*(_[0-9]_[a-z]+(_[a-z]+)*)?", name), name
+        assert "cluster" not in name
+
+
+@EVERY_AXIS
+@pytest.mark.parametrize("k", [2, 3, 4, 5, 6])
+def test_even_segments_with_equal_numbers_get_names_of_their_own(axis: Axis, k: int) -> None:
+    for value in (0.0, 1.0, -3.5, 400.0):
+        found = segment_names(axis, [dict.fromkeys(axis.feature_names, value)] * k)
+        assert len(set(found)) == k
+        assert len([name for name in found if "group_" in name]) >= k - 3
+
+
+@pytest.mark.parametrize(
+    ("axis", "typical", "name"),
+    [
+        ("frequency", {"total_purchases": 1}, "one_time_customer"),
+        ("frequency", {"total_purchases": 30, "avg_days_between_orders": 7}, "weekly_shopper"),
+        ("frequency", {"total_purchases": 12, "avg_days_between_orders": 30}, "monthly_shopper"),
+        ("frequency", {"total_purchases": 3, "avg_days_between_orders": 400}, "once_a_year"),
+        ("sensitivity", {"full_price_ratio": 0.2}, "deal_hunter"),
+        ("sensitivity", {"full_price_ratio": 1.0}, "full_price_buyer"),
+        ("returns", {"refund_rate": 0.0}, "never_returns"),
+        ("loyalty_trajectory", {"recency_ratio": 3.0}, "declining"),
+        ("loyalty_trajectory", {"recency_ratio": 1.0, "frequency_trend": 0.3}, "growing_engagement"),
+        ("support_history", {"total_tickets": 0.0}, "self_service"),
+    ],
+)
+def test_a_name_says_what_the_typical_customer_does(axis: str, typical: dict[str, float], name: str) -> None:
+    other = {feature: -1e6 for feature in axis_named(axis).feature_names}
+    assert name in names(axis, typical, other)[0]
+
+
+def test_value_segments_are_named_by_rank_of_what_they_spend() -> None:
+    spent = [{"lifetime_value": value} for value in (300.0, 20.0, 9_000.0)]
+    assert names("value", *spent) == ["mid_tier", "budget_conscious", "high_value"]
+
+
+def test_segments_of_one_name_are_told_apart_by_what_differs_most() -> None:
+    hours = [{"weekend_ratio": 0.1, "business_hours_ratio": 0.1, "preferred_hour": 18.0, "hour_spread": spread}
+             for spread in (0.5, 5.0)]  # fmt: skip
+    assert names("cadence", *hours) == ["fixed_hour_evening_buyer", "any_hour_evening_buyer"]
+
+
+def test_the_middle_one_of_three_keeps_the_bare_name() -> None:
+    tenures = [{"tenure_days": days} for days in (200.0, 400.0, 700.0)]
+    assert names("maturity", *tenures) == ["recent_established", "established", "long_standing_established"]
+
+
+def test_nobody_is_called_falling_whose_number_only_stands_in_or_rises() -> None:
+    spends = [{"lifetime_value": 1.0}, {"value_trend": 0.0, "lifetime_value": 50.0},
+              {"value_trend": -0.3, "lifetime_value": 50.0}, {"lifetime_value": 90.0}]  # fmt: skip
+    assert names("value", *spends)[1:3] == ["mid_tier", "falling_spend_mid_tier"]
+    spends[1]["value_trend"], spends[2]["value_trend"] = 0.1, 0.4
+    assert names("value", *spends)[1:3] == ["mid_tier", "rising_spend_mid_tier"]
+
+
+@EVERY_AXIS
+def test_an_axis_of_one_segment_has_everyone_in_it(axis: Axis) -> None:
+    assert segment_names(axis, [dict.fromkeys(axis.feature_names, 0.0)]) == [EVERYONE]
+
+
+def test_the_sentence_states_the_numbers() -> None:
+    typical = {"lifetime_value": 1234.5, "avg_order_value": 99.6, "value_trend": -0.105360516}
+    told = interpretation(axis_named("value"), typical, count=1_500, share=0.25)
+    assert told == (
+        "By how much they spend: 1,500 customers (25.0 %), typically 1,234 spent in all, 100 an order, "
+        "spend changing -10 % a visit."
+    )
+
+
+@EVERY_AXIS
+def test_the_sentence_leaves_out_numbers_that_only_stand_in(axis: Axis) -> None:
+    shown = {feature.name: STAND_INS.get(feature.name, 7.0) for feature in axis.features}
+    told = interpretation(axis, shown, count=1, share=0.01)
+    for feature in axis.features:
+        assert (feature.phrase(shown[feature.name]) in told) == (feature.name not in STAND_INS)
+
+
+def test_a_one_time_buyer_is_not_said_to_come_once_a_year() -> None:
+    typical = {"total_purchases": 1.0, "orders_per_month": 0.4, "purchase_consistency": 0.0}
+    axis = axis_named("frequency")
+    told = interpretation(axis, typical | {"avg_days_between_orders": 365.0}, count=3, share=0.5)
+    assert "365" not in told and "regularity" not in told
