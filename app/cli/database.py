@@ -7,6 +7,7 @@ from app.cli.options import Commands
 from app.cli.output import say, show_table
 from app.core.config import Settings
 from app.core.errors import AppError
+from app.embedded import upgrade
 from app.resources import open_database
 from app.warehouse.engine import Database
 from app.warehouse.migrate import current_revision, migrate
@@ -17,15 +18,25 @@ def add_commands(commands: Commands, shared: argparse.ArgumentParser) -> None:
     migrating = commands.add_parser(
         "migrate", parents=[shared], help="bring the database to the shape the code expects"
     )
+    migrating.add_argument(
+        "--upgrade-server",
+        action="store_true",
+        help="first convert an embedded database made by an older Postgres; the old folder is kept",
+    )
     migrating.set_defaults(run=_migrate)
     doctor = commands.add_parser("doctor", parents=[shared], help="say what is configured, reachable and missing")
     doctor.set_defaults(run=_doctor)
 
 
-async def _migrate(_wanted: argparse.Namespace, settings: Settings) -> int:
+async def _migrate(wanted: argparse.Namespace, settings: Settings) -> int:
+    if wanted.upgrade_server:
+        upgrade(settings.data_dir)
     async with open_database(settings) as database:
         before, after = await migrate(database)
-    say(f"The database is at revision {after} already." if before == after else f"Migrated from {before} to {after}.")
+    if before == after:
+        say(f"The database is at revision {after} already.")
+    else:
+        say(f"Migrated from {before or 'nothing'} to revision {after}.")
     return 0
 
 
