@@ -124,7 +124,7 @@ def _told(rules: tuple[Rule, ...] | Ranked) -> list[tuple[str, str]]:
 def _condition(rule: Rule) -> str:
     limits = [("is at least", rule.at_least), ("is below", rule.below)]
     finite = [f"`{rule.feature}` {words} {limit:g}" for words, limit in limits if math.isfinite(limit)]
-    return " and ".join(finite) or "otherwise"
+    return (" and ".join(finite) or "otherwise") + (" for nine in ten" if rule.for_most else "")
 
 
 def test_the_worked_example_of_scaling_is_what_the_scaler_gives() -> None:

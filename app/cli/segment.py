@@ -114,12 +114,9 @@ def show_run(result: RunResult) -> None:
     say()
     show_table("Axes", _AXIS_COLUMNS, [_axis_row(axis) for axis in report["axes"]], left=3)
     for axis in report["axes"]:
-        if axis["note"]:
-            say(f"{axis['axis']}: {axis['note']}.")
-    say()
-    for axis in report["axes"]:
+        say(f"{axis['axis']}: {axis['measures']}" + (f" ({axis['note']})" if axis["note"] else ""))
         for found in axis.get("segments", []):
-            say(f"{axis['axis']} · {found['name']}: {found['interpretation']}")
+            say(f"  {found['name']}: {found['interpretation']}")
     say()
     archetypes = report["archetypes"]
     show_table(
@@ -129,6 +126,21 @@ def show_run(result: RunResult) -> None:
             (f"L{level}", each["count"], each["smallest"], each["largest"], _percent(each["in_useful_sizes"]))
             for level, each in archetypes["levels"].items()
         ],
+    )
+    show_table(
+        f"The archetypes worth most together, {report['currency']}",
+        ("id", "name", "customers", "each", "together"),
+        [
+            (
+                each["archetype_id"],
+                each["name"],
+                each["member_count"],
+                f"{each['avg_ltv']:,.2f}",
+                f"{each['total_ltv']:,.2f}",
+            )
+            for each in archetypes["most_valuable"]
+        ],
+        left=2,
     )
     say(
         f"{_percent(archetypes['own_signature_share'])} of customers have an archetype's very signature; "
@@ -151,7 +163,8 @@ def markdown(result: RunResult) -> str:
     lines += ["| " + " | ".join(_plain(cell) for cell in _axis_row(axis)) + " |" for axis in report["axes"]]
     for axis in report["axes"]:
         lines += ["", f"## {axis['axis']}", ""]
-        lines += [f"{axis['note']}.", ""] if axis["note"] else []
+        note = f" ({axis['note']})" if axis["note"] else ""
+        lines += [f"{axis['measures'].capitalize()}{note}.", ""]
         lines += [f"- **{found['name']}**: {found['interpretation']}" for found in axis.get("segments", [])]
     lines += ["", "## Archetypes", "", "| level | count | smallest | largest | customers in 5-500 |"]
     lines += ["| --- | --- | --- | --- | --- |"]

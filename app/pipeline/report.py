@@ -14,6 +14,7 @@ from app.warehouse.stores import Store
 
 #: The sizes an archetype is useful at: enough members to speak of, few enough to be one kind.
 USEFUL_SIZES = (5, 500)
+MOST_VALUABLE = 10
 
 
 def run_report(
@@ -24,6 +25,7 @@ def run_report(
     silent = [
         {
             "axis": axis.name,
+            "measures": axis.measures,
             "status": AxisStatus.no_data.value,
             "note": f"the store's records hold no {axis.need.value}",
         }
@@ -38,14 +40,22 @@ def run_report(
         "archetypes": {
             "levels": {level: _level(star[f"dim_archetype_l{level}"], n_customers) for level in (1, 2, 3)},
             **_folding(discovery),
+            "most_valuable": _most_valuable(star["dim_archetype_l1"]),
         },
     }
+
+
+def _most_valuable(archetypes: pl.DataFrame) -> list[dict[str, Any]]:
+    """The archetypes whose members are worth most together, the first ten."""
+    columns = ("archetype_id", "name", "member_count", "population_percentage", "avg_ltv", "total_ltv")
+    return archetypes.sort("total_ltv", descending=True).head(MOST_VALUABLE).select(columns).to_dicts()
 
 
 def _axis(found: DiscoveredAxis) -> dict[str, Any]:
     fitted = found.fitted
     return {
         "axis": found.axis.name,
+        "measures": found.axis.measures,
         "status": found.status.value,
         "k": fitted.n_segments,
         "silhouette": fitted.silhouette,

@@ -21,7 +21,7 @@ from app.segmentation.membership import Array
 from app.warehouse import publish, runs
 from app.warehouse.behaviour import Behaviour, read_behaviour
 from app.warehouse.engine import Database
-from app.warehouse.stores import Store, last_order_at, read_store
+from app.warehouse.stores import Store, last_record_at, read_store
 
 log = structlog.get_logger()
 
@@ -33,7 +33,7 @@ class RunOptions:
     """What to segment and how.
 
     as_of          : only records before this moment count; None for the midnight, on the shop's clock, that ends the
-                     day of the last order, or now if that is earlier
+                     day of the last record, or now if that is earlier
     axes           : names or aliases; None for all
     min_population : fewer customers with an order than this are refused
     """
@@ -91,7 +91,7 @@ async def segment(
 async def latest_as_of(database: Database, store: Store, *, now: datetime) -> datetime:
     """The moment up to which a store's records are complete, UTC."""
     async with database.snapshot() as connection:
-        last = await last_order_at(connection, store.store_id)
+        last = await last_record_at(connection, store.store_id)
     if last is None:
         return now
     next_day = (last.astimezone(ZoneInfo(store.timezone)) + timedelta(days=1)).date()

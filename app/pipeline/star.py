@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -155,7 +154,7 @@ def _archetypes(discovery: Discovery, values: Mapping[str, Array]) -> tuple[dict
     segments = [[axis.segments[code] for axis, code in row] for row in rows]
     signatures = [[segment.segment_id for segment in row] or ["everyone"] for row in segments]
     level1_ids = archetype_ids(signatures)
-    names = _unique_names([_telling(segments=row, axes=axes) for row in segments])
+    names = _archetype_names(discovery)
 
     level1 = _dimension(found.level1, values, level1_ids, names).with_columns(
         dominant_segments=pl.Series(
@@ -232,31 +231,35 @@ def _dimension(
     )
 
 
-def _telling(*, segments: Sequence[Segment], axes: Sequence[DiscoveredAxis]) -> list[str]:
-    """An archetype's segment names, the most telling first: what they spend, how often, then what is rare."""
-    lead = ("purchase_value", "purchase_frequency")
-    by_axis = {axis.axis.name: segment for axis, segment in zip(axes, segments, strict=True)}
-    first = [by_axis[name] for name in lead if name in by_axis]
-    rest = sorted((segment for name, segment in by_axis.items() if name not in lead), key=lambda each: each.share)
-    return [_words(segment.name) for segment in [*first, *rest]] or [_words(EVERYONE)]
+def _archetype_names(discovery: Discovery) -> list[str]:
+    """A name for each level-1 archetype: what its members spend, how often, and what sets them apart from the others.
 
-
-def _unique_names(tellings: Sequence[Sequence[str]]) -> list[str]:
-    """As many words of each as it takes for no two archetypes to share a name, three at least.
-
-    tellings : all different as wholes
+    Starts from the two axes people ask for first and adds, for archetypes that still share a name, the segment that the
+    fewest of them have, until no two are alike.
     """
-    lengths = [3] * len(tellings)
+    axes, signatures = discovery.signature, discovery.archetypes.signatures
+    if not axes:
+        return [_words(EVERYONE)]
+    by_name = {axis.axis.name: number for number, axis in enumerate(axes)}
+    lead = [by_name[name] for name in ("purchase_value", "purchase_frequency") if name in by_name]
+    chosen = [list(lead) for _ in signatures]
     while True:
-        names = [", ".join(words[:length]) for words, length in zip(tellings, lengths, strict=True)]
-        taken = Counter(names)
-        clashing = [
-            taken[name] > 1 and length < len(words)
-            for name, length, words in zip(names, lengths, tellings, strict=True)
+        names = [
+            ", ".join(_words(axes[number].segments[signature[number]].name) for number in numbers)
+            for signature, numbers in zip(signatures, chosen, strict=True)
         ]
-        if not any(clashing):
+        alike: dict[str, list[int]] = {}
+        for archetype, name in enumerate(names):
+            alike.setdefault(name, []).append(archetype)
+        unclear = [archetype for name, group in alike.items() if len(group) > 1 or not name for archetype in group]
+        unclear = [archetype for archetype in unclear if len(chosen[archetype]) < len(axes)]
+        if not unclear:
             return names
-        lengths = [length + clash for length, clash in zip(lengths, clashing, strict=True)]
+        # How many of those who share its name share each of its segments.
+        sharing = {each: (signatures[alike[names[each]]] == signatures[each]).sum(axis=0) for each in unclear}
+        for archetype, shared in sharing.items():
+            left = [number for number in range(len(axes)) if number not in chosen[archetype]]
+            chosen[archetype].append(min(left, key=shared.__getitem__))
 
 
 def _level3_ids(

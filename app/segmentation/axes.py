@@ -5,6 +5,7 @@ scaling) and how a number of each reads to a person. Formulas are in domain/feat
 """
 
 import math
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -51,26 +52,28 @@ class Feature:
     log_slope: bool = False
 
     def phrase(self, value: float) -> str:
+        """The number in words: "5 orders", "1 order", "12 % of spend refunded"."""
         if self.log_slope:
-            return self.says.format(100 * math.expm1(min(value, _STEEPEST)))
-        return self.says.format(100 * value if self.percent else value)
+            value = math.expm1(min(value, _STEEPEST))
+        in_percent = self.percent or self.log_slope
+        return _ONE_OF_MANY.sub(r"1 \1", self.says.format(100 * value if in_percent else value))
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
     """One behaviour.
 
-    need        : without these records its status is no_data
-    better_with : without these it reads the next best records and is a proxy
-    stand_in    : what those are, in words
+    need     : without these records its status is no_data
+    stand_in : where it reads the next best records, which; it is then a proxy
+    unless   : records with which it is no proxy; None where it is one whatever there is
     """
 
     name: str
     measures: str
     features: tuple[Feature, ...]
     need: Need = Need.orders
-    better_with: Need = Need.orders
     stand_in: str = ""
+    unless: Need | None = None
     aliases: tuple[str, ...] = ()
 
     @property
@@ -84,12 +87,15 @@ class Axis:
     def status(self, available: frozenset[Need]) -> AxisStatus:
         if self.need not in available:
             return AxisStatus.no_data
-        return AxisStatus.active if self.better_with in available else AxisStatus.proxy
+        is_proxy = bool(self.stand_in) and self.unless not in available
+        return AxisStatus.proxy if is_proxy else AxisStatus.active
 
+
+_ONE_OF_MANY = re.compile(r"^1 (order|day|kind|ticket)s\b")
 
 # A hundredfold change from one visit to the next says all that steeper ones would.
 _STEEPEST = math.log(100)
-_FROM_ORDERS = "read from orders until tickets can answer"
+_FROM_ORDERS = "read from orders, not from tickets"
 _WEEKEND = Feature("weekend_ratio", "weekday", "weekend", "{:.0f} % of orders at weekends", percent=True)
 _HOUR = Feature("preferred_hour", "early", "late", "ordering around {:.0f}:00")
 _REFUND = Feature("refund_rate", "low_refund", "high_refund", "{:.0f} % of spend refunded", percent=True)
@@ -106,7 +112,7 @@ AXES: tuple[Axis, ...] = (
         "how often they buy",
         (
             Feature("total_purchases", "few", "many", "{:.0f} orders", "log1p"),
-            Feature("orders_per_month", "low_rate", "high_rate", "{:.1f} orders a month", "log1p"),
+            Feature("orders_per_month", "low_rate", "high_rate", "{:.2f} orders a month", "log1p"),
             Feature("avg_days_between_orders", "short_gap", "long_gap", "{:.0f} days between orders", "log1p"),
             Feature("purchase_consistency", "irregular", "regular", "regularity {:.2f} of 1"),
         ),
@@ -130,8 +136,8 @@ AXES: tuple[Axis, ...] = (
             Feature("category_diversity", "focused", "diverse", "diversity {:.2f} of 1"),
             Feature("exploration_breadth", "settled", "exploring", "{:.1f} kinds for each order", "log1p"),
         ),
-        better_with=Need.categories,
         stand_in="the records hold no categories; each product counts as a kind of its own",
+        unless=Need.categories,
         aliases=("category", "category_affinity"),
     ),
     Axis(
@@ -211,7 +217,6 @@ AXES: tuple[Axis, ...] = (
             _HOUR,
             _WEEKEND,
         ),
-        better_with=Need.tickets,
         stand_in=_FROM_ORDERS,
     ),
     Axis(
@@ -230,7 +235,6 @@ AXES: tuple[Axis, ...] = (
                 "discount_dependency", "pays_full", "needs_offer", "{:.0f} % of orders with a discount", percent=True
             ),
         ),
-        better_with=Need.tickets,
         stand_in=_FROM_ORDERS,
     ),
     Axis(
@@ -248,7 +252,6 @@ AXES: tuple[Axis, ...] = (
             _VALUE_TREND,
             Feature("recency_ratio", "on_time", "overdue", "{:.1f} usual gaps since the last order", "log1p"),
         ),
-        better_with=Need.tickets,
         stand_in=_FROM_ORDERS,
     ),
     Axis(
@@ -259,7 +262,6 @@ AXES: tuple[Axis, ...] = (
             _REPEAT,
             Feature("mastery", "first_time", "practised", "mastery {:.2f} of 1"),
         ),
-        better_with=Need.tickets,
         stand_in=_FROM_ORDERS,
     ),
     Axis(
@@ -270,7 +272,6 @@ AXES: tuple[Axis, ...] = (
             Feature("discount_hunt_score", "no_hunt", "offer_hunt", "{:.0f} % of spend on offers", percent=True),
             Feature("spend_consistency", "uneven", "even", "basket regularity {:.2f} of 1"),
         ),
-        better_with=Need.tickets,
         stand_in=_FROM_ORDERS,
     ),
     Axis(

@@ -125,7 +125,9 @@ def _discover_axis(
     )
     memberships = fitted.memberships(values)
     dominant = memberships.argmax(axis=1)
-    typical = [_medians(axis, values[dominant == segment]) for segment in range(fitted.n_segments)]
+    members = [values[dominant == segment] for segment in range(fitted.n_segments)]
+    typical = [_quantiles(axis, each, 0.5) for each in members]
+    names = segment_names(axis, typical, most=[_quantiles(axis, each, 0.9) for each in members])
     counts = np.bincount(dominant, minlength=fitted.n_segments)
     segments = tuple(
         Segment(
@@ -135,7 +137,7 @@ def _discover_axis(
             count=int(count),
             share=float(count / len(values)),
         )
-        for name, medians, count in zip(segment_names(axis, typical), typical, counts, strict=True)
+        for name, medians, count in zip(names, typical, counts, strict=True)
     )
     return DiscoveredAxis(axis, status, fitted, memberships, dominant, segments)
 
@@ -146,5 +148,5 @@ def segment_id(store_id: str, axis: str, name: str) -> str:
     return f"seg_{int.from_bytes(digest, 'big') % 10**10:010d}"
 
 
-def _medians(axis: Axis, members: Array) -> dict[str, float]:
-    return dict(zip(axis.feature_names, np.median(members, axis=0).tolist(), strict=True))
+def _quantiles(axis: Axis, members: Array, share: float) -> dict[str, float]:
+    return dict(zip(axis.feature_names, np.quantile(members, share, axis=0).tolist(), strict=True))

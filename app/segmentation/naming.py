@@ -14,15 +14,19 @@ from app.segmentation.axes import Axis, Feature
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`name` holds where the median of `feature` lies in [at_least, below)."""
+    """`name` holds where the median of `feature` lies in [at_least, below).
+
+    for_most : where nine in ten members lie below; for names that would be false of the others
+    """
 
     name: str
     feature: str
     at_least: float = float("-inf")
     below: float = float("inf")
+    for_most: bool = False
 
-    def holds(self, typical: Mapping[str, float]) -> bool:
-        return self.at_least <= typical[self.feature] < self.below
+    def holds(self, typical: Mapping[str, float], most: Mapping[str, float]) -> bool:
+        return self.at_least <= (most if self.for_most else typical)[self.feature] < self.below
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,8 @@ class Ranked:
 
 _NAMES: Mapping[str, tuple[Rule, ...] | Ranked] = {
     "purchase_frequency": (
-        Rule("one_time_customer", "total_purchases", below=1.5),
+        Rule("one_time_customer", "total_purchases", below=1.5, for_most=True),
+        Rule("infrequent_customer", "total_purchases", below=1.5),
         Rule("weekly_shopper", "avg_days_between_orders", below=10.5),
         Rule("fortnightly_shopper", "avg_days_between_orders", below=21.5),
         Rule("monthly_shopper", "avg_days_between_orders", below=45.5),
@@ -65,12 +70,14 @@ _NAMES: Mapping[str, tuple[Rule, ...] | Ranked] = {
         Rule("long_term_customer", "tenure_days"),
     ),
     "repurchase_behavior": (
-        Rule("one_time_buyer", "repeat_visit_ratio", below=0.25),
+        Rule("one_time_buyer", "repeat_visit_ratio", below=0.25, for_most=True),
+        Rule("rare_repeater", "repeat_visit_ratio", below=0.25),
         Rule("moderate_repeater", "repeat_visit_ratio", below=0.75),
         Rule("highly_loyal", "repeat_visit_ratio"),
     ),
     "return_behavior": (
-        Rule("never_returns", "refund_rate", below=0.005),
+        Rule("never_returns", "refund_rate", below=0.005, for_most=True),
+        Rule("low_returner", "refund_rate", below=0.05),
         Rule("occasional_returner", "refund_rate", below=0.15),
         Rule("frequent_returner", "refund_rate"),
     ),
@@ -112,14 +119,15 @@ _NAMES: Mapping[str, tuple[Rule, ...] | Ranked] = {
 EVERYONE = "everyone"
 
 
-def segment_names(axis: Axis, typical: Sequence[Mapping[str, float]]) -> list[str]:
+def segment_names(axis: Axis, typical: Sequence[Mapping[str, float]], most: Sequence[Mapping[str, float]]) -> list[str]:
     """A name for each segment of an axis, unique on it.
 
     typical : per segment, the median of each of the axis's features among its members, before any scaling
+    most    : per segment, the value of each that nine in ten members reach at most
     """
     if len(typical) == 1:
         return [EVERYONE]
-    names = _base_names(axis, typical)
+    names = _base_names(axis, typical, most)
     alike: dict[str, list[int]] = defaultdict(list)
     for segment, name in enumerate(names):
         alike[name].append(segment)
@@ -140,17 +148,18 @@ def interpretation(axis: Axis, typical: Mapping[str, float], *, count: int, shar
         if STAND_INS.get(feature.name) != typical[feature.name]
     ]
     typically = f", typically {', '.join(told)}" if told else ""
-    return f"By {axis.measures}: {count:,} customers ({100 * share:.1f} %){typically}."
+    people = "customer" if count == 1 else "customers"
+    return f"{count:,} {people} ({100 * share:.1f} %){typically}."
 
 
-def _base_names(axis: Axis, typical: Sequence[Mapping[str, float]]) -> list[str]:
+def _base_names(axis: Axis, typical: Sequence[Mapping[str, float]], most: Sequence[Mapping[str, float]]) -> list[str]:
     naming = _NAMES[axis.name]
     if isinstance(naming, Ranked):
         order = sorted(range(len(typical)), key=lambda segment: typical[segment][naming.feature])
         names = [naming.between] * len(typical)
         names[order[0]], names[order[-1]] = naming.lowest, naming.highest
         return names
-    return [next(rule.name for rule in naming if rule.holds(each)) for each in typical]
+    return [next(rule.name for rule in naming if rule.holds(*each)) for each in zip(typical, most, strict=True)]
 
 
 def _told_apart(axis: Axis, alike: Sequence[Mapping[str, float]]) -> list[list[str]]:

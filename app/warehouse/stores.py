@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core.errors import StoreNotFound
 from app.warehouse.engine import Database
-from app.warehouse.tables import customers, orders, segmentation_runs, stores
+from app.warehouse.tables import customers, orders, refunds, segmentation_runs, stores, tickets
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,15 @@ async def read_store(connection: AsyncConnection, store_id: str) -> Store:
     return Store(*row)
 
 
-async def last_order_at(connection: AsyncConnection, store_id: str) -> datetime | None:
-    """When the store's latest order was placed, UTC; None where there is none."""
-    newest = select(orders.c.order_date).where(orders.c.store_id == store_id).order_by(orders.c.order_date.desc())
-    return (await connection.execute(newest.limit(1))).scalar_one_or_none()
+async def last_record_at(connection: AsyncConnection, store_id: str) -> datetime | None:
+    """When the store's latest order, refund or ticket happened, UTC; None where there is none."""
+    newest = [
+        select(func.max(at)).where(at.table.c.store_id == store_id).scalar_subquery()
+        for at in (orders.c.order_date, refunds.c.refunded_at, tickets.c.created_at)
+    ]
+    # GREATEST passes over nulls.
+    last: datetime | None = (await connection.execute(select(func.greatest(*newest)))).scalar_one()
+    return last
 
 
 async def timezone_of(database: Database, store_id: str) -> str | None:

@@ -180,7 +180,7 @@ def corner_shop() -> Shop:
     shop.order(ANNA, "2024-05-11 20:00", offer, Line(CAKE, FOOD, 2, 37.0), by=STORE)  # Saturday
     shop.refund(ANNA, "2024-04-05 09:00", 9.0, order=bread, quantity=1, returned=True)
     shop.ticket(ANNA, "2024-04-03 09:00", satisfaction=2)
-    shop.ticket(ANNA, "2024-04-04 09:00", satisfaction=5)
+    shop.ticket(ANNA, "2024-04-04 09:00", satisfaction=3)
     shop.ticket(ANNA, "2024-06-21 09:00")
 
     shop.order(BEN, "2024-06-21 17:00", Line(BREAD, FOOD, 2, 12.0))
@@ -282,7 +282,7 @@ EXAMPLES = [
     ("total_tickets", ANNA, 3, "three requests"),
     ("tickets_per_order", ANNA, 3 / 3, "one for each order"),
     ("days_since_last_ticket", ANNA, 10 - 9 / 24, "June 21st, 09:00"),
-    ("dissatisfied_ratio", ANNA, 1 / 2, "rated 2 and 5; the third is unrated"),
+    ("dissatisfied_ratio", ANNA, 1 / 2, "rated 2 and 3, and 3 is not poor; the third is unrated"),
     # Beside the axes
     ("total_orders", DORA, 5, "two baskets on one day are two orders"),
     ("recency_days", ANNA, 20 + 30 + 1, "May 11th to July 1st"),

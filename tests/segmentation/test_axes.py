@@ -59,8 +59,11 @@ def test_without_tickets_thirteen_axes_speak_and_the_support_axes_stand_in() -> 
     assert {status for name, status in found.items() if name in NAMES[:8]} == {"active"}
 
 
-def test_with_tickets_all_fourteen_are_active() -> None:
-    assert set(statuses(Need.categories, Need.discounts, Need.tickets).values()) == {"active"}
+def test_support_axes_stay_proxies_as_long_as_they_read_orders() -> None:
+    found = statuses(Need.categories, Need.discounts, Need.tickets)
+    assert [name for name, status in found.items() if status == "proxy"] == [axis.name for axis in AXES[8:13]]
+    assert found["support_history"] == "active"
+    assert "no_data" not in found.values()
 
 
 def test_without_discounts_price_sensitivity_is_silent() -> None:

@@ -54,7 +54,9 @@ def test_a_distance_that_is_no_number_is_refused(bad: float) -> None:
 
 @KERNELS
 @given(distances=any_distances)
-def test_shares_are_finite_sum_to_1_and_the_nearest_center_has_the_highest(kernel: Kernel, distances: np.ndarray) -> None:
+def test_shares_are_finite_sum_to_1_and_the_nearest_center_has_the_highest(
+    kernel: Kernel, distances: np.ndarray
+) -> None:
     shares = membership(distances, kernel)
     assert np.isfinite(shares).all() and (shares >= 0).all()
     assert np.abs(shares.sum(axis=1) - 1).max() < 1e-9

@@ -21,14 +21,16 @@ def axis_named(name: str) -> Axis:
 def names(axis: str, *typical: dict[str, float]) -> list[str]:
     """Names of segments that have 1.0 of every feature not given."""
     found = axis_named(axis)
-    return segment_names(found, [dict.fromkeys(found.feature_names, 1.0) | each for each in typical])
+    full = [dict.fromkeys(found.feature_names, 1.0) | each for each in typical]
+    return segment_names(found, full, most=full)
 
 
 @EVERY_AXIS
 @given(data=st.data())
 def test_any_numbers_give_names_that_are_words_and_unique(axis: Axis, data: st.DataObject) -> None:
     medians = st.fixed_dictionaries(dict.fromkeys(axis.feature_names, numbers))
-    found = segment_names(axis, data.draw(st.lists(medians, min_size=1, max_size=6)))
+    drawn = data.draw(st.lists(medians, min_size=1, max_size=6))
+    found = segment_names(axis, drawn, most=drawn)
     assert len(set(found)) == len(found)
     for name in found:
         assert re.fullmatch(r"[a-z]+(_[a-z]+)*(_[0-9]_[a-z]+(_[a-z]+)*)?", name), name
@@ -39,7 +41,8 @@ def test_any_numbers_give_names_that_are_words_and_unique(axis: Axis, data: st.D
 @pytest.mark.parametrize("k", [2, 3, 4, 5, 6])
 def test_even_segments_with_equal_numbers_get_names_of_their_own(axis: Axis, k: int) -> None:
     for value in (0.0, 1.0, -3.5, 400.0):
-        found = segment_names(axis, [dict.fromkeys(axis.feature_names, value)] * k)
+        alike = [dict.fromkeys(axis.feature_names, value)] * k
+        found = segment_names(axis, alike, most=alike)
         assert len(set(found)) == k
         assert len([name for name in found if "group_" in name]) >= k - 3
 
@@ -60,8 +63,27 @@ def test_even_segments_with_equal_numbers_get_names_of_their_own(axis: Axis, k: 
     ],
 )
 def test_a_name_says_what_the_typical_customer_does(axis: str, typical: dict[str, float], name: str) -> None:
-    other = {feature: -1e6 for feature in axis_named(axis).feature_names}
+    other = dict.fromkeys(axis_named(axis).feature_names, -1e6)
     assert name in names(axis, typical, other)[0]
+
+
+@pytest.mark.parametrize(
+    ("axis", "feature", "median", "of_most", "name"),
+    [
+        ("returns", "refund_rate", 0.0, 0.0, "never_returns"),
+        ("returns", "refund_rate", 0.0, 0.08, "low_returner"),
+        ("frequency", "total_purchases", 1.0, 1.0, "one_time_customer"),
+        ("frequency", "total_purchases", 1.0, 2.0, "infrequent_customer"),
+        ("repurchase", "repeat_visit_ratio", 0.0, 0.5, "rare_repeater"),
+    ],
+)
+def test_never_and_once_are_said_only_where_they_hold_for_nine_in_ten(
+    axis: str, feature: str, median: float, of_most: float, name: str
+) -> None:
+    found = axis_named(axis)
+    typical = [dict.fromkeys(found.feature_names, value) for value in (median, 1e6)]
+    most = [dict.fromkeys(found.feature_names, value) for value in (of_most, 1e6)]
+    assert segment_names(found, typical, most)[0] == name
 
 
 def test_value_segments_are_named_by_rank_of_what_they_spend() -> None:
@@ -88,17 +110,23 @@ def test_nobody_is_called_falling_whose_number_only_stands_in_or_rises() -> None
     assert names("value", *spends)[1:3] == ["mid_tier", "rising_spend_mid_tier"]
 
 
+def test_two_orders_make_nobody_irregular() -> None:
+    quarterly = {"total_purchases": 2.0, "avg_days_between_orders": 90.0}
+    found = names("frequency", quarterly | {"purchase_consistency": 0.0}, quarterly | {"purchase_consistency": 0.6})
+    assert found == ["quarterly_shopper", "regular_quarterly_shopper"]
+
+
 @EVERY_AXIS
 def test_an_axis_of_one_segment_has_everyone_in_it(axis: Axis) -> None:
-    assert segment_names(axis, [dict.fromkeys(axis.feature_names, 0.0)]) == [EVERYONE]
+    nothing = [dict.fromkeys(axis.feature_names, 0.0)]
+    assert segment_names(axis, nothing, most=nothing) == [EVERYONE]
 
 
 def test_the_sentence_states_the_numbers() -> None:
     typical = {"lifetime_value": 1234.5, "avg_order_value": 99.6, "value_trend": -0.105360516}
     told = interpretation(axis_named("value"), typical, count=1_500, share=0.25)
     assert told == (
-        "By how much they spend: 1,500 customers (25.0 %), typically 1,234 spent in all, 100 an order, "
-        "spend changing -10 % a visit."
+        "1,500 customers (25.0 %), typically 1,234 spent in all, 100 an order, spend changing -10 % a visit."
     )
 
 

@@ -1,0 +1,182 @@
+"""One customer now: the same numbers as the run, from the run's own scalers, centers and archetypes."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from app.core.errors import CustomerNotFound, NothingPublished, StoreNotFound
+from app.domain.records import Customer
+from app.pipeline.ingest import ingest
+from app.pipeline.run import RunResult
+from app.pipeline.sample import SampleShop
+from app.pipeline.score import score_customer
+from app.warehouse.checks import check_star
+from app.warehouse.engine import Database
+from tests.fakes import STAR, a_shop, assert_alike, assert_same_star, at, bought, dump, put, rows, segmented
+
+# A third and two thirds of this many are whole numbers of gaps between customers, so that the limits of the strength
+# bands are customers themselves: the place where a last digit would show.
+N_CUSTOMERS = 61
+
+STORED = """
+    SELECT customer_id, profile.archetype_id, segment_memberships, profile.dominant_segments, membership_strengths,
+        feature_vectors, interpretation, profile.lifetime_value::float8, fold_distance
+    FROM customer_profiles AS profile JOIN fact_customer_current USING (store_id, run_id, customer_id)
+    WHERE store_id = :store ORDER BY customer_id
+"""
+
+
+@dataclass(frozen=True)
+class Shop:
+    store_id: str
+    result: RunResult
+    stored: dict[str, tuple[Any, ...]]
+
+
+@pytest.fixture(scope="module")
+async def shop(database: Database) -> Shop:
+    """A segmented store. Signatures of two are kept, so that there are several forms on levels 2 and 3."""
+    store_id = "score-shop"
+    await ingest(database, SampleShop(customers=N_CUSTOMERS), store_id=store_id, timezone="UTC", currency="USD")
+    result = await segmented(database, store_id, min_members=2, min_population=50)
+    stored = {row[0]: row for row in await rows(database, STORED, store=store_id)}
+    return Shop(store_id, result, stored)
+
+
+async def test_every_customer_scores_as_the_run_placed_them(database: Database, shop: Shop) -> None:
+    """And when kept, everything served stays what it is: the archetypes of all three levels among it."""
+    leave_out = ["xmin", "updated_at"]
+    before = await dump(database, shop.store_id, STAR, without=leave_out)
+    for customer_id, stored in shop.stored.items():
+        profile = await score_customer(database, shop.store_id, customer_id, keep=True)
+        _, archetype, memberships, dominant, strengths, features, words, worth, _ = stored
+        assert profile.archetype_id == archetype
+        assert_alike(profile.fuzzy_memberships, memberships)
+        assert_alike(profile.feature_vectors, features)
+        assert (profile.dominant_segments, profile.membership_strength) == (dominant, strengths)
+        assert (profile.interpretation, profile.lifetime_value) == (words, pytest.approx(worth, abs=1e-9))
+        assert (profile.customer_id, profile.store_id, profile.run_id) == (
+            customer_id,
+            shop.store_id,
+            shop.result.run_id,
+        )
+        assert profile.as_of.isoformat() == shop.result.report["as_of"]
+    assert len(shop.stored) == N_CUSTOMERS
+    assert_same_star(await dump(database, shop.store_id, STAR, without=leave_out), before)
+
+
+async def test_the_sample_has_what_makes_scoring_hard(shop: Shop) -> None:
+    """Folded customers, and several forms on levels 2 and 3: else the promise above is kept too easily."""
+    levels = shop.result.report["archetypes"]["levels"]
+    assert levels[1]["count"] < levels[2]["count"]
+    assert levels[1]["count"] < levels[3]["count"]
+    assert any(row[-1] > 0 for row in shop.stored.values())
+
+
+async def test_scoring_writes_nothing_unless_asked(database: Database, shop: Shop) -> None:
+    before = await dump(database, shop.store_id, STAR)
+    await score_customer(database, shop.store_id, next(iter(shop.stored)))
+    assert await dump(database, shop.store_id, STAR) == before
+
+
+async def test_keeping_a_score_replaces_that_customers_rows_alone(database: Database, shop: Shop) -> None:
+    someone = next(iter(shop.stored))
+    before = await dump(database, shop.store_id, STAR)
+    await score_customer(database, shop.store_id, someone, keep=True)
+    after = await dump(database, shop.store_id, STAR)
+    for table in STAR:
+        written = set(after[table]) - set(before[table])
+        assert len(written) == (table in ("fact_customer_current", "customer_profiles")), table
+        assert len(after[table]) == len(before[table])
+        assert all(f'"customer_id": "{someone}"' in row for row in written)
+
+
+async def test_later_orders_count_when_scored_as_of_later(database: Database, store_id: str) -> None:
+    await put(database, store_id, a_shop(30))
+    result = await segmented(database, store_id, min_population=10)
+    old = await score_customer(database, store_id, "c001")
+    new_order = bought("c001", "late", "2024-12-01 10:00", ("P1", "3", "100"))
+    await put(database, store_id, new_order)
+
+    assert (await score_customer(database, store_id, "c001")).lifetime_value == old.lifetime_value
+    now = await score_customer(database, store_id, "c001", as_of=at("2024-12-02"), keep=True)
+    assert now.lifetime_value == old.lifetime_value + 300
+    assert (now.run_id, now.as_of) == (result.run_id, at("2024-12-02"))
+    query = """
+        SELECT lifetime_value, total_orders, days_since_last_purchase, snapshot_date::text
+        FROM fact_customer_current WHERE store_id = :store AND customer_id = 'c001'
+    """
+    assert await rows(database, query, store=store_id) == [(now.lifetime_value, 4, 1, "2024-12-01")]
+
+
+async def test_a_customer_who_came_after_the_run_is_placed_too(database: Database, store_id: str) -> None:
+    await put(database, store_id, a_shop(30))
+    await segmented(database, store_id, min_population=10)
+    await put(database, store_id, bought("new", "n1", "2024-12-01 10:00", ("P1", "3", "100")))
+    with pytest.raises(CustomerNotFound):
+        await score_customer(database, store_id, "new")
+    profile = await score_customer(database, store_id, "new", as_of=at("2024-12-02"), keep=True)
+    assert all(sum(shares.values()) == pytest.approx(1) for shares in profile.fuzzy_memberships.values())
+    query = "SELECT count(*) FROM customer_intelligence WHERE store_id = :store AND customer_id = 'new'"
+    assert await rows(database, query, store=store_id) == [(1,)]
+
+
+@pytest.mark.xfail(strict=True, reason="the counts of segments and archetypes and as_of stay those of the run")
+@pytest.mark.parametrize("customer_id", ["c001", "new"])
+async def test_the_star_holds_together_after_a_customer_was_kept_as_of_later(
+    database: Database, store_id: str, customer_id: str
+) -> None:
+    await put(database, store_id, a_shop(30))
+    await segmented(database, store_id, min_population=10)
+    await put(database, store_id, bought(customer_id, "late", "2024-12-01 10:00", ("P1", "3", "100")))
+    await score_customer(database, store_id, customer_id, as_of=at("2024-12-02"), keep=True)
+    async with database.snapshot() as connection:
+        assert [check for check in await check_star(connection, store_id) if not check.holds] == []
+
+
+async def test_scoring_as_of_the_past_uses_nothing_after_it(database: Database, store_id: str) -> None:
+    await put(database, store_id, bought("ada", "o1", "2024-01-10", ("tea", "1", "7")))
+    await put(database, store_id, [*a_shop(30), *bought("ada", "o2", "2024-04-01", ("tea", "1", "90"))])
+    await segmented(database, store_id, min_population=10)
+    profile = await score_customer(database, store_id, "ada", as_of=at("2024-04-01") - timedelta(seconds=1))
+    assert profile.lifetime_value == 7
+
+
+async def test_a_shop_of_one_kind_has_a_place_for_everyone(database: Database, store_id: str) -> None:
+    same = [record for i in range(30) for record in bought(f"c{i}", f"o{i}", "2024-03-01", ("tea", "1", "2"))]
+    await put(database, store_id, same)
+    await segmented(database, store_id, min_population=10)
+    profile = await score_customer(database, store_id, "c7", keep=True)
+    assert all(list(shares.values()) == [1] for shares in profile.fuzzy_memberships.values())
+
+
+async def test_an_unknown_customer_is_not_found(database: Database, shop: Shop) -> None:
+    with pytest.raises(CustomerNotFound, match=f"'{shop.store_id}' has no customer 'nobody'"):
+        await score_customer(database, shop.store_id, "nobody")
+
+
+async def test_a_customer_without_orders_is_not_found(database: Database, store_id: str) -> None:
+    await put(database, store_id, [*a_shop(30), Customer("waiting")])
+    await segmented(database, store_id, min_population=10)
+    with pytest.raises(CustomerNotFound):
+        await score_customer(database, store_id, "waiting")
+
+
+async def test_a_customer_of_another_store_is_not_found(database: Database, shop: Shop, store_id: str) -> None:
+    await put(database, store_id, a_shop(30))
+    await segmented(database, store_id, min_population=10)
+    with pytest.raises(CustomerNotFound):
+        await score_customer(database, store_id, next(iter(shop.stored)))
+
+
+async def test_a_store_that_was_not_segmented_yet_says_so(database: Database, store_id: str) -> None:
+    await put(database, store_id, a_shop(3))
+    with pytest.raises(NothingPublished, match=f"segment --store {store_id}"):
+        await score_customer(database, store_id, "c001")
+
+
+async def test_an_unknown_store_says_so(database: Database, store_id: str) -> None:
+    with pytest.raises(StoreNotFound, match=store_id):
+        await score_customer(database, store_id, "c001")

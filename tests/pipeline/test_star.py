@@ -1,0 +1,364 @@
+"""What a run writes: rows that agree with each other and with what was found."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from app.domain.features import FEATURES, METRICS
+from app.pipeline.report import run_report
+from app.pipeline.star import Standing, customer_rows, placed, star_of
+from app.segmentation.archetypes import BANDS
+from app.segmentation.axes import AXES, Need, axes_named
+from app.segmentation.clustering import KRange, fitted_axis
+from app.segmentation.discovery import Discovery, DiscoveryOptions, discover
+from app.segmentation.membership import Array
+from app.warehouse.stores import Store
+
+DAY = date(2025, 10, 22)
+STRENGTHS = {"strong", "moderate", "balanced", "weak"}
+
+
+def made_up_shop(n_customers: int, *, n_types: int, seed: int = 0) -> dict[str, Array]:
+    """Metrics and features of a shop where most customers are of one of a few types, and some wander between two."""
+    rng = np.random.default_rng(seed)
+    kind, other = rng.integers(0, n_types, n_customers), rng.integers(0, n_types, n_customers)
+    values = {}
+    for name in FEATURES:
+        level = rng.permutation(np.linspace(0.05, 0.95, n_types))
+        wander = np.where(rng.random(n_customers) < 0.15, rng.uniform(0.3, 0.55, n_customers), 0.0)
+        values[name] = level[kind] * (1 - wander) + level[other] * wander + rng.normal(0, 0.02, n_customers)
+    orders = 1.0 + rng.poisson(2 * kind)
+    # Sums of cents as floats add them up, with all their rounding errors.
+    spent = [sum(rng.integers(1, 9_999, int(count)) / 100) for count in orders]
+    values["total_orders"], values["lifetime_value"] = orders, np.array(spent)
+    values["avg_order_value"] = values["lifetime_value"] / orders
+    values["recency_days"] = np.floor(rng.exponential(90, n_customers))
+    values["tenure_days"] = values["recency_days"] + 50 * kind
+    assert set(values) == {*METRICS, *FEATURES}
+    return values
+
+
+@dataclass(frozen=True)
+class Run:
+    discovery: Discovery
+    values: dict[str, Array]
+    ids: list[str]
+    star: dict[str, pl.DataFrame]
+
+    @property
+    def facts(self) -> pl.DataFrame:
+        return self.star["fact_customer_current"]
+
+    @property
+    def profiles(self) -> pl.DataFrame:
+        return self.star["customer_profiles"]
+
+
+def run_of(values: dict[str, Array], *, axes: list[str] | None = None, **options: Any) -> Run:
+    chosen = DiscoveryOptions(**{"k_range": KRange(2, 3), **options})
+    found = discover("shop", values, axes_named(axes), available=frozenset(Need), options=chosen)
+    ids = [f"C{number:05d}" for number in range(len(values["total_orders"]))]
+    return Run(found, values, ids, star_of(found, ids, values, snapshot=DAY))
+
+
+def shapeless(n_customers: int) -> dict[str, Array]:
+    """Everyone alike in all their features."""
+    return made_up_shop(n_customers, n_types=2) | {name: np.full(n_customers, 0.5) for name in FEATURES}
+
+
+@pytest.fixture(
+    scope="module", params=["several kinds", "one axis", "no structure", "one customer", "everyone their own kind"]
+)
+def run(request: pytest.FixtureRequest) -> Run:
+    made = {
+        "several kinds": lambda: run_of(made_up_shop(400, n_types=4)),
+        "one axis": lambda: run_of(made_up_shop(150, n_types=3), axes=["cadence"]),
+        "no structure": lambda: run_of(shapeless(120), axes=["cadence", "returns"]),
+        "one customer": lambda: run_of(shapeless(1)),
+        "everyone their own kind": lambda: run_of(made_up_shop(60, n_types=3), archetype_min_members=1),
+    }
+    return made[request.param]()
+
+
+def parsed(column: pl.Series) -> list[dict[str, Any]]:
+    return [json.loads(text) for text in column]
+
+
+def elements(literal: str) -> list[str]:
+    """Of a Postgres array literal."""
+    assert re.fullmatch(r"\{[^{}\"\\ ]*\}", literal)
+    return literal[1:-1].split(",")
+
+
+def test_every_customer_has_one_fact_one_profile_and_one_day_of_history(run: Run) -> None:
+    history = run.star["fact_customer_history"]
+    for table in (run.facts, run.profiles, history):
+        assert table["customer_id"].to_list() == run.ids
+        assert table.null_count().sum_horizontal().item() == 0
+    for column in ("archetype_id", "archetype_level2_id", "archetype_level3_id", "lifetime_value", "total_orders"):
+        assert history[column].equals(run.facts[column])
+    assert run.profiles["archetype_id"].equals(run.facts["archetype_id"])
+    assert set(history["snapshot_date"]) == {DAY}
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        ("dim_archetype_l1", "archetype_id"),
+        ("dim_archetype_l2", "archetype_level2_id"),
+        ("dim_archetype_l3", "archetype_level3_id"),
+    ],
+)
+def test_an_archetypes_numbers_are_those_of_its_members(run: Run, table: str, column: str) -> None:
+    archetypes = run.star[table]
+    kinds = run.facts[column].to_list()
+    assert set(kinds) == set(archetypes["archetype_id"])
+    assert archetypes["population_percentage"].sum() == pytest.approx(100)
+    for row in archetypes.iter_rows(named=True):
+        members = np.array([kind == row["archetype_id"] for kind in kinds])
+        spent, orders = run.values["lifetime_value"][members].sum(), run.values["total_orders"][members].sum()
+        assert row["member_count"] == members.sum()
+        assert row["population_percentage"] == pytest.approx(100 * members.mean())
+        assert row["total_ltv"] == pytest.approx(spent, abs=1e-4)
+        assert row["avg_ltv"] == pytest.approx(spent / members.sum(), abs=1e-4)
+        assert row["avg_orders"] == pytest.approx(orders / members.sum())
+        assert row["avg_order_value"] == pytest.approx(spent / orders, abs=1e-4)
+        assert row["avg_recency_days"] == pytest.approx(run.values["recency_days"][members].mean())
+        assert row["description"].startswith(f"{members.sum():,} customers (")
+
+
+@pytest.mark.parametrize("level", [1, 2, 3])
+def test_ids_names_and_slugs_of_a_level_are_unique(run: Run, level: int) -> None:
+    archetypes = run.star[f"dim_archetype_l{level}"]
+    for column in ("archetype_id", "name", "slug"):
+        assert archetypes[column].is_unique().all(), column
+    assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", slug) for slug in archetypes["slug"])
+
+
+def test_a_name_is_no_longer_than_it_takes_to_be_the_only_one(run: Run) -> None:
+    names = run.star["dim_archetype_l1"]["name"].to_list()
+    lead = {"purchase_value", "purchase_frequency"} & {axis.axis.name for axis in run.discovery.signature}
+    for name in names:
+        parts = name.split(", ")
+        assert 1 <= len(parts) <= max(1, len(run.discovery.signature))
+        if len(parts) > max(1, len(lead)):
+            shorter = ", ".join(parts[:-1])
+            assert [other for other in names if other != name and other.startswith(shorter)]
+
+
+def test_levels_2_and_3_nest_in_level_1(run: Run) -> None:
+    parents = set(run.star["dim_archetype_l1"]["archetype_id"])
+    for level in (2, 3):
+        table = run.star[f"dim_archetype_l{level}"]
+        assert set(table["parent_id"]) == parents
+        parent_of = dict(table.select("archetype_id", "parent_id").iter_rows())
+        assert [parent_of[kind] for kind in run.facts[f"archetype_level{level}_id"]] == list(run.facts["archetype_id"])
+        assert all(kind.startswith(f"{parent}_") for kind, parent in parent_of.items())
+    assert set(run.star["dim_archetype_l2"]["strength_band"]) <= set(BANDS)
+
+
+def test_level_1_keeps_its_signature_and_counts_who_was_folded_into_it(run: Run) -> None:
+    segments = dict(run.star["dim_segment_master"].select("segment_id", "segment_name").iter_rows())
+    folded = Counter(run.facts.filter(pl.col("fold_distance") > 0)["archetype_id"])
+    for row in run.star["dim_archetype_l1"].iter_rows(named=True):
+        dominant, signature = json.loads(row["dominant_segments"]), elements(row["segment_ids"])
+        assert list(dominant) == [axis.axis.name for axis in run.discovery.signature]
+        if run.discovery.signature:
+            assert [segments[each] for each in signature] == list(dominant.values())
+        else:
+            assert (row["name"], signature) == ("Everyone", ["everyone"])
+        assert row["folded_count"] == folded[row["archetype_id"]]
+
+
+def test_members_who_were_not_folded_have_their_archetypes_segments(run: Run) -> None:
+    signature = {
+        row["archetype_id"]: json.loads(row["dominant_segments"])
+        for row in run.star["dim_archetype_l1"].iter_rows(named=True)
+    }
+    own = parsed(run.facts["dominant_segments"])
+    for dominant, kind, distance in zip(own, run.facts["archetype_id"], run.facts["fold_distance"], strict=True):
+        assert sum(dominant[axis] != name for axis, name in signature[kind].items()) == distance
+
+
+def test_nothing_leans_to_what_it_is(run: Run) -> None:
+    dominant = dict(run.star["dim_archetype_l1"].select("archetype_id", "dominant_segments").iter_rows())
+    for row in run.star["dim_archetype_l3"].iter_rows(named=True):
+        seconds = json.loads(row["second_segments"])
+        assert not seconds.items() & json.loads(dominant[row["parent_id"]]).items()
+        assert ("Leaning" in row["name"]) == bool(seconds)
+
+
+def test_memberships_read_back_from_json_to_a_thousand_millionth(run: Run) -> None:
+    stored = parsed(run.profiles["segment_memberships"])
+    for axis in run.discovery.axes:
+        for customer, of_all in enumerate(stored):
+            shares = of_all[axis.axis.name]
+            assert list(shares) == [segment.name for segment in axis.segments]
+            assert list(shares.values()) == pytest.approx(axis.memberships[customer].tolist(), abs=1e-9)
+            assert sum(shares.values()) == pytest.approx(1, abs=1e-9)
+
+
+def test_dominant_segments_strengths_and_interpretation_tell_of_the_memberships(run: Run) -> None:
+    assert run.profiles["dominant_segments"].equals(run.facts["dominant_segments"])
+    columns = ("dominant_segments", "membership_strengths")
+    dominant, strengths = (parsed(run.facts[column]) for column in columns)
+    for customer, shares_of in enumerate(parsed(run.profiles["segment_memberships"])):
+        for axis, shares in shares_of.items():
+            assert shares[dominant[customer][axis]] == max(shares.values())
+            assert strengths[customer][axis] in STRENGTHS
+            assert (strengths[customer][axis] == "strong") == (round(max(shares.values()), 12) >= 0.7)
+        assert run.profiles["interpretation"][customer] == ", ".join(dominant[customer].values())
+
+
+def test_feature_vectors_hold_every_feature_of_every_axis(run: Run) -> None:
+    vectors = parsed(run.profiles["feature_vectors"])
+    for axis in run.discovery.axes:
+        for name in axis.axis.feature_names:
+            found = [vector[axis.axis.name][name] for vector in vectors]
+            assert found == pytest.approx(run.values[name].tolist(), abs=1e-9)
+
+
+def test_segments_of_an_axis_cover_everyone(run: Run) -> None:
+    segments = run.star["dim_segment_master"]
+    dominant = parsed(run.facts["dominant_segments"])
+    assert segments["segment_id"].is_unique().all()
+    for axis in run.discovery.axes:
+        of_axis = segments.filter(pl.col("axis_name") == axis.axis.name)
+        assert of_axis["position"].to_list() == list(range(of_axis.height))
+        assert of_axis["population_percentage"].sum() == pytest.approx(100)
+        counted = Counter(each[axis.axis.name] for each in dominant)
+        assert dict(of_axis.select("segment_name", "customer_count").iter_rows()) == counted
+
+
+def test_history_lists_the_dominant_segments_by_id(run: Run) -> None:
+    names = dict(run.star["dim_segment_master"].select("segment_id", "segment_name").iter_rows())
+    for literal, dominant in zip(
+        run.star["fact_customer_history"]["segment_ids"], parsed(run.facts["dominant_segments"]), strict=True
+    ):
+        assert [names[each] for each in elements(literal)] == list(dominant.values())
+
+
+def test_the_segment_master_is_enough_to_place_customers_again(run: Run) -> None:
+    for axis in run.discovery.axes:
+        rows = run.star["dim_segment_master"].filter(pl.col("axis_name") == axis.axis.name)
+        back = fitted_axis(
+            axis.axis.name,
+            json.loads(rows["scaler_params"][0]),
+            [json.loads(center) for center in rows["cluster_center"]],
+        )
+        values = np.column_stack([run.values[name] for name in axis.axis.feature_names])
+        assert np.array_equal(back.memberships(values), axis.memberships)
+
+
+def test_money_has_four_decimals_at_most_and_agrees_with_the_cents_spent(run: Run) -> None:
+    money: Mapping[str, tuple[str, ...]] = {
+        "fact_customer_current": ("lifetime_value", "avg_order_value"),
+        "customer_profiles": ("lifetime_value",),
+        **{f"dim_archetype_l{level}": ("avg_ltv", "total_ltv", "avg_order_value") for level in (1, 2, 3)},
+    }
+    for table, columns in money.items():
+        for column in columns:
+            for amount in run.star[table][column]:
+                assert Decimal(str(amount)) == round(Decimal(str(amount)), 4), (table, column)
+    cents = [Decimal(str(amount)) for amount in run.facts["lifetime_value"]]
+    assert all(amount == round(amount, 2) for amount in cents)
+    total = sum((Decimal(str(amount)) for amount in run.star["dim_archetype_l1"]["total_ltv"]), Decimal())
+    assert total == sum(cents)
+
+
+def test_whole_days_and_orders_are_whole_numbers_and_confidence_a_share(run: Run) -> None:
+    for column in ("total_orders", "days_since_last_purchase", "customer_tenure_days"):
+        assert run.facts.schema[column] == pl.Int64
+    confidence = run.facts["cluster_confidence"].to_numpy()
+    assert confidence.min() > 0 and confidence.max() <= 1
+    if not run.discovery.signature:
+        assert set(confidence.tolist()) == {1.0}
+
+
+def test_one_customer_alone_gets_the_rows_written_among_all(run: Run) -> None:
+    axes = [placed(axis) for axis in run.discovery.axes]
+    for customer in (0, len(run.ids) - 1):
+        one = slice(customer, customer + 1)
+        standing = star_standing(run, one)
+        alone = [replace(axis, memberships=axis.memberships[one]) for axis in axes]
+        values = {name: column[one] for name, column in run.values.items()}
+        rows = customer_rows(run.ids[one], values, alone, standing, snapshot=DAY)
+        for table in ("fact_customer_current", "customer_profiles"):
+            assert rows[table].equals(run.star[table][one])
+
+
+def star_standing(run: Run, rows: slice) -> Standing:
+    facts = run.facts[rows]
+    return Standing(
+        level1=facts["archetype_id"].to_list(),
+        level2=facts["archetype_level2_id"].to_list(),
+        level3=facts["archetype_level3_id"].to_list(),
+        fold_distance=facts["fold_distance"].to_numpy(),
+    )
+
+
+def test_a_shop_of_several_kinds_has_archetypes_on_all_levels_and_folds_the_rare() -> None:
+    run = run_of(made_up_shop(400, n_types=4))
+    assert len(run.discovery.axes) == len(AXES)
+    sizes = [run.star[f"dim_archetype_l{level}"].height for level in (1, 2, 3)]
+    assert sizes[0] > 1 and sizes[1] > sizes[0]
+    for level in (1, 2, 3):
+        assert run.star[f"dim_archetype_l{level}"]["member_count"].min() >= 5
+    assert (run.facts["fold_distance"] > 0).any()
+
+
+# The report
+
+
+def report_of(run: Run) -> dict[str, Any]:
+    store = Store(store_id="shop", timezone="UTC", currency="EUR", served_run_id=None)
+    return run_report(store, run.discovery, run.star, as_of=datetime(2025, 10, 23, tzinfo=UTC))
+
+
+def test_the_report_is_plain_and_adds_up(run: Run) -> None:
+    report = json.loads(json.dumps(report_of(run), allow_nan=False))
+    assert report["n_customers"] == len(run.ids) and report["currency"] == "EUR"
+    for axis in report["axes"]:
+        assert sum(segment["count"] for segment in axis["segments"]) == len(run.ids)
+        assert axis["k"] == len(axis["segments"])
+        assert axis["smallest_share"] == min(segment["share"] for segment in axis["segments"])
+        assert axis["has_structure"] == ("no_structure" not in axis["note"])
+    archetypes = report["archetypes"]
+    assert archetypes["own_signature_share"] + archetypes["folded_share"] == pytest.approx(1)
+    assert sum(archetypes["folded_by_distance"].values()) == round(archetypes["folded_share"] * len(run.ids))
+    for level in ("1", "2", "3"):
+        of_level, stored = archetypes["levels"][level], run.star[f"dim_archetype_l{level}"]["member_count"]
+        assert (of_level["count"], of_level["smallest"], of_level["largest"]) == (
+            len(stored),
+            stored.min(),
+            stored.max(),
+        )
+
+
+def test_the_report_says_why_an_axis_has_no_structure_or_no_data() -> None:
+    values = shapeless(120)
+    found = discover(
+        "shop",
+        values,
+        axes_named(["cadence", "support_history"]),
+        available=frozenset({Need.orders}),
+        options=DiscoveryOptions(),
+    )
+    star = star_of(found, [str(number) for number in range(120)], values, snapshot=DAY)
+    cadence, support = report_of(Run(found, values, [], star))["axes"]
+    assert cadence["note"] == "no_structure: no split tried keeps every segment at 3 % of customers"
+    assert support == {
+        "axis": "support_history",
+        "measures": "what help they have needed",
+        "status": "no_data",
+        "note": "the store's records hold no tickets",
+    }
