@@ -124,15 +124,15 @@ def measure_discovery(url: str) -> Measured:
 def measure_plain_segmentation(url: str) -> Measured:
     async def work(database: Database, _: Steps) -> None:
         async with database.snapshot() as connection:
-            values = await _features(database, connection)
+            values = await _features(connection)
         plain_segmentation([[values[name] for name in axis.feature_names] for axis in AXES if axis.need is Need.orders])
 
     return _measured(url, work)
 
 
-async def _features(database: Database, connection: Connection) -> dict[str, Any]:
+async def _features(connection: Connection) -> dict[str, Any]:
     store = await read_store(connection, STORE)
-    as_of = await latest_as_of(database, store, now=utc_now())
+    as_of = await latest_as_of(connection, store, now=utc_now())
     behaviour = await read_behaviour(connection, STORE, as_of=as_of, timezone=store.timezone)
     return feature_values(behaviour, as_of=as_of, timezone=store.timezone)
 

@@ -1,5 +1,6 @@
 """A customer's orders and items as plain mappings, for those who use the library without a database."""
 
+import math
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from typing import Any
@@ -101,9 +102,12 @@ def _field(record: Mapping[str, Any], name: str) -> Any:
 def _number(record: Mapping[str, Any], name: str, *, absent: float | None = None) -> float:
     value = record.get(name, absent)
     try:
-        return float(absent if value is None else value)  # type: ignore[arg-type]
+        number = float(absent if value is None else value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        raise InvalidInput(f"{name} is {value!r}, which is no number.") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise InvalidInput(f"{name} is {value!r}, which is no number.")
+    return number
 
 
 def _moment(value: Any) -> datetime:

@@ -20,12 +20,13 @@ from app.segmentation.discovery import DiscoveryOptions, discover
 from app.segmentation.membership import Array
 from app.warehouse import publish, runs
 from app.warehouse.behaviour import Behaviour, read_behaviour
-from app.warehouse.engine import Database
+from app.warehouse.engine import Connection, Database
 from app.warehouse.stores import Store, last_record_at, read_store
 
 log = structlog.get_logger()
 
 MIN_POPULATION = 100
+_SIGNIFICANT_DIGITS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ async def segment(
     axes = axes_named(None if options.axes is None else list(options.axes))
     async with database.snapshot() as connection:
         store = await read_store(connection, store_id)
-        as_of = options.as_of or await latest_as_of(database, store, now=now)
+        as_of = options.as_of or await latest_as_of(connection, store, now=now)
     if options.dry_run:
         found = await _discover(database, store, axes, options, as_of=as_of, progress=progress)
         return RunResult(run_id=None, report=found.report)
@@ -88,10 +89,9 @@ async def segment(
     return RunResult(run_id=run_id, report=found.report)
 
 
-async def latest_as_of(database: Database, store: Store, *, now: datetime) -> datetime:
+async def latest_as_of(connection: Connection, store: Store, *, now: datetime) -> datetime:
     """The moment up to which a store's records are complete, UTC."""
-    async with database.snapshot() as connection:
-        last = await last_record_at(connection, store.store_id)
+    last = await last_record_at(connection, store.store_id)
     if last is None:
         return now
     next_day = (last.astimezone(ZoneInfo(store.timezone)) + timedelta(days=1)).date()
@@ -113,7 +113,9 @@ def feature_values(behaviour: Behaviour, *, as_of: datetime, timezone: str) -> d
         as_of_day=shop_day(as_of, timezone),
     )
     table: pl.DataFrame = features.collect().to_native().sort("customer")
-    return {name: table[name].to_numpy() for name in table.columns if name != "customer"}
+    # Threads add up in any order: the last digits are theirs, and would make the same records give other centers.
+    rounded = table.select(pl.exclude("customer").round_sig_figs(_SIGNIFICANT_DIGITS))
+    return {name: rounded[name].to_numpy() for name in rounded.columns}
 
 
 def shop_day(moment: datetime, timezone: str) -> float:

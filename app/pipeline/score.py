@@ -27,7 +27,7 @@ from app.warehouse import publish
 from app.warehouse.behaviour import read_behaviour
 from app.warehouse.engine import Connection, Database
 from app.warehouse.profiles import StoredArchetypes, StoredSegment, read_archetypes, read_segments
-from app.warehouse.runs import Run, served_run
+from app.warehouse.runs import Run, hold_served_run, served_run
 from app.warehouse.stores import Store, read_store
 
 
@@ -67,6 +67,8 @@ async def score_customer(
     Raises StoreNotFound, NothingPublished, or CustomerNotFound for an id without an order before as_of.
     """
     async with database.transaction() as connection:
+        if keep:
+            await hold_served_run(connection, store_id)
         run = await served_run(connection, store_id)
         store = await read_store(connection, store_id)
         moment = as_of or run.as_of

@@ -1,11 +1,14 @@
 """What must hold of every served star, asked of the database itself."""
 
 from dataclasses import dataclass
+from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.warehouse.runs import served_run
+from app.warehouse.stores import read_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +19,10 @@ class Check:
     found: int | float
     holds: bool
 
+
+_SCORED_SINCE = """
+    SELECT count(*) FROM fact_customer_current WHERE store_id = :store AND run_id = :run AND snapshot_date <> :day
+"""
 
 # Each counts what breaks the promise, of the store's served run.
 _BREACHES = {
@@ -34,9 +41,12 @@ _BREACHES = {
         WHERE fact.customer_id IS NULL OR profile.customer_id IS NULL
     """,
     "no row of another run is left": """
-        SELECT (SELECT count(*) FROM fact_customer_current WHERE store_id = :store AND run_id <> :run)
+        SELECT (SELECT count(*) FROM dim_segment_master WHERE store_id = :store AND run_id <> :run)
+             + (SELECT count(*) FROM dim_archetype_l1 WHERE store_id = :store AND run_id <> :run)
+             + (SELECT count(*) FROM dim_archetype_l2 WHERE store_id = :store AND run_id <> :run)
+             + (SELECT count(*) FROM dim_archetype_l3 WHERE store_id = :store AND run_id <> :run)
+             + (SELECT count(*) FROM fact_customer_current WHERE store_id = :store AND run_id <> :run)
              + (SELECT count(*) FROM customer_profiles WHERE store_id = :store AND run_id <> :run)
-             + (SELECT count(*) FROM dim_segment_master WHERE store_id = :store AND run_id <> :run)
     """,
     "memberships of every axis sum to 1": """
         SELECT count(*) FROM (
@@ -47,12 +57,23 @@ _BREACHES = {
             GROUP BY profile.customer_id, axis.name
         ) AS sums WHERE abs(total - 1) > 1e-9
     """,
+    # Counts are those of the run: each customer scored anew since may have moved one of them by one.
     "archetypes count their members rightly": """
-        SELECT count(*) FROM dim_archetype_l1 AS archetype
-        WHERE store_id = :store AND run_id = :run AND member_count <> (
-            SELECT count(*) FROM fact_customer_current AS fact
-            WHERE fact.store_id = :store AND fact.run_id = :run AND fact.archetype_id = archetype.archetype_id
-        )
+        SELECT count(*) FROM (
+            SELECT archetype_id, member_count FROM dim_archetype_l1 WHERE store_id = :store AND run_id = :run
+            UNION ALL
+            SELECT archetype_id, member_count FROM dim_archetype_l2 WHERE store_id = :store AND run_id = :run
+            UNION ALL
+            SELECT archetype_id, member_count FROM dim_archetype_l3 WHERE store_id = :store AND run_id = :run
+        ) AS told
+        FULL JOIN (
+            SELECT kind.archetype_id, count(*) AS members FROM fact_customer_current AS fact
+            CROSS JOIN LATERAL (
+                VALUES (1, fact.archetype_id), (2, fact.archetype_level2_id), (3, fact.archetype_level3_id)
+            ) AS kind(level, archetype_id)
+            WHERE fact.store_id = :store AND fact.run_id = :run GROUP BY kind.level, kind.archetype_id
+        ) AS there USING (archetype_id)
+        WHERE abs(coalesce(member_count, 0) - coalesce(members, 0)) > :scored_since
     """,
     "levels 2 and 3 nest in level 1": """
         SELECT count(*) FROM fact_customer_current AS fact
@@ -63,16 +84,21 @@ _BREACHES = {
         WHERE fact.store_id = :store AND fact.run_id = :run
             AND (two.parent_id <> fact.archetype_id OR three.parent_id <> fact.archetype_id)
     """,
-    "segments of an axis cover everyone": """
+    "segments count their customers rightly": """
         SELECT count(*) FROM (
-            SELECT sum(customer_count) AS n FROM dim_segment_master WHERE store_id = :store AND run_id = :run
-            GROUP BY axis_name
-        ) AS axes
-        WHERE n <> (SELECT count(*) FROM fact_customer_current WHERE store_id = :store AND run_id = :run)
+            SELECT axis_name, segment_name, customer_count FROM dim_segment_master
+            WHERE store_id = :store AND run_id = :run
+        ) AS told
+        FULL JOIN (
+            SELECT axis.key AS axis_name, axis.value AS segment_name, count(*) AS customers
+            FROM fact_customer_current AS fact, jsonb_each_text(fact.dominant_segments) AS axis
+            WHERE fact.store_id = :store AND fact.run_id = :run GROUP BY axis.key, axis.value
+        ) AS there USING (axis_name, segment_name)
+        WHERE abs(coalesce(customer_count, 0) - coalesce(customers, 0)) > :scored_since
     """,
     "lifetime values agree with orders less refunds": """
         SELECT count(*) FROM fact_customer_current AS fact
-        WHERE fact.store_id = :store AND fact.run_id = :run AND fact.lifetime_value <> (
+        WHERE fact.store_id = :store AND fact.run_id = :run AND fact.snapshot_date = :day AND fact.lifetime_value <> (
             SELECT coalesce(sum(total_price), 0) FROM orders
             WHERE store_id = :store AND customer_id = fact.customer_id AND order_date < :as_of
         ) - (
@@ -93,7 +119,11 @@ async def check_star(connection: AsyncConnection, store_id: str) -> list[Check]:
     Raises StoreNotFound or NothingPublished.
     """
     run = await served_run(connection, store_id)
-    values = {"store": store_id, "run": run.run_id, "as_of": run.as_of}
+    store = await read_store(connection, store_id)
+    day = (run.as_of - timedelta(microseconds=1)).astimezone(ZoneInfo(store.timezone)).date()
+    values = {"store": store_id, "run": run.run_id, "as_of": run.as_of, "day": day}
+    scored_since = {name: values[name] for name in ("store", "run", "day")}
+    values["scored_since"] = (await connection.execute(text(_SCORED_SINCE), scored_since)).scalar_one()
     checks = []
     for promise, query in _BREACHES.items():
         # Only the values a query mentions may be bound to it.

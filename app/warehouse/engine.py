@@ -6,7 +6,7 @@ from typing import Any
 
 import asyncpg
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from app.core.config import Settings
@@ -17,7 +17,9 @@ OLDEST_SERVER = 15
 #: What `transaction` and `snapshot` yield: handed on to the warehouse's functions, and opaque outside it.
 Connection = AsyncConnection
 
-_NO_CONNECTION = (OSError, InterfaceError, OperationalError, asyncpg.PostgresConnectionError, TimeoutError)
+# What connecting can fail with. In the middle of the work an OSError may be anyone's, a file's for instance.
+_CANNOT_CONNECT = (OSError, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError)
+_WENT_AWAY = (asyncpg.PostgresConnectionError, asyncpg.InternalClientError)
 
 
 class Database:
@@ -82,16 +84,25 @@ class Database:
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[AsyncConnection]:
         try:
-            async with self._engine.connect() as connection:
-                yield connection
-        except _NO_CONNECTION as error:
+            connection = await self._engine.connect()
+        except _CANNOT_CONNECT as error:
             raise DatabaseUnavailable(
                 f"The database does not answer ({_first_line(error)}). Check DATABASE_URL and that the server is up."
             ) from error
+        try:
+            yield connection
+        except _WENT_AWAY as error:
+            raise _gone(error) from error
         except DBAPIError as error:
             if error.connection_invalidated:
-                raise DatabaseUnavailable("The database went away in the middle of the work. Try again.") from error
+                raise _gone(error) from error
             raise
+        finally:
+            await connection.close()
+
+
+def _gone(error: BaseException) -> DatabaseUnavailable:
+    return DatabaseUnavailable(f"The database went away in the middle of the work ({_first_line(error)}). Try again.")
 
 
 async def raw(connection: AsyncConnection) -> Any:

@@ -52,12 +52,12 @@ _STAGING = """
     ) ON COMMIT DROP;
     CREATE TEMP TABLE stage_order_items (
         seq bigint GENERATED ALWAYS AS IDENTITY, order_id text, item_id text,
-        product_id text, product_title text, category text, vendor text, kind text, quantity numeric, price numeric,
-        discount_amount numeric, line_total numeric
+        product_id text, product_title text, category text, vendor text, kind text,
+        quantity numeric(20,4), price numeric(20,4), discount_amount numeric(20,4), line_total numeric(20,4)
     ) ON COMMIT DROP;
     CREATE TEMP TABLE stage_refunds (
         seq bigint GENERATED ALWAYS AS IDENTITY, refund_id text, document_id text, customer_id text, order_id text,
-        item_id text, product_id text, kind text, quantity numeric, amount numeric, refunded_at timestamptz
+        item_id text, product_id text, kind text, quantity numeric(20,4), amount numeric(20,4), refunded_at timestamptz
     ) ON COMMIT DROP;
 """
 
@@ -89,17 +89,29 @@ _COLUMNS: dict[type[Record], tuple[str, tuple[str, ...]]] = {
     ),
 }
 
-# What is staged, one row per thing. Of two rows with one id the last stands. A file of lines tells an order's head once
-# a line; it was placed when its first line was. Lines and refunds without an id of their own are named by what they
-# say; like ones of a paper are numbered, so that a file read twice, or two that overlap, name the same line the same.
-_SETTLE = """
+
+def _last_words(*columns: str) -> str:
+    """For each column the last value staged that is not blank."""
+    return ", ".join(
+        f"(array_agg({column} ORDER BY seq DESC) FILTER (WHERE {column} IS NOT NULL))[1] AS {column}"
+        for column in columns
+    )
+
+
+# What is staged, one row per thing. Of two rows with one id the last word stands, and a blank is no word. A file of
+# lines tells an order's head once a line; it was placed when its first line was. Lines and refunds without an id of
+# their own are named by what they say; like ones of a paper are numbered, so that a file read twice, or two that
+# overlap, name the same line the same.
+_SETTLE = f"""
     CREATE TEMP TABLE new_customers ON COMMIT DROP AS
-    SELECT DISTINCT ON (customer_id) * FROM stage_customers ORDER BY customer_id, seq DESC;
+    SELECT customer_id, {_last_words("email", "first_name", "last_name", "phone", "country", "created_at")}
+    FROM stage_customers GROUP BY customer_id;
 
     CREATE TEMP TABLE new_orders ON COMMIT DROP AS
-    SELECT DISTINCT ON (order_id) order_id, customer_id, min(order_date) OVER (PARTITION BY order_id) AS order_date,
-        order_number, source, currency, financial_status, fulfillment_status, country
-    FROM stage_orders ORDER BY order_id, seq DESC;
+    SELECT order_id, min(order_date) AS order_date,
+        {_last_words("customer_id", "order_number", "source", "currency", "financial_status", "fulfillment_status")},
+        {_last_words("country")}
+    FROM stage_orders GROUP BY order_id;
 
     CREATE TEMP TABLE new_order_items ON COMMIT DROP AS
     SELECT order_id, product_id || '/' || trim_scale(quantity) || '@' || trim_scale(price) || '#' || row_number() OVER (
@@ -124,7 +136,25 @@ _SETTLE = """
     )
     SELECT DISTINCT ON (refund_id) * FROM named ORDER BY refund_id, seq DESC;
 
+    CREATE TEMP TABLE touched_orders (order_id text) ON COMMIT DROP;
+    CREATE TEMP TABLE touched_customers (customer_id text) ON COMMIT DROP;
+
     ANALYZE new_customers; ANALYZE new_orders; ANALYZE new_order_items; ANALYZE new_refunds;
+"""  # noqa: S608  put together from the names above
+
+# Whose totals the import can change: what it tells of, and who owned that before.
+_TOUCHED_ORDERS = """
+    INSERT INTO touched_orders SELECT order_id FROM new_orders UNION SELECT order_id FROM new_order_items
+"""
+_TOUCHED_CUSTOMERS = """
+    INSERT INTO touched_customers
+    SELECT customer_id FROM new_customers
+    UNION SELECT customer_id FROM new_orders WHERE customer_id IS NOT NULL
+    UNION SELECT customer_id FROM new_refunds
+    UNION SELECT customer_id FROM orders
+    WHERE store_id = :store AND order_id IN (SELECT order_id FROM touched_orders)
+    UNION SELECT customer_id FROM refunds
+    WHERE store_id = :store AND refund_id IN (SELECT refund_id FROM new_refunds)
 """
 
 
@@ -200,13 +230,15 @@ _REPEATED_ITEMS = """
     ) AS groups
 """
 
+_MANY_ROWS = 10_000
+
 _LOCK_STORE = "SELECT pg_advisory_xact_lock(hashtextextended('import ' || :store, 0))"
 
 _ORDER_TOTALS = """
     UPDATE orders SET total_price = sums.total, discount_amount = sums.discount, updated_at = now()
     FROM (
         SELECT order_id, sum(line_total) AS total, sum(discount_amount) AS discount FROM order_items
-        WHERE store_id = :store AND order_id IN (SELECT order_id FROM new_orders) GROUP BY order_id
+        WHERE store_id = :store AND order_id IN (SELECT order_id FROM touched_orders) GROUP BY order_id
     ) AS sums
     WHERE orders.store_id = :store AND orders.order_id = sums.order_id
       AND (orders.total_price, orders.discount_amount) IS DISTINCT FROM (sums.total, sums.discount)
@@ -222,7 +254,7 @@ _CUSTOMER_TOTALS = """
                       WHERE store_id = :store AND refunds.customer_id = touched.customer_id), 0) AS spent,
             (SELECT count(*) FROM orders
              WHERE store_id = :store AND orders.customer_id = touched.customer_id) AS n_orders
-        FROM (SELECT customer_id FROM new_customers) AS touched
+        FROM touched_customers AS touched
     ) AS sums
     WHERE customers.store_id = :store AND customers.customer_id = sums.customer_id
       AND (customers.total_spent, customers.orders_count) IS DISTINCT FROM (sums.spent, sums.n_orders)
@@ -236,6 +268,10 @@ _REFUNDED_LINES = """
         LEFT JOIN refunds AS refund
           ON refund.store_id = line.store_id AND refund.order_id = line.order_id AND refund.item_id = line.item_id
         WHERE line.store_id = :store AND (refund.refund_id IS NOT NULL OR line.refund_amount > 0)
+          AND line.order_id IN (
+              SELECT order_id FROM orders
+              WHERE store_id = :store AND customer_id IN (SELECT customer_id FROM touched_customers)
+          )
         GROUP BY line.order_id, line.item_id
     ) AS sums
     WHERE item.store_id = :store AND item.order_id = sums.order_id AND item.item_id = sums.item_id
@@ -245,7 +281,7 @@ _REFUNDED_LINES = """
 _UNTOLD_RETURNS = """
     SELECT customer_id, product_id, refund_id, refunded_at, quantity, amount FROM refunds
     WHERE store_id = $1 AND product_id IS NOT NULL AND order_inferred
-      AND customer_id IN (SELECT customer_id FROM new_customers)
+      AND customer_id IN (SELECT customer_id FROM touched_customers)
 """
 
 _REFUNDABLE_LINES = """
@@ -253,7 +289,7 @@ _REFUNDABLE_LINES = """
     FROM (
         SELECT DISTINCT customer_id, product_id FROM refunds
         WHERE store_id = $1 AND product_id IS NOT NULL AND order_inferred
-          AND customer_id IN (SELECT customer_id FROM new_customers)
+          AND customer_id IN (SELECT customer_id FROM touched_customers)
     ) AS wanted
     JOIN orders AS o ON o.store_id = $1 AND o.customer_id = wanted.customer_id
     JOIN order_items AS item
@@ -288,14 +324,17 @@ async def merge(connection: AsyncConnection, store_id: str) -> Loaded:
     driver = await raw(connection)
     await driver.execute(_SETTLE)
     repeated = (await connection.execute(text(_REPEATED_ITEMS))).scalar_one()
+    await connection.execute(text(_TOUCHED_ORDERS))
+    await connection.execute(text(_TOUCHED_CUSTOMERS), {"store": store_id})
     merged = [await _merge(connection, store_id, target) for target in _TARGETS]
-    # The planner knows nothing yet of rows this transaction wrote.
-    await driver.execute("ANALYZE customers; ANALYZE orders; ANALYZE order_items; ANALYZE refunds;")
+    if sum(each.inserted for each in merged) > _MANY_ROWS:
+        # The planner knows nothing yet of rows this transaction wrote.
+        await driver.execute("ANALYZE customers; ANALYZE orders; ANALYZE order_items; ANALYZE refunds;")
     return Loaded(merged=merged, repeated_lines=int(repeated))
 
 
 async def untold_returns(connection: AsyncConnection, store_id: str) -> tuple[list[Return], list[Purchase]]:
-    """Refunds of the customers just staged whose source names no order, and the purchases they could undo."""
+    """Refunds of the customers just touched whose source names no order, and the purchases they could undo."""
     driver = await raw(connection)
     returns = [Return(*row) for row in await driver.fetch(_UNTOLD_RETURNS, store_id)]
     purchases = [Purchase(*row) for row in await driver.fetch(_REFUNDABLE_LINES, store_id)] if returns else []
@@ -323,7 +362,7 @@ async def record_matches(
 
 
 async def settle_totals(connection: AsyncConnection, store_id: str) -> None:
-    """Orders' totals from their lines, lines' refunds, customers' spend: of what was just staged."""
+    """Orders' totals from their lines, lines' refunds, customers' spend: of what was just touched."""
     for statement in (_ORDER_TOTALS, _REFUNDED_LINES, _CUSTOMER_TOTALS):
         await connection.execute(text(statement), {"store": store_id})
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.warehouse.engine import raw
@@ -52,14 +52,20 @@ async def publish(connection: AsyncConnection, store_id: str, run_id: int, star:
 async def replace_customer(
     connection: AsyncConnection, store_id: str, run_id: int, customer_id: str, rows: Mapping[str, pl.DataFrame]
 ) -> None:
-    """Put one customer's rows of the served run in place of those there are.
+    """Put one customer's rows of the served run in place of those there are. Hold the run first (`hold_served_run`).
 
     rows : one row for each of fact_customer_current and customer_profiles
     """
     for table in (fact_customer_current, customer_profiles):
         of_customer = (table.c.store_id == store_id, table.c.customer_id == customer_id, table.c.run_id == run_id)
+        predicted = None
+        if table is customer_profiles:
+            # What was predicted of them stands until it is predicted anew.
+            predicted = (await connection.execute(select(table.c.churn_risk_score).where(*of_customer))).scalar()
         await connection.execute(delete(table).where(*of_customer))
         await _copy(connection, store_id, run_id, table.name, rows[table.name])
+        if predicted is not None:
+            await connection.execute(update(table).where(*of_customer).values(churn_risk_score=predicted))
 
 
 async def _take_snapshot(connection: AsyncConnection, store_id: str, run_id: int, history: pl.DataFrame) -> None:

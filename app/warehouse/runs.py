@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core.errors import NothingPublished
 from app.warehouse.stores import read_store
-from app.warehouse.tables import segmentation_runs
+from app.warehouse.tables import segmentation_runs, stores
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,15 @@ async def finish_run(connection: AsyncConnection, run_id: int, *, as_of: datetim
         .where(segmentation_runs.c.run_id == run_id)
         .values(status="published", as_of=as_of, report=json.loads(json.dumps(report)), finished_at=func.now())
     )
+
+
+async def hold_served_run(connection: AsyncConnection, store_id: str) -> None:
+    """Until this transaction ends the store keeps serving the run it serves: a run being published waits at its switch.
+
+    Taken before anything of the run is read, so that who writes into it neither writes into one already swept nor
+    waits for rows that the sweeping holds, which waits for theirs.
+    """
+    await connection.execute(select(stores.c.store_id).where(stores.c.store_id == store_id).with_for_update(read=True))
 
 
 async def served_run(connection: AsyncConnection, store_id: str) -> Run:

@@ -703,7 +703,12 @@ def upgrade() -> None:
         ),
         sa.Column("customer_id", sa.Text(), nullable=False, comment="Who got the money back."),
         sa.Column("order_id", sa.Text(), nullable=True, comment="The order it undoes; null where none was found."),
-        sa.Column("item_id", sa.Text(), nullable=True, comment="The line it undoes; null where none was found."),
+        sa.Column(
+            "item_id",
+            sa.Text(),
+            nullable=True,
+            comment="The line it undoes; null where none was found or none is meant.",
+        ),
         sa.Column(
             "order_inferred", sa.Boolean(), nullable=False, comment="The source names no order; we looked for it."
         ),
@@ -725,7 +730,7 @@ def upgrade() -> None:
             comment="When this row last changed, UTC.",
         ),
         sa.CheckConstraint("kind IN ('return', 'credit')", name=op.f("ck_refunds_kind")),
-        sa.CheckConstraint("(order_id IS NULL) = (item_id IS NULL)", name=op.f("ck_refunds_matched")),
+        sa.CheckConstraint("item_id IS NULL OR order_id IS NOT NULL", name=op.f("ck_refunds_matched")),
         sa.CheckConstraint("quantity >= 0 AND amount >= 0", name=op.f("ck_refunds_money")),
         sa.ForeignKeyConstraint(
             ["store_id", "customer_id"],
@@ -737,6 +742,9 @@ def upgrade() -> None:
             ["store_id", "order_id", "item_id"],
             ["order_items.store_id", "order_items.order_id", "order_items.item_id"],
             name=op.f("fk_refunds_order_items"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["store_id", "order_id"], ["orders.store_id", "orders.order_id"], name=op.f("fk_refunds_orders")
         ),
         sa.PrimaryKeyConstraint("store_id", "refund_id", name=op.f("pk_refunds")),
         comment="Money given back, one row per line of a refund.",

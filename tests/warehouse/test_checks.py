@@ -32,6 +32,7 @@ async def broken(connection: AsyncConnection) -> dict[str, int | float]:
 
 
 ONE = "store_id = :store AND customer_id = (SELECT min(customer_id) FROM fact_customer_current WHERE store_id = :store)"
+SPLIT = "(SELECT min(axis_name) FROM dim_segment_master WHERE store_id = :store AND position = 1)"
 EARLIER_RUN = """
     WITH earlier AS (
         INSERT INTO segmentation_runs (store_id, status, parameters) VALUES (:store, 'published', '{}')
@@ -47,9 +48,8 @@ SWEPT = "no row of another run is left"
 SUMS = "memberships of every axis sum to 1"
 COUNTED = "archetypes count their members rightly"
 NESTED = "levels 2 and 3 nest in level 1"
-COVERED = "segments of an axis cover everyone"
+COVERED = "segments count their customers rightly"
 WORTH = "lifetime values agree with orders less refunds"
-not_checked = pytest.mark.xfail(strict=True, reason="the promise's query does not look at this table")
 
 BREACHES = {
     "a customer is missing": (["DELETE FROM fact_customer_current WHERE {one}"], SEGMENTED),
@@ -90,8 +90,6 @@ BREACHES = {
         ],
         WORTH,
     ),
-}
-UNSEEN = {
     "an archetype of an older run": ([EARLIER_RUN % {"table": "dim_archetype_l1"}], SWEPT),
     "a level-2 archetype of one member too many": (
         ["UPDATE dim_archetype_l2 SET member_count = member_count + 1 WHERE store_id = :store"],
@@ -104,9 +102,9 @@ UNSEEN = {
     "a segment's count that its customers do not bear out": (
         [
             "UPDATE dim_segment_master SET customer_count = customer_count + 1 WHERE store_id = :store "
-            "AND axis_name = 'purchase_value' AND position = 0",
+            "AND position = 0 AND axis_name = {split}",
             "UPDATE dim_segment_master SET customer_count = customer_count - 1 WHERE store_id = :store "
-            "AND axis_name = 'purchase_value' AND position = 1",
+            "AND position = 1 AND axis_name = {split}",
         ],
         COVERED,
     ),
@@ -115,7 +113,9 @@ UNSEEN = {
 
 async def plant(connection: AsyncConnection, statements: list[str]) -> None:
     for statement in statements:
-        planted = await connection.execute(text(statement.replace("{one}", ONE)), {"store": STORE})
+        planted = await connection.execute(
+            text(statement.replace("{one}", ONE).replace("{split}", SPLIT)), {"store": STORE}
+        )
         assert planted.rowcount > 0
 
 
@@ -127,13 +127,6 @@ async def test_a_good_star_holds_every_promise(connection: AsyncConnection) -> N
 
 @pytest.mark.parametrize(("statements", "promise"), BREACHES.values(), ids=list(BREACHES))
 async def test_a_breach_is_found(connection: AsyncConnection, statements: list[str], promise: str) -> None:
-    await plant(connection, statements)
-    assert promise in await broken(connection)
-
-
-@not_checked
-@pytest.mark.parametrize(("statements", "promise"), UNSEEN.values(), ids=list(UNSEEN))
-async def test_a_hidden_breach_is_found(connection: AsyncConnection, statements: list[str], promise: str) -> None:
     await plant(connection, statements)
     assert promise in await broken(connection)
 

@@ -206,7 +206,6 @@ async def test_an_error_of_the_work_itself_passes_unchanged(database: Database, 
     assert caught.value is error
 
 
-@pytest.mark.xfail(strict=True, reason="every OSError inside the block counts as the database being away")
 @pytest.mark.parametrize(
     "error", [FileNotFoundError(2, "No such file", "sales.csv"), OSError(28, "No space left"), TimeoutError()]
 )

@@ -125,7 +125,6 @@ async def test_a_blank_never_wipes_out_what_is_known(database: Database, store_i
     assert await dump(database, store_id) == before
 
 
-@pytest.mark.xfail(strict=True, reason="within one import the last row of an id stands as it is, blanks and all")
 async def test_a_blank_never_wipes_out_what_the_same_import_told_before(database: Database, store_id: str) -> None:
     order = Order("o1", "ada", at("2024-03-01"), "#1", "web", "GBP", "paid", "fulfilled", "GB")
     await put(database, store_id, [ADA, order, Customer("ada"), Order("o1", "ada", at("2024-03-01"))])
@@ -259,7 +258,6 @@ async def test_however_records_are_split_over_imports_the_tables_end_the_same(
     assert await said(database, store_id) == await said(database, whole)
 
 
-@pytest.mark.xfail(strict=True, reason="what is staged has more decimals than what is kept, so it always looks changed")
 async def test_numbers_of_more_decimals_than_are_kept_change_nothing_when_read_again(
     database: Database, store_id: str
 ) -> None:
@@ -305,8 +303,12 @@ async def test_a_customer_can_get_back_more_than_they_paid_here(database: Databa
 
 
 WRONG_TOTALS = """
-    SELECT 'order', order_id FROM orders WHERE store_id = :store AND (total_price, discount_amount) IS DISTINCT FROM (
-        SELECT coalesce(sum(line_total), 0), coalesce(sum(discount_amount), 0) FROM order_items
+    SELECT 'order', order_id FROM orders WHERE store_id = :store AND total_price <> (
+        SELECT coalesce(sum(line_total), 0) FROM order_items
+        WHERE order_items.store_id = :store AND order_items.order_id = orders.order_id)
+    UNION ALL
+    SELECT 'discount', order_id FROM orders WHERE store_id = :store AND discount_amount <> (
+        SELECT coalesce(sum(discount_amount), 0) FROM order_items
         WHERE order_items.store_id = :store AND order_items.order_id = orders.order_id)
     UNION ALL
     SELECT 'line', item_id FROM order_items AS item WHERE store_id = :store AND refund_amount <> (
@@ -331,7 +333,6 @@ LATER = {
 }
 
 
-@pytest.mark.xfail(strict=True, reason="totals are settled only of customers and orders that the import tells itself")
 @pytest.mark.parametrize("records", LATER.values(), ids=list(LATER))
 async def test_totals_add_up_when_a_later_import_tells_only_what_is_new(
     database: Database, store_id: str, records: list[Record]
@@ -441,7 +442,6 @@ async def test_like_refunds_of_one_paper_are_kept_and_numbered(database: Databas
     assert await refunded(database, store_id) == {"o1": Decimal(4)}
 
 
-@pytest.mark.xfail(strict=True, reason="refunds.matched wants order and line both or neither")
 async def test_a_refund_that_names_an_order_and_no_line_is_taken(database: Database, store_id: str) -> None:
     """As a shop does that gives back part of an order's price."""
     await put(

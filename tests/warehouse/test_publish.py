@@ -183,7 +183,6 @@ async def test_replacing_a_customer_touches_nobody_else(database: Database, stor
     assert await rows(database, query, s=store_id) == [("plain",), ("replaced",)]
 
 
-@pytest.mark.xfail(strict=True, reason="a replaced profile loses its prediction")
 async def test_replacing_a_customer_keeps_what_was_predicted_of_them(database: Database, store_id: str) -> None:
     await put(database, store_id, a_shop(1))
     run_id = await published(database, store_id, a_star(["c000"]))
