@@ -18,8 +18,9 @@ from app.core.errors import AppError, InvalidInput, RowsRejected, UnreadableFile
 from app.domain.records import Customer, Order, OrderLine, Record, Refund
 from app.sources import csv_file
 from app.sources.base import ReadingAccount, RejectedRow
-from app.sources.csv_file import BATCH_SIZE, CsvSource, number_reader
+from app.sources.csv_file import BATCH_SIZE, CsvSource
 from app.sources.csv_presets import PRESETS, BadValueError
+from app.sources.csv_values import number_reader
 
 HEADER = "customer_id,order_date,amount\n"
 
