@@ -91,7 +91,7 @@ def show_import(report: IngestReport) -> None:
         [(each.table, each.staged, each.inserted, each.updated, each.unchanged) for each in report.merged],
     )
     if report.repeated_lines:
-        say(f"{report.repeated_lines:,} lines repeat one before them in every column; each is kept as a line.")
+        say(f"{report.repeated_lines:,} lines say the same as one before them in their order; each is kept as a line.")
     if report.returns_untold:
         say(
             f"{report.returns_matched:,} of {report.returns_untold:,} refunds that name no order "
