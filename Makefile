@@ -1,6 +1,6 @@
 # `make demo` and `make test` need Python 3.11-3.13 with venv, and nothing else.
 PYTHON ?= $(shell for name in python3.12 python3.13 python3.11 python3; do \
-	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$name && break; done)
+	$$name -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$name && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -40,8 +40,8 @@ clean:                ## remove .venv (data under .data stays)
 	rm -rf $(VENV)
 
 $(VENV)/.python:
-	@test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 found. Install one, or say where: make PYTHON=/path/to/python3.12" >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || { echo "This Python cannot make a venv. On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 with venv found. Install one (on Debian or Ubuntu: apt-get install python3-venv), or say where: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
 	@touch $@
 
 $(VENV)/.runs: $(VENV)/.python requirements.txt pyproject.toml

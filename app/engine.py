@@ -11,7 +11,7 @@ print(features["purchase_frequency"]["orders_per_month"])
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -21,12 +21,11 @@ from app.core.config import Settings, load_settings
 from app.core.errors import CustomerNotFound
 from app.core.logging import configure_logging
 from app.pipeline.plain_records import behaviour_of
-from app.pipeline.run import MIN_POPULATION, RunOptions, feature_values, segment
+from app.pipeline.run import MIN_POPULATION, RunOptions, discovery_options, feature_values, segment
 from app.pipeline.score import CustomerProfile, score_customer
 from app.resources import open_database
 from app.segmentation.axes import AXES, Need
 from app.segmentation.clustering import KRange
-from app.segmentation.discovery import DiscoveryOptions
 from app.warehouse.engine import Database
 from app.warehouse.migrate import migrate
 
@@ -36,7 +35,8 @@ __all__ = ["CustomerProfile", "EcommerceClusteringEngine", "EcommerceFeatureExtr
 class EcommerceClusteringEngine:
     """Discovers a store's segments and places customers on them.
 
-    min_k, max_k      : fewest and most segments tried on an axis
+    min_k, max_k      : fewest and most segments tried on an axis, whatever its size; the command line, not told
+                        otherwise, lets a small shop try fewer
     use_ai_naming,
     anthropic_api_key : taken for compatibility; segments are named from their behaviour, no model is asked
     min_population    : a store with fewer customers with an order is refused
@@ -69,16 +69,10 @@ class EcommerceClusteringEngine:
 
         Each segment has segment_id, name, count, share (0..1), interpretation. Raises as `pipeline.run.segment` does.
         """
-        settings = self._settings
         options = RunOptions(
-            as_of=as_of,
+            as_of=_aware(as_of),
             min_population=self._min_population,
-            discovery=DiscoveryOptions(
-                k_range=self._k_range,
-                robust=settings.clustering_robust_scaling,
-                kernel=settings.fuzzy_kernel.value,
-                archetype_min_members=settings.archetype_min_members,
-            ),
+            discovery=discovery_options(self._settings, self._k_range),
         )
         async with self._open() as database:
             result = await segment(database, store_id, options, now=utc_now())
@@ -92,7 +86,7 @@ class EcommerceClusteringEngine:
         as_of : None for the run's own moment. Raises as `pipeline.score.score_customer` does.
         """
         async with self._open() as database:
-            return await score_customer(database, store_id, customer_id, as_of=as_of, keep=store_profile)
+            return await score_customer(database, store_id, customer_id, as_of=_aware(as_of), keep=store_profile)
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[Database]:
@@ -125,7 +119,7 @@ class EcommerceFeatureExtractor:
 
         Raises InvalidInput for a record that cannot be read, CustomerNotFound where no order is left.
         """
-        moment = as_of or utc_now()
+        moment = _aware(as_of) or utc_now()
         behaviour = behaviour_of(customer_id, orders, items, as_of=moment, timezone=self._timezone)
         if not behaviour.customer_ids:
             raise CustomerNotFound(customer_id, store_id="the records handed in")
@@ -135,3 +129,8 @@ class EcommerceFeatureExtractor:
             for axis in AXES
             if axis.need is not Need.tickets
         }
+
+
+def _aware(moment: datetime | None) -> datetime | None:
+    """A moment that names no zone is UTC."""
+    return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -6,26 +6,19 @@ python scripts/run_initial_clustering.py --store-id linda_quilting --axes purcha
 import argparse
 import sys
 
-from app.cli import main
-from app.cli.segment import add_options
+from app.cli import guarded
+from app.cli.options import store_name
+from app.cli.segment import add_options, run_segment
 
 
-def arguments() -> list[str]:
-    """The same flags, handed on; --store-id is their --store."""
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--store-id", required=True, metavar="NAME", help="the shop")
+    parser.add_argument("--store-id", dest="store", type=store_name, required=True, metavar="NAME", help="the shop")
+    parser.add_argument("--debug", action="store_true", help="show a traceback when something fails")
     add_options(parser)
     wanted = parser.parse_args()
-    rest = sys.argv[1:]
-    for position, argument in enumerate(rest):
-        if argument == "--store-id":
-            del rest[position : position + 2]
-            break
-        if argument.startswith("--store-id="):
-            del rest[position]
-            break
-    return ["segment", "--store", wanted.store_id, *rest]
+    return guarded(run_segment, wanted, debug=wanted.debug)
 
 
 if __name__ == "__main__":
-    sys.exit(main(arguments()))
+    sys.exit(main())

@@ -6,8 +6,9 @@ Exit codes: 0 done; 1 failed, with one clear line; 2 wrong usage. --debug shows 
 import argparse
 import asyncio
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 
 from app import __version__
 from app.cli import bench, database, demo, export, import_csv, sample, segment
@@ -21,36 +22,43 @@ _AREAS = (demo, sample, import_csv, segment, export, database, bench)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    parser = _parser()
-    wanted = parser.parse_args(arguments)
+    wanted = _parser().parse_args(arguments)
+    return guarded(wanted.run, wanted, debug=wanted.debug)
+
+
+def guarded(
+    command: Callable[[argparse.Namespace, Settings], Coroutine[None, None, int]],
+    wanted: argparse.Namespace,
+    *,
+    debug: bool = False,
+) -> int:
+    """Run what a command does, with settings and logging in place; whatever fails ends as one line and exit code 1."""
     try:
         settings = load_settings()
         configure_logging(level=settings.log_level, json_logs=settings.json_logs)
-        return asyncio.run(_run(wanted, settings))
+        return asyncio.run(_until_told_to_stop(command(wanted, settings)))
     except AppError as error:
-        if wanted.debug:
+        if debug:
             raise
         complain(str(error))
-        return 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         complain("Stopped. What was not finished has left nothing behind.")
-        return 130
     except BrokenPipeError:
-        # The reader of our output went away (`… | head`); writing to it again at exit would complain once more.
+        # The reader of our output went away (`... | head`); writing to it again at exit would complain once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except Exception as error:
-        if wanted.debug:
+        if debug:
             raise
-        complain(
-            f"Something of ours went wrong: {error!r}. Run the command again with --debug and report what it shows."
-        )
-        return 1
+        complain(f"Something of ours went wrong: {error!r}. Run it again with --debug and report what that shows.")
+    return 1
 
 
-async def _run(wanted: argparse.Namespace, settings: Settings) -> int:
-    code: int = await wanted.run(wanted, settings)
-    return code
+async def _until_told_to_stop(work: Coroutine[None, None, int]) -> int:
+    """Ends in order when told to by cron, systemd or a closed terminal too, so that nothing it started stays behind."""
+    task = asyncio.ensure_future(work)
+    for signal_number in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(signal_number, task.cancel)
+    return await task
 
 
 def _parser() -> argparse.ArgumentParser:

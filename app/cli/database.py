@@ -6,7 +6,7 @@ from importlib.metadata import version
 from app.cli.options import Commands
 from app.cli.output import say, show_table
 from app.core.config import Settings
-from app.core.errors import AppError
+from app.core.errors import ConfigurationError, Unavailable
 from app.embedded import upgrade
 from app.resources import open_database
 from app.warehouse.engine import Database
@@ -52,7 +52,7 @@ async def _doctor(_wanted: argparse.Namespace, settings: Settings) -> int:
     try:
         async with open_database(settings) as database:
             await _examine(database)
-    except AppError as error:
+    except Unavailable as error:
         say(f"  not reachable: {error}")
         return 1
     return 0
@@ -62,8 +62,9 @@ async def _examine(database: Database) -> None:
     say(f"  reachable: PostgreSQL {await database.server_version()}")
     at, newest = await current_revision(database)
     if at != newest:
-        say(f"  schema: at revision {at}, the code expects {newest}: run `python -m app migrate`")
-        return
+        raise ConfigurationError(
+            f"The database is at revision {at or 'none'} and the code expects {newest}. Run `python -m app migrate`."
+        )
     say(f"  schema: up to date (revision {at})")
     async with database.snapshot() as connection:
         found = await summaries(connection)

@@ -4,12 +4,12 @@ import argparse
 
 from app.cli.options import Commands
 from app.cli.output import progress, say
-from app.cli.segment import discovery_options, show_run
+from app.cli.run_report import show_run
 from app.core.clock import utc_now
 from app.core.config import Settings
 from app.core.errors import NothingPublished, StoreNotFound
 from app.pipeline.ingest import ingest
-from app.pipeline.run import RunOptions, RunResult, segment
+from app.pipeline.run import RunOptions, RunResult, discovery_options, segment
 from app.pipeline.sample import SampleShop
 from app.resources import open_database
 from app.segmentation.clustering import KRange
@@ -34,7 +34,11 @@ def add_commands(commands: Commands, shared: argparse.ArgumentParser) -> None:
 async def _run(_wanted: argparse.Namespace, settings: Settings) -> int:
     async with open_database(settings) as database:
         await migrate(database)
-        result = await _served(database) or await _made(database, settings)
+        result = await _served(database)
+        if result is not None:
+            say(f"Everything is in place: store '{DEMO_STORE}' is loaded and segmented.")
+        else:
+            result = await _made(database, settings)
     show_run(result)
     say()
     say(f"The shop is in store '{DEMO_STORE}'. Next, for instance:")

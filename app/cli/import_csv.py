@@ -94,7 +94,7 @@ def show_import(report: IngestReport) -> None:
         say(f"{report.repeated_lines:,} lines say the same as one before them in their order; each is kept as a line.")
     if report.returns_untold:
         say(
-            f"{report.returns_matched:,} of {report.returns_untold:,} refunds that name no order "
+            f"{report.returns_matched:,} of {report.returns_untold:,} refunds that do not say which line they undo "
             "were matched to the purchase they undo."
         )
     say(

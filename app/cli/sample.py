@@ -3,7 +3,7 @@
 import argparse
 
 from app.cli.import_csv import show_import
-from app.cli.options import Commands, add_store, positive, store_of
+from app.cli.options import Commands, add_store, store_of, whole_number
 from app.cli.output import progress
 from app.core.config import Settings
 from app.pipeline.ingest import ingest
@@ -20,8 +20,8 @@ def add_commands(commands: Commands, shared: argparse.ArgumentParser) -> None:
         description="Load a synthetic shop. The same seed makes the same shop.",
     )
     add_store(sample)
-    sample.add_argument("--customers", type=positive, help="buyers (DEMO_CUSTOMERS, 5,000 by default)")
-    sample.add_argument("--seed", type=positive, default=7, help="(%(default)s)")
+    sample.add_argument("--customers", type=whole_number(1), help="buyers (DEMO_CUSTOMERS, 5,000 by default)")
+    sample.add_argument("--seed", type=whole_number(0), default=7, help="(%(default)s)")
     sample.set_defaults(run=_run)
 
 

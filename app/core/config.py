@@ -6,6 +6,7 @@ Each name stands once in `.env.example` with its reason; a test compares the two
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, ValidationError
@@ -33,13 +34,20 @@ def _a_time_zone(name: str) -> str:
 
 
 def _a_postgres_address(url: str | None) -> str | None:
-    if url is not None and not url.startswith(("postgresql://", "postgres://", "postgresql+asyncpg://")):
+    if url is None:
+        return None
+    if not url.startswith(("postgresql://", "postgres://", "postgresql+asyncpg://")):
         raise ValueError("it must begin with postgresql:// (other databases are sources to import from, not our own)")
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        raise ValueError("its port is no number; write it as postgresql://user:password@host:5432/name") from None
     return url
 
 
 TimeZoneName = Annotated[str, AfterValidator(_a_time_zone)]
-StoreId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+STORE_NAME = r"^[A-Za-z0-9_.-]{1,64}$"
+StoreId = Annotated[str, Field(pattern=STORE_NAME)]
 CurrencyCode = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 PostgresUrl = Annotated[str | None, AfterValidator(_a_postgres_address)]
 
@@ -95,6 +103,8 @@ def load_settings() -> Settings:
     """
     try:
         return Settings()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"The file .env cannot be read ({error}). Save it as UTF-8 text.") from None
     except ValidationError as error:
         complaints = "; ".join(
             f"{'.'.join(str(part) for part in item['loc']).upper()}: {item['msg'].removeprefix('Value error, ')}"

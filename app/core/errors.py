@@ -17,15 +17,16 @@
         ├── DatabaseUnavailable
         └── EmbeddedDatabaseError      the packaged Postgres cannot be started
 
-A message says what happened, to what, and what to do about it. The command line prints it as one line; HTTP serves it
-as an RFC 9457 problem, with `status` and a type made of the class's name.
+A message says what happened, to what, and what to do about it. The command line prints it as one line;
+`status` is the HTTP status it stands for.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 
 
 class AppError(Exception):
-    """Base of all of them. `status` is the HTTP status it maps to."""
+    """Base of all of them."""
 
     status = 500
 
@@ -47,11 +48,10 @@ class RowsRejected(InvalidInput):
 
 
 class NotEnoughCustomers(InvalidInput):
-    def __init__(self, *, found: int, needed: int, store_id: str) -> None:
-        super().__init__(
-            f"Store '{store_id}' has {found} customers with a purchase; segments need at least {needed}. "
-            f"Import more orders, or lower the bar with --min-population {max(found, 1)}."
-        )
+    def __init__(self, *, found: int, needed: int, store_id: str, as_of: datetime) -> None:
+        before = f"Store '{store_id}' has {found} customers with a purchase before {as_of:%Y-%m-%d %H:%M} UTC"
+        way_out = f", or lower the bar with --min-population {found}" if found else ", or take a later day"
+        super().__init__(f"{before}; segments need at least {needed}. Import more orders{way_out}.")
         self.found = found
         self.needed = needed
 

@@ -14,27 +14,58 @@ from app.core.errors import InvalidInput
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """A file that appears under its name only when the block has ended well.
 
+    A link stays and what it points to is replaced; a pipe or a device is written to as it is.
+
     Raises InvalidInput where it cannot be written (no such folder, not permitted, disk full).
     """
-    temporary: Path | None = None
+    target = path.resolve()
+    if target.exists() and not target.is_file():
+        with _explained(path):
+            file = target.open("wb")
+        with file:
+            yield file
+        return
+    with _explained(path):
+        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    temporary = Path(name)
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
-            yield file  # type: ignore[misc]
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        raise InvalidInput(
-            f"Cannot write {path}: {error.strerror or error}. Choose another place or free it."
-        ) from error
+        with open(descriptor, "wb") as file:  # noqa: PTH123  a descriptor, not a path
+            yield file
+            with _explained(path):
+                file.flush()
+                os.fsync(descriptor)
+        with _explained(path):
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(target)
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, text: str) -> None:
     """Write a text file, whole or not at all. Raises InvalidInput where it cannot be written."""
     with whole_file(path) as file:
         file.write(text.encode())
+
+
+def check_writable(path: Path) -> None:
+    """Raises InvalidInput where `path` cannot be written, before the work whose result it is to hold."""
+    target = path.resolve()
+    if target.is_dir() or not os.access(target if target.exists() else target.parent, os.W_OK):
+        raise InvalidInput(f"Cannot write {path}: it is a folder, in none, or not permitted. Choose another place.")
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InvalidInput(
+            f"Cannot write {path}: {error.strerror or error}. Choose another place or free it."
+        ) from error
+
+
+def _umask() -> int:
+    """The process's; it can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import structlog
 
+from app.core.errors import InvalidInput
 from app.core.progress import Progress, unheard
 from app.domain.refunds import match_returns
 from app.sources.base import Batch, ReadingAccount, Source
@@ -73,6 +74,11 @@ async def ingest(
             timezone=source.defaults.timezone or timezone,
             currency=source.defaults.currency or currency,
         )
+        if source.defaults.currency not in (None, store.currency):
+            raise InvalidInput(
+                f"{source.name} is in {source.defaults.currency} and store '{store_id}' in {store.currency}. "
+                "Amounts of two currencies cannot be added up; import it into a store of its own with --store."
+            )
         await load.open_staging(connection, store_id)
         async for batch in read_ahead(source):
             await load.stage(connection, batch.records)

@@ -18,9 +18,12 @@ MOST_VALUABLE = 10
 
 
 def run_report(
-    store: Store, discovery: Discovery, star: Mapping[str, pl.DataFrame], *, as_of: datetime
+    store: Store, discovery: Discovery, star: Mapping[str, pl.DataFrame], *, as_of: datetime, orders_after: int
 ) -> dict[str, Any]:
-    """Plain data: per axis what was tried and found, and how the archetypes cover the shop. Shares are 0..1."""
+    """Plain data: per axis what was tried and found, and how the archetypes cover the shop. Shares are 0..1.
+
+    orders_after : orders of the store that as_of leaves out
+    """
     n_customers = star["fact_customer_current"].height
     silent = [
         {
@@ -35,6 +38,7 @@ def run_report(
         "store_id": store.store_id,
         "currency": store.currency,
         "as_of": as_of.isoformat(),
+        "orders_after": orders_after,
         "n_customers": n_customers,
         "axes": [_axis(axis) for axis in discovery.axes] + silent,
         "archetypes": {

@@ -10,23 +10,26 @@ import narwhals as nw
 import polars as pl
 import structlog
 
-from app.core.errors import AppError, NotEnoughCustomers, RunInProgress
+from app.core.config import Settings
+from app.core.errors import AppError, InvalidInput, NotEnoughCustomers, RunInProgress
 from app.core.progress import Progress, unheard
 from app.domain.features import customer_features
 from app.pipeline.report import run_report
 from app.pipeline.star import star_of
 from app.segmentation.axes import Axis, Need, axes_named
+from app.segmentation.clustering import KRange
 from app.segmentation.discovery import DiscoveryOptions, discover
 from app.segmentation.membership import Array
 from app.warehouse import publish, runs
 from app.warehouse.behaviour import Behaviour, read_behaviour
 from app.warehouse.engine import Connection, Database
-from app.warehouse.stores import Store, last_record_at, read_store
+from app.warehouse.stores import Store, last_record_at, orders_since, read_store
 
 log = structlog.get_logger()
 
 MIN_POPULATION = 100
 _SIGNIFICANT_DIGITS = 12
+_MONEY_DECIMALS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,17 @@ class RunOptions:
     dry_run: bool = False
 
 
+def discovery_options(settings: Settings, k_range: KRange, *, sample_size: int | None = None) -> DiscoveryOptions:
+    """How the settings want a store segmented."""
+    return DiscoveryOptions(
+        k_range=k_range,
+        robust=settings.clustering_robust_scaling,
+        kernel=settings.fuzzy_kernel.value,
+        sample_size=sample_size,
+        archetype_min_members=settings.archetype_min_members,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class RunResult:
     """run_id : None for a dry run; report : what was found, as stored and printed"""
@@ -63,6 +77,8 @@ async def segment(
     store is being segmented already. Whatever fails, the run served before stays served.
     """
     axes = axes_named(None if options.axes is None else list(options.axes))
+    if options.as_of is not None and options.as_of > now:
+        raise InvalidInput(f"As of {options.as_of:%Y-%m-%d} lies in the future. Take a day up to today.")
     async with database.snapshot() as connection:
         store = await read_store(connection, store_id)
         as_of = options.as_of or await latest_as_of(connection, store, now=now)
@@ -114,7 +130,10 @@ def feature_values(behaviour: Behaviour, *, as_of: datetime, timezone: str) -> d
     )
     table: pl.DataFrame = features.collect().to_native().sort("customer")
     # Threads add up in any order: the last digits are theirs, and would make the same records give other centers.
-    rounded = table.select(pl.exclude("customer").round_sig_figs(_SIGNIFICANT_DIGITS))
+    # Money by decimals instead, so that no cent of a large sum is lost.
+    money = pl.col("lifetime_value", "avg_order_value").round(_MONEY_DECIMALS)
+    others = pl.exclude("customer", "lifetime_value", "avg_order_value").round_sig_figs(_SIGNIFICANT_DIGITS)
+    rounded = table.select(money, others)
     return {name: rounded[name].to_numpy() for name in rounded.columns}
 
 
@@ -142,9 +161,12 @@ async def _discover(
     progress("reading", 0.0)
     async with database.snapshot() as connection:
         behaviour = await read_behaviour(connection, store.store_id, as_of=as_of, timezone=store.timezone)
+        orders_after = await orders_since(connection, store.store_id, as_of)
     n_customers = len(behaviour.customer_ids)
     if n_customers < options.min_population or n_customers == 0:
-        raise NotEnoughCustomers(found=n_customers, needed=max(options.min_population, 1), store_id=store.store_id)
+        raise NotEnoughCustomers(
+            found=n_customers, needed=max(options.min_population, 1), store_id=store.store_id, as_of=as_of
+        )
     progress("features", 0.0)
     values = feature_values(behaviour, as_of=as_of, timezone=store.timezone)
     discovery = discover(
@@ -153,7 +175,7 @@ async def _discover(
     local_end = (as_of - timedelta(microseconds=1)).astimezone(ZoneInfo(store.timezone))
     progress("profiles", 0.0)
     star = star_of(discovery, behaviour.customer_ids, values, snapshot=local_end.date())
-    return _Found(star=star, report=run_report(store, discovery, star, as_of=as_of))
+    return _Found(star=star, report=run_report(store, discovery, star, as_of=as_of, orders_after=orders_after))
 
 
 def _available(behaviour: Behaviour) -> frozenset[Need]:

@@ -22,6 +22,7 @@ Transform = Literal["none", "log1p"]
 Labels = NDArray[np.intp]
 
 MIN_SHARE = 0.03
+MOST_SEGMENTS = 33  # more than these cannot all hold MIN_SHARE
 NULL_MARGIN = 0.05
 TIE = 0.01
 WINSOR_PERCENTILES = (1.0, 99.0)
@@ -51,14 +52,6 @@ class Scaler:
         clipped = np.clip(transformed(values, self.transforms), self.low, self.high)
         result: Array = (clipped - self.mean) / self.scale
         return result
-
-    def undo(self, scaled: Array) -> Array:
-        """Scaled units back to raw features, as for a segment's center."""
-        values: Array = np.array(scaled * self.scale + self.mean)
-        for column, transform in enumerate(self.transforms):
-            if transform == "log1p":
-                values[..., column] = np.expm1(values[..., column])
-        return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +153,7 @@ class KRange:
     def candidates(self, n_customers: int) -> range:
         smallest = 2 if self.smallest is None else self.smallest
         if self.largest is not None:
-            return range(smallest, self.largest + 1)
+            return range(smallest, min(self.largest, MOST_SEGMENTS) + 1)
         limit = int(np.clip(np.sqrt(n_customers / 50), 2, 6)) if self.dynamic else 6
         return range(smallest, max(smallest, limit) + 1)
 

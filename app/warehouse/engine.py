@@ -6,7 +6,9 @@ from typing import Any
 
 import asyncpg
 from sqlalchemy import text
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from app.core.config import Settings
@@ -85,6 +87,11 @@ class Database:
     async def _connected(self) -> AsyncIterator[AsyncConnection]:
         try:
             connection = await self._engine.connect()
+        except PoolTimeout as error:
+            raise DatabaseUnavailable(
+                "No connection to the database came free in time. Raise DB_POOL_SIZE or DB_MAX_OVERFLOW "
+                "(a run needs two at once), or DB_POOL_TIMEOUT."
+            ) from error
         except _CANNOT_CONNECT as error:
             raise DatabaseUnavailable(
                 f"The database does not answer ({_first_line(error)}). Check DATABASE_URL and that the server is up."
@@ -113,11 +120,14 @@ async def raw(connection: AsyncConnection) -> Any:
     return driver
 
 
-def _with_driver(url: str) -> str:
-    for scheme in ("postgresql+asyncpg://", "postgresql://", "postgres://"):
-        if url.startswith(scheme):
-            return "postgresql+asyncpg://" + url.removeprefix(scheme)
-    return url
+def _with_driver(url: str) -> URL:
+    """The address for asyncpg, which calls libpq's sslmode ssl."""
+    _, _, rest = url.partition("://")
+    address = make_url(f"postgresql+asyncpg://{rest}")
+    if "sslmode" in address.query:
+        mode = address.query["sslmode"]
+        address = address.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
+    return address
 
 
 def _first_line(error: BaseException) -> str:

@@ -53,11 +53,11 @@ _STAGING = """
     CREATE TEMP TABLE stage_order_items (
         seq bigint GENERATED ALWAYS AS IDENTITY, order_id text, item_id text,
         product_id text, product_title text, category text, vendor text, kind text,
-        quantity numeric(20,4), price numeric(20,4), discount_amount numeric(20,4), line_total numeric(20,4)
+        quantity numeric(24,4), price numeric(24,4), discount_amount numeric(24,4), line_total numeric(24,4)
     ) ON COMMIT DROP;
     CREATE TEMP TABLE stage_refunds (
         seq bigint GENERATED ALWAYS AS IDENTITY, refund_id text, document_id text, customer_id text, order_id text,
-        item_id text, product_id text, kind text, quantity numeric(20,4), amount numeric(20,4), refunded_at timestamptz
+        item_id text, product_id text, kind text, quantity numeric(24,4), amount numeric(24,4), refunded_at timestamptz
     ) ON COMMIT DROP;
 """
 
@@ -279,21 +279,21 @@ _REFUNDED_LINES = """
 """
 
 _UNTOLD_RETURNS = """
-    SELECT customer_id, product_id, refund_id, refunded_at, quantity, amount FROM refunds
-    WHERE store_id = $1 AND product_id IS NOT NULL AND order_inferred
-      AND customer_id IN (SELECT customer_id FROM touched_customers)
+    SELECT customer_id, product_id, refund_id, refunded_at, quantity, amount, document_id FROM refunds
+    WHERE store_id = $1 AND order_inferred AND customer_id IN (SELECT customer_id FROM touched_customers)
 """
 
 _REFUNDABLE_LINES = """
+    WITH untold AS (
+        SELECT customer_id, product_id, document_id FROM refunds
+        WHERE store_id = $1 AND order_inferred AND customer_id IN (SELECT customer_id FROM touched_customers)
+    )
     SELECT o.customer_id, item.product_id, o.order_id, item.item_id, o.order_date, item.quantity, item.line_total
-    FROM (
-        SELECT DISTINCT customer_id, product_id FROM refunds
-        WHERE store_id = $1 AND product_id IS NOT NULL AND order_inferred
-          AND customer_id IN (SELECT customer_id FROM touched_customers)
-    ) AS wanted
+    FROM (SELECT DISTINCT customer_id FROM untold) AS wanted
     JOIN orders AS o ON o.store_id = $1 AND o.customer_id = wanted.customer_id
-    JOIN order_items AS item
-      ON item.store_id = $1 AND item.order_id = o.order_id AND item.product_id = wanted.product_id
+    JOIN order_items AS item ON item.store_id = $1 AND item.order_id = o.order_id
+    WHERE (o.customer_id, item.product_id) IN (SELECT customer_id, product_id FROM untold WHERE product_id IS NOT NULL)
+       OR (o.customer_id, o.order_id) IN (SELECT customer_id, document_id FROM untold)
 """
 
 

@@ -50,6 +50,12 @@ async def last_record_at(connection: AsyncConnection, store_id: str) -> datetime
     return last
 
 
+async def orders_since(connection: AsyncConnection, store_id: str, moment: datetime) -> int:
+    """How many of a store's orders were placed at or after a moment."""
+    query = select(func.count()).where(orders.c.store_id == store_id, orders.c.order_date >= moment)
+    return int((await connection.execute(query)).scalar_one())
+
+
 async def timezone_of(database: Database, store_id: str) -> str | None:
     """A store's time zone; None where the store is new."""
     async with database.snapshot() as connection:

@@ -15,7 +15,7 @@ Dimension and fact rows carry the run that wrote them. `stores.served_run_id` sa
 written and the switch thrown in one transaction that also sweeps the run before, so nobody reads half of two runs.
 The views `customer_intelligence`, `combined_sales` and `order_line_items` are in the migrations.
 
-Money is numeric(20,4) in the store's currency; times are UTC; ids are text.
+Money is numeric(24,4) in the store's currency; times are UTC; ids are text.
 """
 
 from sqlalchemy import (
@@ -51,7 +51,7 @@ metadata = MetaData(
     }
 )
 
-MONEY = Numeric(20, 4)
+MONEY = Numeric(24, 4)
 TIME = DateTime(timezone=True)
 
 

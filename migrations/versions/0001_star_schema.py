@@ -82,7 +82,7 @@ def upgrade() -> None:
         sa.Column("country", sa.Text(), nullable=True, comment="Country of the latest record."),
         sa.Column(
             "total_spent",
-            sa.Numeric(precision=20, scale=4),
+            sa.Numeric(precision=24, scale=4),
             server_default=sa.text("0"),
             nullable=False,
             comment="Paid for all orders, less all refunds.",
@@ -173,7 +173,7 @@ def upgrade() -> None:
         sa.Column("interpretation", sa.Text(), nullable=False, comment="The dominant names, joined."),
         sa.Column(
             "lifetime_value",
-            sa.Numeric(precision=20, scale=4),
+            sa.Numeric(precision=24, scale=4),
             nullable=False,
             comment="Paid less given back, to as_of.",
         ),
@@ -222,15 +222,15 @@ def upgrade() -> None:
             "population_percentage", sa.Double(), nullable=False, comment="Share of segmented customers, 0 to 100."
         ),
         sa.Column(
-            "avg_ltv", sa.Numeric(precision=20, scale=4), nullable=False, comment="Mean lifetime value of its members."
+            "avg_ltv", sa.Numeric(precision=24, scale=4), nullable=False, comment="Mean lifetime value of its members."
         ),
         sa.Column(
-            "total_ltv", sa.Numeric(precision=20, scale=4), nullable=False, comment="Sum of their lifetime values."
+            "total_ltv", sa.Numeric(precision=24, scale=4), nullable=False, comment="Sum of their lifetime values."
         ),
         sa.Column("avg_orders", sa.Double(), nullable=False, comment="Mean number of orders."),
         sa.Column(
             "avg_order_value",
-            sa.Numeric(precision=20, scale=4),
+            sa.Numeric(precision=24, scale=4),
             nullable=False,
             comment="Their lifetime value by their orders.",
         ),
@@ -320,7 +320,7 @@ def upgrade() -> None:
         sa.Column("archetype_level3_id", sa.Text(), nullable=False, comment="Level 3."),
         sa.Column(
             "lifetime_value",
-            sa.Numeric(precision=20, scale=4),
+            sa.Numeric(precision=24, scale=4),
             nullable=False,
             comment="Paid less given back, to as_of; can be below 0.",
         ),
@@ -360,14 +360,14 @@ def upgrade() -> None:
         sa.Column("order_date", sa.DateTime(timezone=True), nullable=False, comment="When it was placed, UTC."),
         sa.Column(
             "total_price",
-            sa.Numeric(precision=20, scale=4),
+            sa.Numeric(precision=24, scale=4),
             server_default=sa.text("0"),
             nullable=False,
             comment="Sum of its lines, after discounts.",
         ),
         sa.Column(
             "discount_amount",
-            sa.Numeric(precision=20, scale=4),
+            sa.Numeric(precision=24, scale=4),
             server_default=sa.text("0"),
             nullable=False,
             comment="Taken off all its lines.",
@@ -449,15 +449,15 @@ def upgrade() -> None:
             "population_percentage", sa.Double(), nullable=False, comment="Share of segmented customers, 0 to 100."
         ),
         sa.Column(
-            "avg_ltv", sa.Numeric(precision=20, scale=4), nullable=False, comment="Mean lifetime value of its members."
+            "avg_ltv", sa.Numeric(precision=24, scale=4), nullable=False, comment="Mean lifetime value of its members."
         ),
         sa.Column(
-            "total_ltv", sa.Numeric(precision=20, scale=4), nullable=False, comment="Sum of their lifetime values."
+            "total_ltv", sa.Numeric(precision=24, scale=4), nullable=False, comment="Sum of their lifetime values."
         ),
         sa.Column("avg_orders", sa.Double(), nullable=False, comment="Mean number of orders."),
         sa.Column(
             "avg_order_value",
-            sa.Numeric(precision=20, scale=4),
+            sa.Numeric(precision=24, scale=4),
             nullable=False,
             comment="Their lifetime value by their orders.",
         ),
@@ -503,15 +503,15 @@ def upgrade() -> None:
             "population_percentage", sa.Double(), nullable=False, comment="Share of segmented customers, 0 to 100."
         ),
         sa.Column(
-            "avg_ltv", sa.Numeric(precision=20, scale=4), nullable=False, comment="Mean lifetime value of its members."
+            "avg_ltv", sa.Numeric(precision=24, scale=4), nullable=False, comment="Mean lifetime value of its members."
         ),
         sa.Column(
-            "total_ltv", sa.Numeric(precision=20, scale=4), nullable=False, comment="Sum of their lifetime values."
+            "total_ltv", sa.Numeric(precision=24, scale=4), nullable=False, comment="Sum of their lifetime values."
         ),
         sa.Column("avg_orders", sa.Double(), nullable=False, comment="Mean number of orders."),
         sa.Column(
             "avg_order_value",
-            sa.Numeric(precision=20, scale=4),
+            sa.Numeric(precision=24, scale=4),
             nullable=False,
             comment="Their lifetime value by their orders.",
         ),
@@ -565,24 +565,24 @@ def upgrade() -> None:
             nullable=False,
             comment="goods, shipping, or manual (entered by hand: fees, corrections).",
         ),
-        sa.Column("quantity", sa.Numeric(precision=20, scale=4), nullable=False, comment="Units."),
-        sa.Column("price", sa.Numeric(precision=20, scale=4), nullable=False, comment="Asked for one unit."),
+        sa.Column("quantity", sa.Numeric(precision=24, scale=4), nullable=False, comment="Units."),
+        sa.Column("price", sa.Numeric(precision=24, scale=4), nullable=False, comment="Asked for one unit."),
         sa.Column(
             "discount_amount",
-            sa.Numeric(precision=20, scale=4),
+            sa.Numeric(precision=24, scale=4),
             server_default=sa.text("0"),
             nullable=False,
             comment="Taken off the line.",
         ),
         sa.Column(
             "line_total",
-            sa.Numeric(precision=20, scale=4),
+            sa.Numeric(precision=24, scale=4),
             nullable=False,
             comment="Paid for the line, after the discount.",
         ),
         sa.Column(
             "refund_amount",
-            sa.Numeric(precision=20, scale=4),
+            sa.Numeric(precision=24, scale=4),
             server_default=sa.text("0"),
             nullable=False,
             comment="Given back of it, by matched refunds.",
@@ -618,7 +618,7 @@ def upgrade() -> None:
         sa.Column("archetype_level3_id", sa.Text(), nullable=False, comment="Level 3."),
         sa.Column(
             "lifetime_value",
-            sa.Numeric(precision=20, scale=4),
+            sa.Numeric(precision=24, scale=4),
             nullable=False,
             comment="Paid less given back, to as_of; can be below 0.",
         ),
@@ -629,7 +629,7 @@ def upgrade() -> None:
         sa.Column("customer_tenure_days", sa.Integer(), nullable=False, comment="Days since the first order."),
         sa.Column(
             "avg_order_value",
-            sa.Numeric(precision=20, scale=4),
+            sa.Numeric(precision=24, scale=4),
             nullable=False,
             comment="lifetime_value / total_orders.",
         ),
@@ -719,8 +719,8 @@ def upgrade() -> None:
             comment="What came back; null for a credit that belongs to no product.",
         ),
         sa.Column("kind", sa.Text(), nullable=False, comment="return of goods, or credit (discount, fee, correction)."),
-        sa.Column("quantity", sa.Numeric(precision=20, scale=4), nullable=False, comment="Units."),
-        sa.Column("amount", sa.Numeric(precision=20, scale=4), nullable=False, comment="Given back, positive."),
+        sa.Column("quantity", sa.Numeric(precision=24, scale=4), nullable=False, comment="Units."),
+        sa.Column("amount", sa.Numeric(precision=24, scale=4), nullable=False, comment="Given back, positive."),
         sa.Column("refunded_at", sa.DateTime(timezone=True), nullable=False, comment="When, UTC."),
         sa.Column(
             "updated_at",

@@ -67,6 +67,7 @@ def test_production_opens_more_connections_than_development() -> None:
         ("STORE_ID", "my shop; drop table"),
         ("LOG_LEVEL", "LOUD"),
         ("DATABASE_URL", "mysql://root:hunter2@localhost/shop"),
+        ("DATABASE_URL", "postgresql://root:hunter2@localhost:notaport/shop"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_named_and_its_value_kept_to_itself(
@@ -83,3 +84,9 @@ def test_a_setting_that_makes_no_sense_is_named_and_its_value_kept_to_itself(
 def test_settings_cannot_be_changed_afterwards() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Settings().store_id = "other"  # type: ignore[misc]
+
+
+def test_a_settings_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"STORE_ID=\xff\xfe")
+    with pytest.raises(ConfigurationError, match=r"\.env cannot be read"):
+        load_settings()

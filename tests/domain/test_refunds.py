@@ -2,6 +2,7 @@
 
 import random
 from collections import defaultdict
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -45,6 +46,18 @@ def test_a_return_of_another_customer_has_no_purchase() -> None:
 
 def test_a_return_before_the_purchase_has_no_purchase() -> None:
     assert orders_matched([back("r", day=0)], [purchase("o", day=1)]) == {}
+
+
+def test_a_return_on_the_paper_of_an_order_undoes_that_order_and_not_a_later_one() -> None:
+    purchases = [purchase("o1", day=1), purchase("o2", day=5)]
+    assert orders_matched([replace(back("r"), document_id="o1")], purchases) == {"r": "o1"}
+    assert orders_matched([replace(back("r"), document_id="C9")], purchases) == {"r": "o2"}
+
+
+def test_a_return_without_a_product_is_matched_by_its_paper_alone() -> None:
+    purchases = [purchase("o1", day=1), purchase("o2", day=5)]
+    returns = [replace(back("r"), product_id=None, document_id="o1"), replace(back("s"), product_id=None)]
+    assert orders_matched(returns, purchases) == {"r": "o1"}
 
 
 def test_an_order_and_its_cancellation_at_the_same_moment_match() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from app.core.config import Settings
-from app.core.errors import RowsRejected
+from app.core.errors import InvalidInput, RowsRejected
 from app.domain.records import Customer, Order
 from app.pipeline.ingest import ingest
 from app.pipeline.sample import SampleShop
@@ -86,9 +86,18 @@ async def test_a_new_store_is_where_the_source_says_it_is(database: Database, st
 
 async def test_a_known_store_stays_where_it_is(database: Database, store_id: str) -> None:
     await put(database, store_id, a_shop(1))
-    source = ListSource(a_shop(1), defaults=StoreDefaults(timezone="Asia/Tokyo", currency="JPY"))
+    source = ListSource(a_shop(1), defaults=StoreDefaults(timezone="Asia/Tokyo", currency="GBP"))
     report = await ingest(database, source, store_id=store_id, **SHOP)
     assert (report.store.timezone, report.store.currency) == ("Europe/London", "GBP")
+
+
+async def test_a_source_of_another_currency_is_refused_and_changes_nothing(database: Database, store_id: str) -> None:
+    await put(database, store_id, a_shop(1))
+    source = ListSource(a_shop(2), defaults=StoreDefaults(currency="JPY"))
+    before = await dump(database, store_id)
+    with pytest.raises(InvalidInput, match=r"JPY and store .* in GBP"):
+        await ingest(database, source, store_id=store_id, **SHOP)
+    assert await dump(database, store_id) == before
 
 
 async def test_an_empty_source_makes_an_empty_store(database: Database, store_id: str) -> None:

@@ -224,3 +224,10 @@ async def test_every_way_to_write_the_address_is_understood(server_url: str, set
         database = Database(f"{scheme}://{url.partition('://')[2]}", settings)
         assert int((await database.server_version()).split(".")[0]) >= 15
         await database.close()
+
+
+async def test_the_commonest_form_of_cloud_addresses_is_understood(settings: Settings) -> None:
+    database = Database("postgres://shop:hunter2@127.0.0.1:1/shop?sslmode=require", settings)
+    with pytest.raises(DatabaseUnavailable, match="does not answer"):
+        await database.server_version()
+    await database.close()
