@@ -91,7 +91,7 @@ def show_import(report: IngestReport) -> None:
         [(each.table, each.staged, each.inserted, each.updated, each.unchanged) for each in report.merged],
     )
     if report.repeated_lines:
-        say(f"{report.repeated_lines:,} lines say the same as one before them in their order; each is kept as a line.")
+        say(f"{report.repeated_lines:,} lines repeat one of their order in product, quantity and price; each is kept.")
     if report.returns_untold:
         say(
             f"{report.returns_matched:,} of {report.returns_untold:,} refunds that do not say which line they undo "

@@ -24,7 +24,7 @@ class IngestReport:
 
     account         : where every row went, and its money
     merged          : what changed in each table
-    repeated_lines  : lines alike in everything to one before them; each is kept
+    repeated_lines  : lines of the product, quantity and price of one before them in their order; each is kept
     returns_matched : of the returns whose source names no order, those whose order was found; out of returns_untold
     paid, refunded  : the store's totals afterwards, in its currency
     """

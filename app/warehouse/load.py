@@ -35,7 +35,7 @@ class Merged:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """merged : per table; repeated_lines : lines alike in everything to one before them, all of them kept"""
+    """merged : per table; repeated_lines : of the product, quantity and price of a line before them in their order"""
 
     merged: list[Merged]
     repeated_lines: int
@@ -114,14 +114,18 @@ _SETTLE = f"""
     FROM stage_orders GROUP BY order_id;
 
     CREATE TEMP TABLE new_order_items ON COMMIT DROP AS
-    SELECT order_id, product_id || '/' || trim_scale(quantity) || '@' || trim_scale(price) || '#' || row_number() OVER (
-            PARTITION BY order_id, product_id, quantity, price ORDER BY discount_amount, product_title, seq
-        ) AS item_id,
-        product_id, product_title, category, vendor, kind, quantity, price, discount_amount, line_total
+    SELECT order_id,
+        product_id || '/' || trim_scale(quantity) || '@' || trim_scale(price) || '#' || row_number() OVER alike
+            AS item_id,
+        product_id, product_title, category, vendor, kind, quantity, price, discount_amount, line_total,
+        row_number() OVER alike > 1 AS repeats
     FROM stage_order_items WHERE item_id IS NULL
+    WINDOW alike AS (
+        PARTITION BY order_id, product_id, quantity, price ORDER BY discount_amount, product_title, seq
+    )
     UNION ALL
     (SELECT DISTINCT ON (order_id, item_id) order_id, item_id, product_id, product_title, category, vendor, kind,
-        quantity, price, discount_amount, line_total
+        quantity, price, discount_amount, line_total, false
     FROM stage_order_items WHERE item_id IS NOT NULL ORDER BY order_id, item_id, seq DESC);
 
     CREATE TEMP TABLE new_refunds ON COMMIT DROP AS
@@ -223,12 +227,7 @@ _TARGETS = (
     ),
 )
 
-_REPEATED_ITEMS = """
-    SELECT coalesce(sum(alike - 1), 0) FROM (
-        SELECT count(*) AS alike FROM stage_order_items WHERE item_id IS NULL
-        GROUP BY order_id, product_id, product_title, kind, quantity, price, discount_amount, line_total
-    ) AS groups
-"""
+_REPEATED_ITEMS = "SELECT count(*) FROM new_order_items WHERE repeats"
 
 _MANY_ROWS = 10_000
 

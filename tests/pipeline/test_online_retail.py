@@ -112,8 +112,10 @@ async def test_every_customers_spend_is_that_of_the_file(shop: Shop, file: list[
 
 async def test_lines_that_repeat_in_the_file_are_kept(shop: Shop, file: list[dict[str, str]]) -> None:
     sold = [row for row in file if row["CustomerID"] and Decimal(row["UnitPrice"]) and Decimal(row["Quantity"]) > 0]
-    columns = ("InvoiceNo", "StockCode", "Description", "Quantity", "UnitPrice")
-    alike = Counter(tuple(row[column] for column in columns) for row in sold)
+    alike = Counter(
+        (row["InvoiceNo"], row["StockCode"].upper(), Decimal(row["Quantity"]), Decimal(row["UnitPrice"]))
+        for row in sold
+    )
     assert shop.imported.repeated_lines == sum(n - 1 for n in alike.values())
     assert await shop.value("SELECT count(*) FROM order_items WHERE store_id = :s") == len(sold)
 
