@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from app.core.config import load_settings
+from app.core.logging import configure_logging
 from app.embedded import EmbeddedPostgres
 from app.warehouse.engine import Database
 from app.warehouse.migrate import differences, downgrade, migrate
@@ -21,6 +22,7 @@ async def check(database: Database) -> str | None:
 
 
 async def main() -> int:
+    configure_logging(level="WARNING", json_logs=False)
     with tempfile.TemporaryDirectory() as folder, EmbeddedPostgres(Path(folder), durable=False) as url:
         database = Database(url, load_settings())
         try:
