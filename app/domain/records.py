@@ -37,10 +37,14 @@ class Customer:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """The head of an order. Its totals follow from its lines."""
+    """The head of an order. Its totals follow from its lines.
+
+    customer_id is None for a guest: the order is the shop's and takes no part in what is said of customers.
+    tracking_numbers are all that are known of its parcels; none at all says nothing.
+    """
 
     order_id: str
-    customer_id: str
+    customer_id: str | None
     ordered_at: datetime
     order_number: str | None = None
     channel: str | None = None
@@ -48,6 +52,7 @@ class Order:
     financial_status: str | None = None
     fulfillment_status: str | None = None
     country: str | None = None
+    tracking_numbers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +85,11 @@ class Refund:
     document_id is the source's number of the paper it stands on (a credit note, a cancelled invoice).
     refund_id is None where the source has no id of its own, as with OrderLine.line_id.
     order_id is None where the source does not say which order is meant; the warehouse then looks for it.
+    customer_id is None for a guest, or where the source names the order alone: it is then the order's.
     """
 
     document_id: str
-    customer_id: str
+    customer_id: str | None
     product_id: str | None
     quantity: Decimal
     amount: Decimal
@@ -94,4 +100,22 @@ class Refund:
     kind: RefundKind = RefundKind.returned
 
 
-Record = Customer | Order | OrderLine | Refund
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A customer's request for help.
+
+    channel, topic and status are as the helpdesk writes them ("email", "return or exchange", "closed").
+    satisfaction is the customer's rating from 1 (poor) to 5 (good), None where they gave none.
+    """
+
+    ticket_id: str
+    customer_id: str
+    created_at: datetime
+    channel: str | None = None
+    topic: str | None = None
+    status: str | None = None
+    resolved_at: datetime | None = None
+    satisfaction: int | None = None
+
+
+Record = Customer | Order | OrderLine | Refund | Ticket

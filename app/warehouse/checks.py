@@ -28,7 +28,8 @@ _SCORED_SINCE = """
 _BREACHES = {
     "every customer with an order before as_of is segmented": """
         SELECT count(*) FROM (
-            SELECT DISTINCT customer_id FROM orders WHERE store_id = :store AND order_date < :as_of
+            SELECT DISTINCT customer_id FROM orders
+            WHERE store_id = :store AND order_date < :as_of AND customer_id IS NOT NULL
             EXCEPT
             SELECT customer_id FROM fact_customer_current WHERE store_id = :store AND run_id = :run
         ) AS missing

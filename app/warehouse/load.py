@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.domain.records import Customer, Order, OrderLine, Record, Refund
+from app.domain.records import Customer, Order, OrderLine, Record, Refund, Ticket
 from app.domain.refunds import Purchase, Return
 from app.warehouse.engine import raw
 
@@ -48,7 +48,8 @@ _STAGING = """
     ) ON COMMIT DROP;
     CREATE TEMP TABLE stage_orders (
         seq bigint GENERATED ALWAYS AS IDENTITY, order_id text, customer_id text, order_date timestamptz,
-        order_number text, source text, currency text, financial_status text, fulfillment_status text, country text
+        order_number text, source text, currency text, financial_status text, fulfillment_status text, country text,
+        tracking_numbers text
     ) ON COMMIT DROP;
     CREATE TEMP TABLE stage_order_items (
         seq bigint GENERATED ALWAYS AS IDENTITY, order_id text, item_id text,
@@ -58,6 +59,10 @@ _STAGING = """
     CREATE TEMP TABLE stage_refunds (
         seq bigint GENERATED ALWAYS AS IDENTITY, refund_id text, document_id text, customer_id text, order_id text,
         item_id text, product_id text, kind text, quantity numeric(24,4), amount numeric(24,4), refunded_at timestamptz
+    ) ON COMMIT DROP;
+    CREATE TEMP TABLE stage_tickets (
+        seq bigint GENERATED ALWAYS AS IDENTITY, ticket_id text, customer_id text, channel text, topic text,
+        status text, created_at timestamptz, resolved_at timestamptz, satisfaction smallint
     ) ON COMMIT DROP;
 """
 
@@ -70,7 +75,7 @@ _COLUMNS: dict[type[Record], tuple[str, tuple[str, ...]]] = {
         "stage_orders",
         (
             *("order_id", "customer_id", "order_date", "order_number", "source", "currency", "financial_status"),
-            *("fulfillment_status", "country"),
+            *("fulfillment_status", "country", "tracking_numbers"),
         ),
     ),
     OrderLine: (
@@ -87,6 +92,10 @@ _COLUMNS: dict[type[Record], tuple[str, tuple[str, ...]]] = {
             *("amount", "refunded_at"),
         ),
     ),
+    Ticket: (
+        "stage_tickets",
+        ("ticket_id", "customer_id", "channel", "topic", "status", "created_at", "resolved_at", "satisfaction"),
+    ),
 }
 
 
@@ -101,7 +110,7 @@ def _last_words(*columns: str) -> str:
 # What is staged, one row per thing. Of two rows with one id the last word stands, and a blank is no word. A file of
 # lines tells an order's head once a line; it was placed when its first line was. Lines and refunds without an id of
 # their own are named by what they say; like ones of a paper are numbered, so that a file read twice, or two that
-# overlap, name the same line the same.
+# overlap, name the same line the same. Tracking numbers are staged as text: arrays of several lengths make no array.
 _SETTLE = f"""
     CREATE TEMP TABLE new_customers ON COMMIT DROP AS
     SELECT customer_id, {_last_words("email", "first_name", "last_name", "phone", "country", "created_at")}
@@ -110,7 +119,9 @@ _SETTLE = f"""
     CREATE TEMP TABLE new_orders ON COMMIT DROP AS
     SELECT order_id, min(order_date) AS order_date,
         {_last_words("customer_id", "order_number", "source", "currency", "financial_status", "fulfillment_status")},
-        {_last_words("country")}
+        {_last_words("country")},
+        coalesce((array_agg(tracking_numbers ORDER BY seq DESC) FILTER (WHERE tracking_numbers IS NOT NULL))[1], '{{}}')
+            ::text[] AS tracking_numbers
     FROM stage_orders GROUP BY order_id;
 
     CREATE TEMP TABLE new_order_items ON COMMIT DROP AS
@@ -140,25 +151,47 @@ _SETTLE = f"""
     )
     SELECT DISTINCT ON (refund_id) * FROM named ORDER BY refund_id, seq DESC;
 
+    CREATE TEMP TABLE new_tickets ON COMMIT DROP AS
+    SELECT ticket_id,
+        {_last_words("customer_id", "channel", "topic", "status", "created_at", "resolved_at", "satisfaction")}
+    FROM stage_tickets GROUP BY ticket_id;
+
     CREATE TEMP TABLE touched_orders (order_id text) ON COMMIT DROP;
     CREATE TEMP TABLE touched_customers (customer_id text) ON COMMIT DROP;
 
     ANALYZE new_customers; ANALYZE new_orders; ANALYZE new_order_items; ANALYZE new_refunds;
+    ANALYZE new_tickets;
 """  # noqa: S608  put together from the names above
 
 # Whose totals the import can change: what it tells of, and who owned that before.
 _TOUCHED_ORDERS = """
-    INSERT INTO touched_orders SELECT order_id FROM new_orders UNION SELECT order_id FROM new_order_items
+    INSERT INTO touched_orders
+    SELECT order_id FROM new_orders
+    UNION SELECT order_id FROM new_order_items
+    UNION SELECT order_id FROM new_refunds WHERE order_id IS NOT NULL
+    UNION SELECT order_id FROM refunds
+    WHERE store_id = :store AND refund_id IN (SELECT refund_id FROM new_refunds) AND order_id IS NOT NULL
 """
 _TOUCHED_CUSTOMERS = """
     INSERT INTO touched_customers
-    SELECT customer_id FROM new_customers
-    UNION SELECT customer_id FROM new_orders WHERE customer_id IS NOT NULL
-    UNION SELECT customer_id FROM new_refunds
-    UNION SELECT customer_id FROM orders
-    WHERE store_id = :store AND order_id IN (SELECT order_id FROM touched_orders)
-    UNION SELECT customer_id FROM refunds
-    WHERE store_id = :store AND refund_id IN (SELECT refund_id FROM new_refunds)
+    SELECT customer_id FROM (
+        SELECT customer_id FROM new_customers
+        UNION SELECT customer_id FROM new_orders
+        UNION SELECT customer_id FROM new_refunds
+        UNION SELECT customer_id FROM orders
+        WHERE store_id = :store AND order_id IN (SELECT order_id FROM touched_orders)
+        UNION SELECT customer_id FROM refunds
+        WHERE store_id = :store AND refund_id IN (SELECT refund_id FROM new_refunds)
+    ) AS customers_and_guests WHERE customer_id IS NOT NULL
+"""
+
+# A refund that names its order and nobody is its order's customer's, whichever of the two is told first.
+_REFUNDS_OF_ORDERS = """
+    UPDATE refunds SET customer_id = orders.customer_id, updated_at = now()
+    FROM orders
+    WHERE refunds.store_id = :store AND refunds.customer_id IS NULL
+      AND refunds.order_id IN (SELECT order_id FROM touched_orders)
+      AND orders.store_id = :store AND orders.order_id = refunds.order_id AND orders.customer_id IS NOT NULL
 """
 
 
@@ -194,9 +227,14 @@ class _Target:
 
     @staticmethod
     def _settled(column: str) -> str:
-        # An order split over two files was placed when its first line was, whichever file comes first.
-        rule = "least" if column == "order_date" else "coalesce"
-        return f"{rule}(new.{column}, known.{column})"
+        match column:
+            case "order_date":
+                # An order split over two files was placed when its first line was, whichever file comes first.
+                return f"least(new.{column}, known.{column})"
+            case "tracking_numbers":
+                return f"coalesce(nullif(new.{column}, '{{}}'), known.{column})"
+            case _:
+                return f"coalesce(new.{column}, known.{column})"
 
 
 _TARGETS = (
@@ -206,7 +244,7 @@ _TARGETS = (
         ("order_id",),
         (
             *("customer_id", "order_date", "order_number", "source", "currency", "financial_status"),
-            *("fulfillment_status", "country"),
+            *("fulfillment_status", "country", "tracking_numbers"),
         ),
     ),
     _Target(
@@ -224,6 +262,11 @@ _TARGETS = (
             *("document_id", "customer_id", "order_id", "item_id", "order_inferred", "product_id", "kind", "quantity"),
             *("amount", "refunded_at"),
         ),
+    ),
+    _Target(
+        "tickets",
+        ("ticket_id",),
+        ("customer_id", "channel", "topic", "status", "created_at", "resolved_at", "satisfaction"),
     ),
 )
 
@@ -270,6 +313,7 @@ _REFUNDED_LINES = """
           AND line.order_id IN (
               SELECT order_id FROM orders
               WHERE store_id = :store AND customer_id IN (SELECT customer_id FROM touched_customers)
+              UNION SELECT order_id FROM touched_orders
           )
         GROUP BY line.order_id, line.item_id
     ) AS sums
@@ -323,12 +367,15 @@ async def merge(connection: AsyncConnection, store_id: str) -> Loaded:
     driver = await raw(connection)
     await driver.execute(_SETTLE)
     repeated = (await connection.execute(text(_REPEATED_ITEMS))).scalar_one()
-    await connection.execute(text(_TOUCHED_ORDERS))
+    await connection.execute(text(_TOUCHED_ORDERS), {"store": store_id})
     await connection.execute(text(_TOUCHED_CUSTOMERS), {"store": store_id})
     merged = [await _merge(connection, store_id, target) for target in _TARGETS]
+    await connection.execute(text(_REFUNDS_OF_ORDERS), {"store": store_id})
     if sum(each.inserted for each in merged) > _MANY_ROWS:
         # The planner knows nothing yet of rows this transaction wrote.
-        await driver.execute("ANALYZE customers; ANALYZE orders; ANALYZE order_items; ANALYZE refunds;")
+        await driver.execute(
+            "ANALYZE customers; ANALYZE orders; ANALYZE order_items; ANALYZE refunds; ANALYZE tickets;"
+        )
     return Loaded(merged=merged, repeated_lines=int(repeated))
 
 
@@ -384,6 +431,7 @@ def _row(record: Record) -> tuple[Any, ...]:
             return (
                 *(record.order_id, record.customer_id, record.ordered_at, record.order_number, record.channel),
                 *(record.currency, record.financial_status, record.fulfillment_status, record.country),
+                _array(record.tracking_numbers),
             )
         case Customer():
             return (
@@ -395,6 +443,17 @@ def _row(record: Record) -> tuple[Any, ...]:
                 *(record.refund_id, record.document_id, record.customer_id, record.order_id, record.line_id),
                 *(record.product_id, record.kind.value, record.quantity, record.amount, record.refunded_at),
             )
+        case Ticket():
+            return (
+                *(record.ticket_id, record.customer_id, record.channel, record.topic, record.status),
+                *(record.created_at, record.resolved_at, record.satisfaction),
+            )
+
+
+def _array(texts: tuple[str, ...]) -> str | None:
+    """As Postgres writes an array; None for an empty one, which says nothing."""
+    quoted = (text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
+    return "{" + ",".join(f'"{text}"' for text in quoted) + "}" if texts else None
 
 
 async def money(connection: AsyncConnection, store_id: str) -> tuple[Decimal, Decimal]:

@@ -2,7 +2,9 @@
 
     stores ─┬─ customers ─┬─ orders ── order_items           what the sources say
             │             ├─ refunds (of an order, where one is found)
-            │             └─ tickets
+            │             ├─ tickets
+            │             └─ customer_pseudonyms             what they are called where ids may not be shown
+            ├─ api_keys                                      who may ask
             └─ segmentation_runs                             one row per discovery
                   ├─ dim_segment_master                      the segments of each axis: centers, scaler, name
                   ├─ dim_archetype_l1 ─┬─ dim_archetype_l2   the kinds of customer
@@ -120,12 +122,41 @@ customers = Table(
     comment="Everyone the shop knows, with or without an order.",
 )
 
+customer_pseudonyms = Table(
+    "customer_pseudonyms",
+    metadata,
+    _store(),
+    Column("customer_id", Text, nullable=False, comment="The shop's own id of the customer."),
+    Column("pseudonym", Text, nullable=False, comment="C- and digits of a keyed digest of the id: 8 or more."),
+    PrimaryKeyConstraint("store_id", "customer_id"),
+    _of_customer(),
+    Index("uq_customer_pseudonyms_pseudonym", "store_id", "pseudonym", unique=True),
+    comment="What customers are called where their ids may not be shown.",
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("key_id", Text, nullable=False, comment="The key's public part; names it in lists, opens nothing."),
+    _store(),
+    Column("name", Text, nullable=False, server_default=text("''"), comment="What it is for, in its owner's words."),
+    Column("secret_hash", Text, nullable=False, comment="SHA-256 of the whole key, hex; the key itself is not kept."),
+    Column("scopes", ARRAY(Text), nullable=False, comment="support, analytics, campaigns, privacy, admin."),
+    Column("created_at", TIME, nullable=False, server_default=func.now(), comment="UTC."),
+    Column("revoked_at", TIME, comment="When it was revoked, UTC; null while it opens."),
+    PrimaryKeyConstraint("key_id"),
+    _of_store(),
+    CheckConstraint("cardinality(scopes) > 0", name="scopes"),
+    Index("idx_api_keys_store", "store_id", "created_at"),
+    comment="Who may ask the API, and for what. Each key belongs to one store.",
+)
+
 orders = Table(
     "orders",
     metadata,
     _store(),
     Column("order_id", Text, nullable=False, comment="The shop's own id of the order."),
-    Column("customer_id", Text, nullable=False, comment="Who ordered."),
+    Column("customer_id", Text, comment="Who ordered; null for a guest, who has no account."),
     Column("order_number", Text, comment="The number people quote."),
     Column("order_date", TIME, nullable=False, comment="When it was placed, UTC."),
     Column(
@@ -138,12 +169,21 @@ orders = Table(
     Column("fulfillment_status", Text, comment="As the source writes it (fulfilled, partial, ...)."),
     Column("country", Text, comment="Where it went."),
     Column("region", Text, comment="State or province it went to."),
+    Column(
+        "tracking_numbers",
+        ARRAY(Text),
+        nullable=False,
+        server_default=text("'{}'"),
+        comment="The carriers' numbers of its parcels; empty where none is known.",
+    ),
     _changed(),
     PrimaryKeyConstraint("store_id", "order_id"),
+    _of_store(),
     _of_customer(),
     CheckConstraint("total_price >= 0 AND discount_amount >= 0", name="money"),
     Index("idx_orders_customer", "store_id", "customer_id"),
     Index("idx_orders_created", "store_id", "order_date"),
+    Index("idx_orders_number", "store_id", "order_number", postgresql_ops={"order_number": "text_pattern_ops"}),
     comment="One row per order.",
 )
 
@@ -197,7 +237,7 @@ refunds = Table(
         comment="The source's id; where it has none, document/product/quantity@amount#n.",
     ),
     Column("document_id", Text, nullable=False, comment="The paper it stands on: credit note, cancelled invoice."),
-    Column("customer_id", Text, nullable=False, comment="Who got the money back."),
+    Column("customer_id", Text, comment="Who got the money back; null for a guest."),
     Column("order_id", Text, comment="The order it undoes; null where none was found."),
     Column("item_id", Text, comment="The line it undoes; null where none was found or none is meant."),
     Column("order_inferred", Boolean, nullable=False, comment="The source names no order; we looked for it."),
@@ -208,6 +248,7 @@ refunds = Table(
     Column("refunded_at", TIME, nullable=False, comment="When, UTC."),
     _changed(),
     PrimaryKeyConstraint("store_id", "refund_id"),
+    _of_store(),
     _of_customer(),
     ForeignKeyConstraint(["store_id", "order_id"], ["orders.store_id", "orders.order_id"]),
     ForeignKeyConstraint(
@@ -253,6 +294,7 @@ segmentation_runs = Table(
     Column("finished_at", TIME, comment="UTC; null while running or when the process was killed."),
     Column("parameters", JSONB, nullable=False, comment="What was asked for."),
     Column("report", JSONB, comment="What was found: per axis, and the archetypes."),
+    Column("yardstick", JSONB, comment="The shop's norms and value tiers; null in runs of older versions."),
     Column("failure", Text, comment="Why it failed, in one line."),
     PrimaryKeyConstraint("run_id"),
     _of_store(),
@@ -327,6 +369,8 @@ dim_archetype_l1 = Table(
     Column("dominant_segments", JSONB, nullable=False, comment="Its signature: {axis: segment name}."),
     Column("segment_ids", ARRAY(Text), nullable=False, comment="Its signature as segment ids, in the axes' order."),
     Column("folded_count", Integer, nullable=False, comment="Members whose own signature was too rare to stand."),
+    Column("key_traits", JSONB, comment="What sets its members apart from the shop, as sentences; null in old rows."),
+    Column("profile", Text, comment="Itself as the JSON object that is served; null in rows of older versions."),
     *_archetype_rules(),
     CheckConstraint("folded_count BETWEEN 0 AND member_count", name="folded_count"),
     comment="Level 1: customers who share the dominant segment of every axis with structure.",
@@ -413,6 +457,7 @@ customer_profiles = Table(
     Column("interpretation", Text, nullable=False, comment="The dominant names, joined."),
     Column("lifetime_value", MONEY, nullable=False, comment="Paid less given back, to as_of."),
     Column("churn_risk_score", Double, comment="Chance of lapsing, 0 to 1; null until predictions are published."),
+    Column("profile", Text, comment="What is served of them: the inside of a JSON object; null in old rows."),
     _changed(),
     PrimaryKeyConstraint("store_id", "customer_id", "run_id"),
     _of_customer(),

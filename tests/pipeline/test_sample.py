@@ -1,14 +1,17 @@
 """What the sample shop promises. One shop of 5,000 customers is made once; properties are tried on small ones."""
 
 import ast
-import inspect
+import csv
+import io
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from dataclasses import fields, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
 from itertools import pairwise
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -17,9 +20,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.core.errors import InvalidInput
-from app.domain.records import Customer, Order, OrderLine, Record, Refund
+from app.domain.records import Customer, Order, OrderLine, Record, Refund, Ticket
 from app.pipeline import sample
-from app.pipeline.sample import CATEGORIES, TYPES, CustomerTruth, SampleShop
+from app.pipeline.sample import CATEGORIES, SIZES, TYPES, CustomerTruth, SampleShop, ShopSize, write_truth
 from app.sources.base import Batch, Source
 
 CENT = Decimal("0.01")
@@ -38,12 +41,14 @@ class ReadShop:
         self.orders = [r for r in self.records if isinstance(r, Order)]
         self.lines = [r for r in self.records if isinstance(r, OrderLine)]
         self.refunds = [r for r in self.records if isinstance(r, Refund)]
-        self.truth: list[CustomerTruth] = self.source.truth()
+        self.tickets = [r for r in self.records if isinstance(r, Ticket)]
+        self.truth: list[CustomerTruth] = list(self.source.truth())
         self.order = {order.order_id: order for order in self.orders}
 
     @cached_property
     def n_orders(self) -> Counter[str]:
-        return Counter(order.customer_id for order in self.orders)
+        """Of those with an account."""
+        return Counter(order.customer_id for order in self.orders if order.customer_id is not None)
 
     @cached_property
     def spent(self) -> defaultdict[str, float]:
@@ -94,13 +99,15 @@ def test_another_seed_makes_another_shop() -> None:
 
 def test_asking_for_the_truth_changes_no_record() -> None:
     source = SampleShop(customers=50)
-    source.truth()
+    list(source.truth())
     assert [b.records for b in source.batches()] == [b.records for b in ReadShop(customers=50).batches]
 
 
 def test_nothing_looks_at_the_clock() -> None:
-    """None of the clock's doors is named in the module: datetime.now, date.today, time.time, np.datetime64("now")."""
-    tree = list(ast.walk(ast.parse(inspect.getsource(sample))))
+    """None of the clock's doors is named in the package: datetime.now, date.today, time.time, np.datetime64("now")."""
+    sources = [path.read_text() for path in Path(sample.__path__[0]).glob("*.py")]
+    assert len(sources) > 5
+    tree = [node for source in sources for node in ast.walk(ast.parse(source))]
     named = {node.attr for node in tree if isinstance(node, ast.Attribute)}
     named |= {node.value for node in tree if isinstance(node, ast.Constant)}
     named |= {name.name for node in tree if isinstance(node, ast.Import | ast.ImportFrom) for name in node.names}
@@ -129,7 +136,8 @@ def test_a_batch_holds_all_there_is_of_its_customers(shop: ReadShop) -> None:
         customers = {r.customer_id for r in batch.records if isinstance(r, Customer)}
         orders = {r.order_id for r in batch.records if isinstance(r, Order)}
         lines = {r.line_id for r in batch.records if isinstance(r, OrderLine)}
-        assert {r.customer_id for r in batch.records if isinstance(r, Order | Refund)} <= customers
+        told = {r.customer_id for r in batch.records if isinstance(r, Order | Refund | Ticket)}
+        assert told - {None} <= customers
         assert {r.order_id for r in batch.records if isinstance(r, OrderLine)} == orders
         assert {r.line_id for r in batch.records if isinstance(r, Refund)} <= lines
 
@@ -144,6 +152,7 @@ def test_the_account_says_where_every_record_and_every_cent_went(shop: ReadShop)
         "order": (len(shop.orders), 0),
         "order line": (len(shop.lines), bought),
         "refund": (len(shop.refunds), -returned),
+        "ticket": (len(shop.tickets), 0),
     }
     assert (account.read.rows, account.read.money) == (len(shop.records), bought - returned)
     assert account.n_rejected == 0
@@ -169,6 +178,7 @@ def test_ids_are_unique_and_refer_to_what_is_there(shop: ReadShop) -> None:
         [o.order_number for o in shop.orders],
         [line.line_id for line in shop.lines],
         [r.refund_id for r in shop.refunds],
+        [t.ticket_id for t in shop.tickets],
     )
     assert all(len(set(kind)) == len(kind) for kind in ids)
     lines = {line.line_id: line for line in shop.lines}
@@ -176,7 +186,8 @@ def test_ids_are_unique_and_refer_to_what_is_there(shop: ReadShop) -> None:
         line = lines[refund.line_id]
         assert (refund.order_id, refund.product_id) == (line.order_id, line.product_id)
         assert refund.customer_id == shop.order[line.order_id].customer_id
-    assert {o.customer_id for o in shop.orders} == {t.customer_id for t in shop.truth}
+    assert {o.customer_id for o in shop.orders} - {None} == {t.customer_id for t in shop.truth}
+    assert {t.customer_id for t in shop.tickets} <= {c.customer_id for c in shop.customers}
     assert {line.order_id for line in shop.lines} == set(shop.order)
 
 
@@ -246,10 +257,12 @@ def test_nobody_in_it_could_be_real(shop: ReadShop) -> None:
 def test_everything_happens_between_the_shops_first_day_and_its_last(customers: int, seed: int, until: date) -> None:
     shop = ReadShop(customers=customers, seed=seed, until=until)
     times = [o.ordered_at for o in shop.orders] + [r.refunded_at for r in shop.refunds]
-    times += [c.created_at for c in shop.customers]
+    times += [c.created_at for c in shop.customers] + [t.created_at for t in shop.tickets]
+    times += [t.resolved_at for t in shop.tickets if t.resolved_at]
     assert all(until - timedelta(days=1730) <= at.astimezone(SHOP_TIME).date() <= until for at in times)
     created = {c.customer_id: c.created_at for c in shop.customers}
-    assert all(created[o.customer_id] <= o.ordered_at for o in shop.orders)
+    assert all(created[o.customer_id] <= o.ordered_at for o in shop.orders if o.customer_id is not None)
+    assert all(created[t.customer_id] < t.created_at for t in shop.tickets)
 
 
 def test_a_last_day_given_as_a_time_counts_in_full() -> None:
@@ -262,7 +275,7 @@ def test_a_last_day_given_as_a_time_counts_in_full() -> None:
 def test_who_has_lapsed_does_not_come_back(shop: ReadShop) -> None:
     left = {t.customer_id: t.lapsed_on for t in shop.truth if t.lapsed_on}
     for order in shop.orders:
-        assert order.ordered_at.date() <= left.get(order.customer_id, LAST_DAY)
+        assert order.ordered_at.date() <= left.get(order.customer_id, LAST_DAY)  # guests leave no trace
     assert all(FIRST_DAY < day <= LAST_DAY for day in left.values())
 
 
@@ -300,7 +313,12 @@ def test_some_wait_for_their_first_order(shop: ReadShop) -> None:
 def test_about_15_percent_have_no_country(shop: ReadShop) -> None:
     assert sum(c.country is None for c in shop.customers) / len(shop.customers) == pytest.approx(0.15, abs=0.02)
     countries = {c.customer_id: c.country for c in shop.customers}
-    assert all(order.country == countries[order.customer_id] for order in shop.orders)
+    assert all(order.country == countries[order.customer_id] for order in shop.orders if order.customer_id is not None)
+
+
+def test_about_85_percent_of_lines_went_to_a_known_country(shop: ReadShop) -> None:
+    known = sum(shop.order[line.order_id].country is not None for line in shop.lines)
+    assert known / len(shop.lines) == pytest.approx(0.85, abs=0.03)
 
 
 def test_at_the_model_shops_size_it_has_the_model_shops_totals() -> None:
@@ -312,6 +330,83 @@ def test_at_the_model_shops_size_it_has_the_model_shops_totals() -> None:
     assert rows["order"] == pytest.approx(200_729, rel=0.04)
     assert rows["order line"] == pytest.approx(1_221_736, rel=0.04)
     assert len(products) == pytest.approx(22_318, rel=0.01)
+
+
+@pytest.fixture(scope="module")
+def documents() -> Counter[str]:
+    """What was counted, batch by batch, in the shop of the documents."""
+    source, counted = SampleShop(size=SIZES["documents"]), Counter[str]()
+    products, days, buyers = set(), set(), set()
+    for batch in source.batches():
+        counted["largest batch"] = max(counted["largest batch"], len(batch.records))
+        orders = [r for r in batch.records if isinstance(r, Order)]
+        products |= {r.product_id for r in batch.records if isinstance(r, OrderLine)}
+        days |= {order.ordered_at.date() for order in orders}
+        buyers |= {order.customer_id for order in orders}
+        counted["guest orders"] += sum(order.customer_id is None for order in orders)
+    counted |= Counter({what: tally.rows for what, tally in source.account.taken.items()})
+    counted |= Counter({"products sold": len(products), "customers with an order": len(buyers - {None})})
+    counted |= Counter({"on the first day": FIRST_DAY in days, "on the last day": LAST_DAY in days, "days": len(days)})
+    return counted
+
+
+def test_the_shop_of_the_documents_has_its_numbers_exactly(documents: Counter[str]) -> None:
+    """Guests' orders are orders of the shop, and so in its total."""
+    exact = {
+        "customer": 93_564 + 27_415,
+        "customers with an order": 93_564,
+        "order": 200_729,
+        "order line": 1_221_736,
+        "products sold": 22_318,
+        "on the first day": 1,
+        "on the last day": 1,
+    }
+    assert {what: documents[what] for what in exact} == exact
+    assert documents["guest orders"] == 8_029
+    assert documents["days"] == (LAST_DAY - FIRST_DAY).days + 1
+
+
+def test_it_is_made_in_the_memory_of_a_batch(documents: Counter[str]) -> None:
+    assert documents["largest batch"] < 26_000
+
+
+def test_the_largest_shop_is_ten_times_the_documents_with_the_same_goods() -> None:
+    one, ten = SIZES["documents"], SIZES["documents-x10"]
+    assert (ten.buyers, ten.waiting, ten.guests) == (10 * one.buyers, 10 * one.waiting, 10 * one.guests)
+    assert (ten.orders, ten.lines, ten.products) == (10 * one.orders, 10 * one.lines, one.products)
+    assert len(next(SampleShop(size=ten).batches()).records) < 26_000
+
+
+@given(
+    buyers=st.integers(1, 2_500),
+    guests=st.integers(0, 60),
+    waiting=st.integers(0, 60),
+    more_orders=st.integers(0, 300),
+    more_lines=st.integers(0, 900),
+    seed=st.integers(0, 50),
+)
+@settings(max_examples=15, deadline=None)
+def test_exact_totals_are_exact_whatever_they_are(
+    buyers: int, guests: int, waiting: int, more_orders: int, more_lines: int, seed: int
+) -> None:
+    n_orders = buyers + guests + more_orders
+    size = ShopSize(buyers, waiting, guests, products=130, orders=n_orders, lines=n_orders + more_lines)
+    shop = ReadShop(size=size, seed=seed)
+    assert (len(shop.customers), len(shop.n_orders)) == (buyers + waiting, buyers)
+    assert (len(shop.orders), len(shop.lines)) == (n_orders, n_orders + more_lines)
+    assert sum(order.customer_id is None for order in shop.orders) == guests
+    if len(shop.lines) > 2_000:
+        assert len({line.product_id for line in shop.lines}) == 130
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"buyers": 0}, {"orders": 11}, {"lines": 19}, {"lines": None}, {"orders": None}],
+    ids=lambda wrong: " ".join(wrong),
+)
+def test_totals_that_contradict_each_other_are_refused_in_words(wrong: dict[str, int | None]) -> None:
+    with pytest.raises(InvalidInput, match="cannot be made"):
+        replace(ShopSize(buyers=10, waiting=3, guests=2, products=120, orders=20, lines=50), **wrong)
 
 
 def test_a_smaller_shop_has_fewer_products(shop: ReadShop) -> None:
@@ -372,11 +467,90 @@ def test_channels_keep_their_hours_and_counters_their_country(shop: ReadShop) ->
     assert all(o.country in ("US", None) for o in shop.orders if o.channel == "pos")
 
 
+# Guests, parcels, tickets
+
+
+def test_one_order_in_25_is_of_a_guest_who_comes_once(shop: ReadShop) -> None:
+    guests = [order for order in shop.orders if order.customer_id is None]
+    assert len(guests) / len(shop.orders) == pytest.approx(0.04, abs=0.005)
+    assert any(refund.customer_id is None for refund in shop.refunds)
+
+
+def test_what_a_carrier_took_has_one_or_two_numbers_of_its_own(shop: ReadShop) -> None:
+    numbers = [number for order in shop.orders for number in order.tracking_numbers]
+    assert len(set(numbers)) == len(numbers)
+    for order in shop.orders:
+        if order.channel == "pos" or order.fulfillment_status == "unfulfilled":
+            assert order.tracking_numbers == ()
+        else:
+            assert len(order.tracking_numbers) in (1, 2)
+        for number in order.tracking_numbers:
+            at_home = order.country in ("US", None)
+            assert (number[:2], len(number)) == (("1Z", 18) if at_home else ("LX", 13))
+    assert 0.02 < sum(len(order.tracking_numbers) == 2 for order in shop.orders) / len(shop.orders) < 0.08
+
+
+def test_only_the_cancelled_and_the_last_days_orders_are_not_out_of_the_house(shop: ReadShop) -> None:
+    cancelled = {r.order_id for r in shop.refunds if r.refunded_at.date() == shop.order[r.order_id].ordered_at.date()}
+    for order in shop.orders:
+        if order.fulfillment_status == "unfulfilled" and order.order_id not in cancelled:
+            assert order.ordered_at.date() > LAST_DAY - timedelta(days=4)
+
+
+def test_a_ticket_is_closed_after_it_was_opened_or_still_open(shop: ReadShop) -> None:
+    for ticket in shop.tickets:
+        assert (ticket.status == "closed") == (ticket.resolved_at is not None)
+        assert ticket.resolved_at is None or ticket.resolved_at > ticket.created_at
+        assert ticket.satisfaction is None or (1 <= ticket.satisfaction <= 5 and ticket.status == "closed")
+    rated = [ticket.satisfaction for ticket in shop.tickets if ticket.satisfaction]
+    assert 0.3 < len(rated) / len(shop.tickets) < 0.6
+    assert set(rated) == {1, 2, 3, 4, 5}
+    assert {ticket.channel for ticket in shop.tickets} == {"email", "chat", "phone", "contact_form"}
+
+
+def test_most_never_write_and_some_do_before_their_first_order(shop: ReadShop) -> None:
+    write = {ticket.customer_id for ticket in shop.tickets}
+    assert 0.08 < len(write & set(shop.n_orders)) / len(shop.n_orders) < 0.25
+    assert 0 < len(write - set(shop.n_orders)) < 0.1 * (len(shop.customers) - len(shop.n_orders))
+
+
+def test_each_type_writes_in_its_own_way_and_about_its_own_things(shop: ReadShop) -> None:
+    kind = {t.customer_id: t.type_name for t in shop.truth}
+    channel, topic = defaultdict(Counter), defaultdict(Counter)
+    for ticket in shop.tickets:
+        channel[kind.get(ticket.customer_id)][ticket.channel] += 1
+        topic[kind.get(ticket.customer_id)][ticket.topic] += 1
+    assert topic["serial returner"].most_common(1)[0][0] == "return or exchange"
+    assert topic["premium machine owner"].most_common(1)[0][0] == "technical help"
+    assert channel["premium machine owner"].most_common(1)[0][0] == "phone"
+    assert channel["bargain hunter"].most_common(1)[0][0] == "chat"
+
+
+def test_who_asks_more_by_habit_has_more_tickets(shop: ReadShop) -> None:
+    tickets = Counter(ticket.customer_id for ticket in shop.tickets)
+    each = [tickets[t.customer_id] / shop.n_orders[t.customer_id] for t in shop.truth]
+    assert rank_correlation([t.tickets_per_order for t in shop.truth], each) > 0.4
+
+
+def test_questions_of_a_return_come_from_those_who_return(shop: ReadShop) -> None:
+    back = {refund.customer_id for refund in shop.refunds}
+    asking = {t.customer_id for t in shop.tickets if t.topic == "return or exchange" and t.customer_id in shop.n_orders}
+    assert len(asking & back) / len(asking) > 2 * len(back) / len(shop.n_orders)
+
+
+def test_who_waited_too_long_is_less_content(shop: ReadShop) -> None:
+    def mean(topic: str) -> float:
+        return statistics.fmean(t.satisfaction for t in shop.tickets if t.topic == topic and t.satisfaction)
+
+    assert mean("late delivery") < mean("product question") - 1
+
+
 # The truth shows in the records
 
 
 def test_every_buyer_has_a_truth_and_every_type_its_share(shop: ReadShop) -> None:
-    assert [t.customer_id for t in shop.truth] == list(dict.fromkeys(o.customer_id for o in shop.orders))
+    accounts = dict.fromkeys(o.customer_id for o in shop.orders if o.customer_id is not None)
+    assert [t.customer_id for t in shop.truth] == list(accounts)
     shares = Counter(t.type_name for t in shop.truth)
     for shopper in TYPES:
         assert shares[shopper.name] / len(shop.truth) == pytest.approx(shopper.share, abs=0.02)
@@ -461,3 +635,14 @@ def test_steady_makers_keep_more_even_gaps_than_bargain_hunters(shop: ReadShop) 
         return statistics.median(spreads)
 
     assert unevenness("steady monthly maker") < 0.8 * unevenness("bargain hunter")
+
+
+def test_the_truth_is_written_with_a_row_for_every_customer() -> None:
+    shop, out = ReadShop(customers=50), io.BytesIO()
+    n = write_truth(shop.truth, shop.source.waiting_ids(), out)
+    rows = list(csv.DictReader(io.StringIO(out.getvalue().decode(), newline="")))
+    assert len(rows) == n == len(shop.customers)
+    assert {row["customer_id"] for row in rows} == {c.customer_id for c in shop.customers}
+    assert list(rows[0]) == [field.name for field in fields(CustomerTruth)]
+    assert [float(row["orders_per_year"]) for row in rows[:50]] == [t.orders_per_year for t in shop.truth]
+    assert all(row["type_name"] == "" for row in rows[50:])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from app.domain.records import Customer, LineKind, Order, OrderLine, Record, Refund, RefundKind
+from app.domain.records import Customer, LineKind, Order, OrderLine, Record, Refund, RefundKind, Ticket
 from app.warehouse.engine import Database
 from tests.fakes import COMMERCE, at, bought, dump, execute, gave_back, put, rows, value
 
@@ -38,7 +38,11 @@ def together(papers: Iterable[list[Record]]) -> list[Record]:
 
 
 async def test_every_field_of_a_record_arrives(database: Database, store_id: str) -> None:
-    order = Order("o1", "ada", at("2024-03-01 12:30"), "#1001", "pos", "EUR", "paid", "fulfilled", "FR")
+    order = Order(
+        *("o1", "ada", at("2024-03-01 12:30"), "#1001", "pos", "EUR", "paid", "fulfilled", "FR"),
+        ("1Z 999", 'a "b", {c}\\d', "NULL"),
+    )
+    ticket = Ticket("T1", "ada", at("2024-03-04"), "phone", "returns", "closed", at("2024-03-05"), 4)
     line = OrderLine(
         *("o1", "tea", Decimal(3), Decimal("2.5000"), Decimal("6.75"), "L1", "Green tea", "drinks", "Leaf Co"),
         *(Decimal("0.75"), LineKind.shipping),
@@ -46,7 +50,7 @@ async def test_every_field_of_a_record_arrives(database: Database, store_id: str
     refund = Refund(
         *("C1", "ada", "tea", Decimal(1), Decimal("2.25"), at("2024-03-09 08:00"), "R1", "o1", "L1"), RefundKind.credit
     )
-    await put(database, store_id, [ADA, order, line, refund])
+    await put(database, store_id, [ADA, order, line, refund, ticket])
 
     assert await columns_of(
         *(database, store_id, "customers", "customer_id", "email", "first_name", "last_name", "phone", "country"),
@@ -54,11 +58,11 @@ async def test_every_field_of_a_record_arrives(database: Database, store_id: str
     ) == [("ada", "ada@example.com", "Ada", "Applique", "0123", "GB", at("2023-01-01"), Decimal("4.5"), 1)]
     assert await columns_of(
         *(database, store_id, "orders", "order_id", "customer_id", "order_date", "order_number", "source", "currency"),
-        *("financial_status", "fulfillment_status", "country", "total_price", "discount_amount"),
+        *("financial_status", "fulfillment_status", "country", "total_price", "discount_amount", "tracking_numbers"),
     ) == [
         (
             *("o1", "ada", at("2024-03-01 12:30"), "#1001", "pos", "EUR", "paid", "fulfilled", "FR", Decimal("6.75")),
-            Decimal("0.75"),
+            *(Decimal("0.75"), ["1Z 999", 'a "b", {c}\\d', "NULL"]),
         )
     ]
     assert await columns_of(
@@ -74,6 +78,10 @@ async def test_every_field_of_a_record_arrives(database: Database, store_id: str
         *(database, store_id, "refunds", "refund_id", "document_id", "customer_id", "order_id", "item_id"),
         *("order_inferred", "product_id", "kind", "quantity", "amount", "refunded_at"),
     ) == [("R1", "C1", "ada", "o1", "L1", False, "tea", "credit", 1, Decimal("2.25"), at("2024-03-09 08:00"))]
+    assert await columns_of(
+        *(database, store_id, "tickets", "ticket_id", "customer_id", "channel", "topic", "status", "created_at"),
+        *("resolved_at", "satisfaction"),
+    ) == [("T1", "ada", "phone", "returns", "closed", at("2024-03-04"), at("2024-03-05"), 4)]
 
 
 async def test_a_changed_row_updates_that_row_alone(database: Database, store_id: str) -> None:
@@ -95,6 +103,7 @@ async def test_a_changed_row_updates_that_row_alone(database: Database, store_id
         "orders": (0, 1, 1),
         "order_items": (0, 0, 2),
         "refunds": (0, 0, 0),
+        "tickets": (0, 0, 0),
     }
     assert (
         await value(database, "SELECT country FROM orders WHERE store_id = :s AND order_id = 'o2'", s=store_id) == "FR"
@@ -110,15 +119,16 @@ async def test_a_changed_row_says_when_it_changed(database: Database, store_id: 
 
 
 async def test_a_blank_never_wipes_out_what_is_known(database: Database, store_id: str) -> None:
-    order = Order("o1", "ada", at("2024-03-01"), "#1", "web", "GBP", "paid", "fulfilled", "GB")
+    order = Order("o1", "ada", at("2024-03-01"), "#1", "web", "GBP", "paid", "fulfilled", "GB", ("1Z1", "1Z2"))
     line = OrderLine("o1", "tea", Decimal(1), Decimal(2), Decimal(2), "L1", "Tea", "drinks", "Leaf Co")
-    await put(database, store_id, [ADA, order, line])
+    ticket = Ticket("T1", "ada", at("2024-03-04"), "phone", "returns", "closed", at("2024-03-05"), 4)
+    await put(database, store_id, [ADA, order, line, ticket])
     before = await dump(database, store_id)
     await put(
         database,
         store_id,
         [
-            *(Customer("ada"), Order("o1", "ada", at("2024-03-01"))),
+            *(Customer("ada"), Order("o1", None, at("2024-03-01")), Ticket("T1", "ada", at("2024-03-04"))),
             OrderLine("o1", "tea", Decimal(1), Decimal(2), Decimal(2), "L1"),
         ],
     )
@@ -130,6 +140,15 @@ async def test_a_blank_never_wipes_out_what_the_same_import_told_before(database
     await put(database, store_id, [ADA, order, Customer("ada"), Order("o1", "ada", at("2024-03-01"))])
     assert await columns_of(database, store_id, "customers", "customer_id", "email") == [("ada", "ada@example.com")]
     assert await columns_of(database, store_id, "orders", "order_id", "country") == [("o1", "GB")]
+
+
+async def test_tracking_numbers_are_those_told_last(database: Database, store_id: str) -> None:
+    head, order = bought("ada", "o1", "2024-03-01")
+    told = [("1Z1",), ("1Z1", "1Z2"), ()]
+    await put(database, store_id, [head, *(replace(order, tracking_numbers=numbers) for numbers in told)])
+    assert await columns_of(database, store_id, "orders", "order_id", "tracking_numbers") == [("o1", ["1Z1", "1Z2"])]
+    await put(database, store_id, [head, replace(order, tracking_numbers=("1Z3",))])
+    assert await columns_of(database, store_id, "orders", "order_id", "tracking_numbers") == [("o1", ["1Z3"])]
 
 
 async def test_a_blank_is_filled_in_later(database: Database, store_id: str) -> None:
