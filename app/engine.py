@@ -20,8 +20,9 @@ from app.core.clock import utc_now
 from app.core.config import Settings, load_settings
 from app.core.errors import CustomerNotFound
 from app.core.logging import configure_logging
+from app.pipeline.features import feature_values
 from app.pipeline.plain_records import behaviour_of
-from app.pipeline.run import MIN_POPULATION, RunOptions, discovery_options, feature_values, segment
+from app.pipeline.run import MIN_POPULATION, RunOptions, discovery_options, segment
 from app.pipeline.score import CustomerProfile, score_customer
 from app.resources import open_database
 from app.segmentation.axes import AXES, Need

@@ -17,6 +17,8 @@ from app.segmentation.discovery import DiscoveryOptions
 from app.sources.base import Batch, ReadingAccount, StoreDefaults
 from app.warehouse.engine import Database
 
+#: What pseudonyms are made with.
+SECRET = b"a secret of the tests"
 #: What the sources say, and what a run writes.
 COMMERCE = ("customers", "orders", "order_items", "refunds", "tickets")
 STAR = (
@@ -53,7 +55,7 @@ class ListSource:
 
 async def put(database: Database, store_id: str, records: Sequence[Record], **arguments: Any) -> IngestReport:
     """Import records into a store of London."""
-    arguments = {"timezone": "Europe/London", "currency": "GBP", **arguments}
+    arguments = {"timezone": "Europe/London", "currency": "GBP", "pseudonym_secret": SECRET, **arguments}
     return await ingest(database, ListSource(records), store_id=store_id, **arguments)
 
 
@@ -172,6 +174,8 @@ def assert_alike(one: Any, other: Any, *, within: float = 1e-9) -> None:
 
     one, other : rows, or dumps, whose rows are JSON
     """
+    if isinstance(one, str) and isinstance(other, str) and one.startswith('"archetype_level2_id"'):
+        one, other = f"{{{one}}}", f"{{{other}}}"  # the inside of an object, as profiles are kept
     if isinstance(one, str) and isinstance(other, str) and one.startswith("{"):
         one, other = json.loads(one), json.loads(other)
     if isinstance(one, dict):

@@ -13,6 +13,7 @@ from app.domain.refunds import match_returns
 from app.sources.base import Batch, ReadingAccount, Source
 from app.warehouse import load
 from app.warehouse.engine import Database
+from app.warehouse.pseudonyms import name_everyone
 from app.warehouse.stores import Store, ensure_store
 
 log = structlog.get_logger()
@@ -59,12 +60,14 @@ async def ingest(
     store_id: str,
     timezone: str,
     currency: str,
+    pseudonym_secret: bytes,
     dry_run: bool = False,
     progress: Progress = unheard,
 ) -> IngestReport:
     """Read a source to its end into a store.
 
     timezone, currency : of the store if it is new and the source does not say
+    pseudonym_secret   : what new customers' pseudonyms are made with
     dry_run            : do all of it, report, and keep nothing
     """
     async with database.transaction(keep=not dry_run) as connection:
@@ -91,6 +94,7 @@ async def ingest(
         await load.record_matches(connection, store_id, returns, matched)
         progress("adding up", 0.0)
         await load.settle_totals(connection, store_id)
+        await name_everyone(connection, store_id, pseudonym_secret)
         paid, refunded = await load.money(connection, store_id)
     log.info("import.done", store_id=store_id, source=source.name, rows=source.account.read.rows, dry_run=dry_run)
     return IngestReport(

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from app.core.errors import InvalidInput
-from app.pipeline.run import shop_day
+from app.pipeline.features import shop_day
 from app.warehouse.behaviour import (
     LINE_COLUMNS,
     ORDER_COLUMNS,

@@ -6,20 +6,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import narwhals as nw
 import polars as pl
 import structlog
 
 from app.core.config import Settings
 from app.core.errors import AppError, InvalidInput, NotEnoughCustomers, RunInProgress
 from app.core.progress import Progress, unheard
-from app.domain.features import customer_features
+from app.domain.value_tiers import TierMode
+from app.pipeline.features import feature_values
 from app.pipeline.report import run_report
 from app.pipeline.star import star_of
+from app.pipeline.yardstick import yardstick_of
 from app.segmentation.axes import Axis, Need, axes_named
 from app.segmentation.clustering import KRange
 from app.segmentation.discovery import DiscoveryOptions, discover
-from app.segmentation.membership import Array
 from app.warehouse import publish, runs
 from app.warehouse.behaviour import Behaviour, read_behaviour
 from app.warehouse.engine import Connection, Database
@@ -28,8 +28,6 @@ from app.warehouse.stores import Store, last_record_at, orders_since, read_store
 log = structlog.get_logger()
 
 MIN_POPULATION = 100
-_SIGNIFICANT_DIGITS = 12
-_MONEY_DECIMALS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +38,14 @@ class RunOptions:
                      day of the last record, or now if that is earlier
     axes           : names or aliases; None for all
     min_population : fewer customers with an order than this are refused
+    tier_mode      : how lifetime values are cut into tiers
     """
 
     as_of: datetime | None = None
     axes: tuple[str, ...] | None = None
     min_population: int = MIN_POPULATION
     discovery: DiscoveryOptions = DiscoveryOptions()
+    tier_mode: TierMode = TierMode.percentile
     dry_run: bool = False
 
 
@@ -96,7 +96,7 @@ async def segment(
             progress("publishing", 0.0)
             async with database.transaction() as connection:
                 await publish.publish(connection, store_id, run_id, found.star)
-                await runs.finish_run(connection, run_id, as_of=as_of, report=found.report)
+                await runs.finish_run(connection, run_id, as_of=as_of, report=found.report, yardstick=found.yardstick)
         except Exception as error:
             async with database.transaction() as connection:
                 await runs.fail_run(connection, run_id, str(error) if isinstance(error, AppError) else repr(error))
@@ -115,38 +115,11 @@ async def latest_as_of(connection: Connection, store: Store, *, now: datetime) -
     return min(midnight, now)
 
 
-def feature_values(behaviour: Behaviour, *, as_of: datetime, timezone: str) -> dict[str, Array]:
-    """The metrics and features of every customer in `behaviour`, by name, in the order of its customer_ids."""
-
-    def lazy(frame: pl.DataFrame) -> nw.LazyFrame[Any]:
-        return nw.from_native(frame.lazy())
-
-    features = customer_features(
-        orders=lazy(behaviour.orders),
-        lines=lazy(behaviour.lines),
-        refunds=lazy(behaviour.refunds),
-        tickets=lazy(behaviour.tickets),
-        as_of_day=shop_day(as_of, timezone),
-    )
-    table: pl.DataFrame = features.collect().to_native().sort("customer")
-    # Threads add up in any order: the last digits are theirs, and would make the same records give other centers.
-    # Money by decimals instead, so that no cent of a large sum is lost.
-    money = pl.col("lifetime_value", "avg_order_value").round(_MONEY_DECIMALS)
-    others = pl.exclude("customer", "lifetime_value", "avg_order_value").round_sig_figs(_SIGNIFICANT_DIGITS)
-    rounded = table.select(money, others)
-    return {name: rounded[name].to_numpy() for name in rounded.columns}
-
-
-def shop_day(moment: datetime, timezone: str) -> float:
-    """Days since 1970-01-01 on the shop's clock."""
-    local = moment.astimezone(ZoneInfo(timezone)).replace(tzinfo=None)
-    return (local - datetime(1970, 1, 1)) / timedelta(days=1)  # noqa: DTZ001  both are local clock readings
-
-
 @dataclass(frozen=True, slots=True)
 class _Found:
     star: dict[str, pl.DataFrame]
     report: dict[str, Any]
+    yardstick: dict[str, Any]
 
 
 async def _discover(
@@ -174,8 +147,17 @@ async def _discover(
     )
     local_end = (as_of - timedelta(microseconds=1)).astimezone(ZoneInfo(store.timezone))
     progress("profiles", 0.0)
-    star = star_of(discovery, behaviour.customer_ids, values, snapshot=local_end.date())
-    return _Found(star=star, report=run_report(store, discovery, star, as_of=as_of, orders_after=orders_after))
+    yardstick = yardstick_of([each.axis for each in discovery.axes], values, options.tier_mode)
+    star = star_of(
+        discovery,
+        behaviour.customer_ids,
+        values,
+        snapshot=local_end.date(),
+        as_of=as_of,
+        yardstick=yardstick,
+    )
+    report = run_report(store, discovery, star, as_of=as_of, orders_after=orders_after)
+    return _Found(star=star, report=report, yardstick=yardstick.stored())
 
 
 def _available(behaviour: Behaviour) -> frozenset[Need]:

@@ -3,48 +3,32 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from app.pipeline.placing import PlacedAxis, Standing
+from app.pipeline.profile_text import profile_text, profile_texts
+from app.pipeline.yardstick import Yardstick
 from app.segmentation.archetypes import BANDS, NONE_CLOSE, archetype_ids, mean_top_membership
 from app.segmentation.discovery import DiscoveredAxis, Discovery, Segment
 from app.segmentation.membership import STRENGTHS, Array, strength_codes
 from app.segmentation.naming import EVERYONE
+from app.segmentation.norms import UNUSUAL_FOR_A_GROUP, traits, typical_value
 
 #: Digits kept of memberships and features in JSON: far below what matters, and equal to 1e-9 when read back.
 _DECIMALS = 12
-
-
-@dataclass(frozen=True, slots=True)
-class PlacedAxis:
-    """Customers on one axis. names : of its k segments; memberships : (n_customers, k)"""
-
-    axis_name: str
-    feature_names: tuple[str, ...]
-    names: tuple[str, ...]
-    memberships: Array
-    in_signature: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """Customers' archetypes. level1, level2, level3 : ids; fold_distance : axes on which they differ from level 1"""
-
-    level1: Sequence[str]
-    level2: Sequence[str]
-    level3: Sequence[str]
-    fold_distance: NDArray[np.int64]
+#: Whom a share of customers is a share of.
+POPULATION = "segmented customers"
 
 
 def placed(axis: DiscoveredAxis) -> PlacedAxis:
     return PlacedAxis(
-        axis_name=axis.axis.name,
-        feature_names=axis.fitted.features,
+        axis=axis.axis,
         names=tuple(segment.name for segment in axis.segments),
         memberships=axis.memberships,
         in_signature=axis.fitted.has_structure,
@@ -52,14 +36,23 @@ def placed(axis: DiscoveredAxis) -> PlacedAxis:
 
 
 def star_of(
-    discovery: Discovery, customer_ids: Sequence[str], values: Mapping[str, Array], *, snapshot: date
+    discovery: Discovery,
+    customer_ids: Sequence[str],
+    values: Mapping[str, Array],
+    *,
+    snapshot: date,
+    as_of: datetime,
+    yardstick: Yardstick,
 ) -> dict[str, pl.DataFrame]:
     """Rows for every table of a run, by table name; the keys store_id and run_id are added on writing.
 
-    values : the metrics and features of `domain.features`, each (n_customers,)
+    values    : the metrics and features of `domain.features`, each (n_customers,)
+    snapshot  : the shop's day that as_of closes
+    yardstick : what is unusual, and worth what, in this shop
     """
-    dimensions, standing = _archetypes(discovery, values)
-    facts = customer_rows(customer_ids, values, [placed(axis) for axis in discovery.axes], standing, snapshot=snapshot)
+    dimensions, standing = _archetypes(discovery, values, yardstick)
+    axes = [placed(axis) for axis in discovery.axes]
+    facts = customer_rows(customer_ids, values, axes, standing, snapshot=snapshot, as_of=as_of, yardstick=yardstick)
     segment_ids = pl.DataFrame(
         [
             pl.Series(axis.axis.name, [each.segment_id for each in axis.segments])[axis.dominant]
@@ -81,11 +74,13 @@ def customer_rows(
     standing: Standing,
     *,
     snapshot: date,
+    as_of: datetime,
+    yardstick: Yardstick,
 ) -> dict[str, pl.DataFrame]:
-    """Rows of `fact_customer_current` and `customer_profiles`, of a whole shop or of one customer."""
-    dominant = [pl.Series(axis.axis_name, axis.names)[axis.memberships.argmax(axis=1)] for axis in axes]
+    """Rows of `fact_customer_current` and `customer_profiles`, of a whole shop."""
+    dominant = [pl.Series(axis.axis.name, axis.names)[axis.memberships.argmax(axis=1)] for axis in axes]
     words = pl.Series(STRENGTHS, dtype=pl.String)
-    strengths = [words[strength_codes(axis.memberships)].alias(axis.axis_name) for axis in axes]
+    strengths = [words[strength_codes(axis.memberships)].alias(axis.axis.name) for axis in axes]
     clear = [axis.memberships for axis in axes if axis.in_signature] or [np.ones((len(customer_ids), 1))]
     named = pl.DataFrame(dominant)
     dominant_json = _json(named)
@@ -113,17 +108,66 @@ def customer_rows(
             "customer_id": customer_ids,
             "archetype_id": standing.level1,
             "segment_memberships": _nested_json(
-                {axis.axis_name: dict(zip(axis.names, axis.memberships.T, strict=True)) for axis in axes}
+                {axis.axis.name: dict(zip(axis.names, axis.memberships.T, strict=True)) for axis in axes}
             ),
             "dominant_segments": dominant_json,
             "feature_vectors": _nested_json(
-                {axis.axis_name: {name: values[name] for name in axis.feature_names} for axis in axes}
+                {axis.axis.name: {name: values[name] for name in axis.axis.feature_names} for axis in axes}
             ),
             "interpretation": named.select(pl.concat_str(pl.all(), separator=", ")).to_series(),
             "lifetime_value": money["lifetime_value"],
+            "profile": profile_texts(axes, standing, values, yardstick=yardstick, as_of=as_of),
         }
     )
     return {"fact_customer_current": current, "customer_profiles": profiles}
+
+
+def customer_row(
+    customer_id: str,
+    values: Mapping[str, Array],
+    axes: Sequence[PlacedAxis],
+    standing: Standing,
+    *,
+    snapshot: date,
+    as_of: datetime,
+    yardstick: Yardstick,
+) -> dict[str, dict[str, Any]]:
+    """The same rows of one customer, {table: {column: value}}: arrays hold one row. JSON is text."""
+    dominant = {axis.axis.name: axis.dominant[0] for axis in axes}
+    clear = [axis.memberships for axis in axes if axis.in_signature] or [np.ones((1, 1))]
+    strengths = {axis.axis.name: STRENGTHS[strength_codes(axis.memberships)[0]].value for axis in axes}
+    memberships = {axis.axis.name: _named(axis.names, axis.memberships[0]) for axis in axes}
+    features = {
+        axis.axis.name: {name: round(float(values[name][0]), _DECIMALS) for name in axis.axis.feature_names}
+        for axis in axes
+    }
+    money = {name: Decimal(f"{values[name][0]:.4f}") for name in ("lifetime_value", "avg_order_value")}
+    current = {
+        "customer_id": customer_id,
+        "archetype_id": standing.level1[0],
+        "archetype_level2_id": standing.level2[0],
+        "archetype_level3_id": standing.level3[0],
+        **money,
+        "total_orders": int(values["total_orders"][0]),
+        "days_since_last_purchase": int(values["recency_days"][0]),
+        "customer_tenure_days": int(values["tenure_days"][0]),
+        "dominant_segments": _dumped(dominant),
+        "membership_strengths": _dumped(strengths),
+        "cluster_confidence": round(float(mean_top_membership(clear)[0]), _DECIMALS),
+        "fold_distance": int(standing.fold_distance[0]),
+        "snapshot_date": snapshot,
+    }
+    profile = {
+        "customer_id": customer_id,
+        "archetype_id": standing.level1[0],
+        "segment_memberships": _dumped(memberships),
+        "dominant_segments": _dumped(dominant),
+        "feature_vectors": _dumped(features),
+        "interpretation": ", ".join(dominant.values()),
+        "lifetime_value": money["lifetime_value"],
+        "profile": profile_text(axes, standing, values, yardstick=yardstick, as_of=as_of),
+    }
+    return {"fact_customer_current": current, "customer_profiles": profile}
 
 
 def _segments(discovery: Discovery) -> pl.DataFrame:
@@ -145,7 +189,9 @@ def _segments(discovery: Discovery) -> pl.DataFrame:
     return pl.DataFrame(rows)
 
 
-def _archetypes(discovery: Discovery, values: Mapping[str, Array]) -> tuple[dict[str, pl.DataFrame], Standing]:
+def _archetypes(
+    discovery: Discovery, values: Mapping[str, Array], yardstick: Yardstick
+) -> tuple[dict[str, pl.DataFrame], Standing]:
     """The three dimension tables, and everyone's place in them."""
     found = discovery.archetypes
     axes = discovery.signature
@@ -156,10 +202,13 @@ def _archetypes(discovery: Discovery, values: Mapping[str, Array]) -> tuple[dict
     level1_ids = archetype_ids(signatures)
     names = _archetype_names(discovery)
 
-    level1 = _dimension(found.level1, values, level1_ids, names).with_columns(
-        dominant_segments=pl.Series(
-            [_dumped({axis.axis.name: axis.segments[code].name for axis, code in row}) for row in rows]
-        ),
+    dominant = [{axis.axis.name: axis.segments[code].name for axis, code in row} for row in rows]
+    key_traits = _archetype_traits(discovery, values, yardstick)
+    level1 = _dimension(found.level1, values, level1_ids, names)
+    level1 = level1.with_columns(
+        dominant_segments=pl.Series([_dumped(each) for each in dominant]),
+        key_traits=pl.Series([_dumped(each) for each in key_traits]),
+        profile=pl.Series(_archetype_profiles(level1, dominant, key_traits)),
         segment_ids=pl.Series(["{" + ",".join(row) + "}" for row in signatures]),
         folded_count=np.bincount(found.level1[found.fold_distance > 0], minlength=len(level1_ids)),
     )
@@ -208,11 +257,9 @@ def _dimension(
         for name in ("lifetime_value", "total_orders", "recency_days")
     )
     descriptions = [
-        f"{count:,} customers ({100 * part:.1f} %) with {spent:,.2f} spent over {n_orders:.1f} orders on average, "
+        f"{100 * part:.1f} % of customers, with {spent:,.2f} spent over {n_orders:.1f} orders on average, "
         f"the last {days:.0f} days ago."
-        for count, part, spent, n_orders, days in zip(
-            members, share, worth / members, orders / members, recency / members, strict=True
-        )
+        for part, spent, n_orders, days in zip(share, worth / members, orders / members, recency / members, strict=True)
     ]
     return pl.DataFrame(
         {
@@ -229,6 +276,45 @@ def _dimension(
             "avg_recency_days": recency / members,
         }
     )
+
+
+def _archetype_traits(discovery: Discovery, values: Mapping[str, Array], yardstick: Yardstick) -> list[list[str]]:
+    """What is unusual about the typical member of each level-1 archetype."""
+    found, axes = discovery.archetypes, discovery.signature
+    n_groups = len(found.signatures)
+    by_group = np.argsort(found.level1, kind="stable")
+    members = np.split(by_group, np.cumsum(np.bincount(found.level1, minlength=n_groups))[:-1])
+    typical = {
+        feature.name: np.array([typical_value(feature, values[feature.name][group]) for group in members])
+        for axis in axes
+        for feature in axis.axis.features
+    }
+    segments = [[axis.segments[code].name for code in found.signatures[:, number]] for number, axis in enumerate(axes)]
+    if not axes:
+        return [[] for _ in range(n_groups)]
+    return traits(yardstick.norms, [axis.axis for axis in axes], segments, typical, unusual=UNUSUAL_FOR_A_GROUP)
+
+
+def _archetype_profiles(
+    level1: pl.DataFrame, dominant: Sequence[Mapping[str, str]], key_traits: Sequence[Sequence[str]]
+) -> list[str]:
+    """Each archetype as it stands in its members' profiles."""
+    return [
+        _dumped(
+            {
+                "archetype_id": row["archetype_id"],
+                "segment_name": row["name"],
+                "description": row["description"],
+                "level": 1,
+                "dominant_segments": segments,
+                "member_count": row["member_count"],
+                "population_percentage": round(row["population_percentage"], 2),
+                "population": POPULATION,
+                "key_traits": traits_of_it,
+            }
+        )
+        for row, segments, traits_of_it in zip(level1.iter_rows(named=True), dominant, key_traits, strict=True)
+    ]
 
 
 def _archetype_names(discovery: Discovery) -> list[str]:
@@ -281,7 +367,11 @@ def _words(name: str) -> str:
 
 
 def _dumped(value: Any) -> str:
-    return json.dumps(value, allow_nan=False)
+    return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+
+
+def _named(names: Sequence[str], shares: Array) -> dict[str, float]:
+    return dict(zip(names, shares.round(_DECIMALS).tolist(), strict=True))
 
 
 def _json(frame: pl.DataFrame) -> pl.Series:

@@ -40,6 +40,7 @@ class Feature:
     percent   : a share of 1, told in percent
     signed    : low is for what lies below 0, high for what lies above, rather than for the less and the more
     log_slope : the change of a logarithm, told as the change in percent: -1.2 is "-70 %", never less than -100
+    telling   : whether its number says something to a person; an index, or a slope over a few visits, does not
     """
 
     name: str
@@ -50,13 +51,21 @@ class Feature:
     percent: bool = False
     signed: bool = False
     log_slope: bool = False
+    telling: bool = True
 
     def phrase(self, value: float) -> str:
         """The number in words: "5 orders", "1 order", "12 % of spend refunded"."""
+        return _ONE_OF_MANY.sub(r"1 \1", self.says.format(self._told(value)))
+
+    def number(self, value: float) -> str:
+        """The number alone, as the phrase writes it: "5", "12 %"."""
+        (told,) = _NUMBER.findall(self.says)
+        return str(told).format(self._told(value))
+
+    def _told(self, value: float) -> float:
         if self.log_slope:
             value = math.expm1(min(value, _STEEPEST))
-        in_percent = self.percent or self.log_slope
-        return _ONE_OF_MANY.sub(r"1 \1", self.says.format(100 * value if in_percent else value))
+        return 100 * value if self.percent or self.log_slope else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +100,7 @@ class Axis:
         return AxisStatus.proxy if is_proxy else AxisStatus.active
 
 
+_NUMBER = re.compile(r"\{[^}]*\}(?: %|:00)?")
 _ONE_OF_MANY = re.compile(r"^1 (order|day|kind|ticket)s\b")
 
 # A hundredfold change from one visit to the next says all that steeper ones would.
@@ -103,7 +113,13 @@ _REPEAT = Feature(
     "repeat_rate", "one_off", "rebuying", "{:.0f} % of purchases are of something bought before", percent=True
 )
 _VALUE_TREND = Feature(
-    "value_trend", "falling_spend", "rising_spend", "spend changing {:+z.0f} % a visit", signed=True, log_slope=True
+    "value_trend",
+    "falling_spend",
+    "rising_spend",
+    "spend changing {:+z.0f} % a visit",
+    signed=True,
+    log_slope=True,
+    telling=False,
 )
 
 AXES: tuple[Axis, ...] = (
@@ -114,7 +130,7 @@ AXES: tuple[Axis, ...] = (
             Feature("total_purchases", "few", "many", "{:.0f} orders", "log1p"),
             Feature("orders_per_month", "low_rate", "high_rate", "{:.2f} orders a month", "log1p"),
             Feature("avg_days_between_orders", "short_gap", "long_gap", "{:.0f} days between orders", "log1p"),
-            Feature("purchase_consistency", "irregular", "regular", "regularity {:.2f} of 1"),
+            Feature("purchase_consistency", "irregular", "regular", "regularity {:.2f} of 1", telling=False),
         ),
         aliases=("frequency",),
     ),
@@ -133,8 +149,10 @@ AXES: tuple[Axis, ...] = (
         "how widely they buy",
         (
             Feature("unique_categories", "narrow", "wide", "{:.0f} kinds of goods", "log1p"),
-            Feature("category_diversity", "focused", "diverse", "diversity {:.2f} of 1"),
-            Feature("exploration_breadth", "settled", "exploring", "{:.1f} kinds for each order", "log1p"),
+            Feature("category_diversity", "focused", "diverse", "diversity {:.2f} of 1", telling=False),
+            Feature(
+                "exploration_breadth", "settled", "exploring", "{:.1f} kinds for each order", "log1p", telling=False
+            ),
         ),
         stand_in="the records hold no categories; each product counts as a kind of its own",
         unless=Need.categories,
@@ -160,7 +178,7 @@ AXES: tuple[Axis, ...] = (
             _WEEKEND,
             Feature("business_hours_ratio", "off_hours", "office_hours", "{:.0f} % in office hours", percent=True),
             _HOUR,
-            Feature("hour_spread", "fixed_hour", "any_hour", "spread over {:.1f} hours"),
+            Feature("hour_spread", "fixed_hour", "any_hour", "spread over {:.1f} hours", telling=False),
         ),
         aliases=("cadence",),
     ),
@@ -169,8 +187,8 @@ AXES: tuple[Axis, ...] = (
         "how long and how far they have come",
         (
             Feature("tenure_days", "recent", "long_standing", "{:.0f} days since the first order"),
-            Feature("maturity_score", "unproven", "proven", "maturity {:.2f} of 1"),
-            Feature("acceleration", "slowing", "accelerating", "pace shifting {:+z.2f}", signed=True),
+            Feature("maturity_score", "unproven", "proven", "maturity {:.2f} of 1", telling=False),
+            Feature("acceleration", "slowing", "accelerating", "pace shifting {:+z.2f}", signed=True, telling=False),
         ),
         aliases=("maturity",),
     ),
@@ -248,6 +266,7 @@ AXES: tuple[Axis, ...] = (
                 "pace changing {:+z.0f} % a visit",
                 signed=True,
                 log_slope=True,
+                telling=False,
             ),
             _VALUE_TREND,
             Feature("recency_ratio", "on_time", "overdue", "{:.1f} usual gaps since the last order", "log1p"),
@@ -258,9 +277,9 @@ AXES: tuple[Axis, ...] = (
         "product_knowledge",
         "how well they know what they buy",
         (
-            Feature("product_concentration", "broad", "concentrated", "concentration {:.2f} of 1"),
+            Feature("product_concentration", "broad", "concentrated", "concentration {:.2f} of 1", telling=False),
             _REPEAT,
-            Feature("mastery", "first_time", "practised", "mastery {:.2f} of 1"),
+            Feature("mastery", "first_time", "practised", "mastery {:.2f} of 1", telling=False),
         ),
         stand_in=_FROM_ORDERS,
     ),
@@ -270,7 +289,7 @@ AXES: tuple[Axis, ...] = (
         (
             Feature("avg_item_price", "low_price", "high_price", "{:,.2f} an item", "log1p"),
             Feature("discount_hunt_score", "no_hunt", "offer_hunt", "{:.0f} % of spend on offers", percent=True),
-            Feature("spend_consistency", "uneven", "even", "basket regularity {:.2f} of 1"),
+            Feature("spend_consistency", "uneven", "even", "basket regularity {:.2f} of 1", telling=False),
         ),
         stand_in=_FROM_ORDERS,
     ),

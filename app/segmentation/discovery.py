@@ -133,7 +133,7 @@ def _discover_axis(
         Segment(
             segment_id=segment_id(store_id, axis.name, name),
             name=name,
-            interpretation=interpretation(axis, medians, count=int(count), share=count / len(values)),
+            interpretation=interpretation(axis, medians, share=count / len(values)),
             count=int(count),
             share=float(count / len(values)),
         )

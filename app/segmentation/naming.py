@@ -137,8 +137,10 @@ def segment_names(axis: Axis, typical: Sequence[Mapping[str, float]], most: Sequ
     return names
 
 
-def interpretation(axis: Axis, typical: Mapping[str, float], *, count: int, share: float) -> str:
+def interpretation(axis: Axis, typical: Mapping[str, float], *, share: float) -> str:
     """One sentence that states the segment's numbers. A number that only stands in for too little is left out.
+
+    It counts nobody: who may see shares only may read it too.
 
     share : of the segmented customers, 0..1
     """
@@ -148,8 +150,7 @@ def interpretation(axis: Axis, typical: Mapping[str, float], *, count: int, shar
         if STAND_INS.get(feature.name) != typical[feature.name]
     ]
     typically = f", typically {', '.join(told)}" if told else ""
-    people = "customer" if count == 1 else "customers"
-    return f"{count:,} {people} ({100 * share:.1f} %){typically}."
+    return f"{100 * share:.1f} % of customers{typically}."
 
 
 def _base_names(axis: Axis, typical: Sequence[Mapping[str, float]], most: Sequence[Mapping[str, float]]) -> list[str]:

@@ -6,10 +6,11 @@ Until the transaction commits everyone sees the old run, after it the new one; k
 
 import io
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import polars as pl
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.warehouse.engine import raw
@@ -50,22 +51,33 @@ async def publish(connection: AsyncConnection, store_id: str, run_id: int, star:
 
 
 async def replace_customer(
-    connection: AsyncConnection, store_id: str, run_id: int, customer_id: str, rows: Mapping[str, pl.DataFrame]
+    connection: AsyncConnection, store_id: str, run_id: int, rows: Mapping[str, Mapping[str, Any]]
 ) -> None:
     """Put one customer's rows of the served run in place of those there are. Hold the run first (`hold_served_run`).
 
-    rows : one row for each of fact_customer_current and customer_profiles
+    rows : of fact_customer_current and of customer_profiles, {column: value}, JSON as text; what they do not name, such
+           as what was predicted, stays as it is
     """
     for table in (fact_customer_current, customer_profiles):
-        of_customer = (table.c.store_id == store_id, table.c.customer_id == customer_id, table.c.run_id == run_id)
-        predicted = None
-        if table is customer_profiles:
-            # What was predicted of them stands until it is predicted anew.
-            predicted = (await connection.execute(select(table.c.churn_risk_score).where(*of_customer))).scalar()
-        await connection.execute(delete(table).where(*of_customer))
-        await _copy(connection, store_id, run_id, table.name, rows[table.name])
-        if predicted is not None:
-            await connection.execute(update(table).where(*of_customer).values(churn_risk_score=predicted))
+        await _put_row(connection, store_id, run_id, table.name, rows[table.name])
+
+
+async def _put_row(connection: AsyncConnection, store_id: str, run_id: int, table: str, row: Mapping[str, Any]) -> None:
+    driver: Any = await raw(connection)
+    await driver.execute(_replacing(table, tuple(row)), store_id, run_id, *row.values())
+
+
+@cache
+def _replacing(table: str, columns: tuple[str, ...]) -> str:
+    """An upsert of one row, by its keys. columns : besides store_id and run_id"""
+    names = ", ".join(("store_id", "run_id", *columns))
+    numbers = ", ".join(f"${number}" for number in range(1, len(columns) + 3))
+    new = ", ".join(f"{column} = excluded.{column}" for column in columns if column != "customer_id")
+    changed = ", updated_at = now()" if table == customer_profiles.name else ""
+    return (
+        f"INSERT INTO {table} ({names}) VALUES ({numbers}) "  # noqa: S608  names of our own columns
+        f"ON CONFLICT (store_id, customer_id, run_id) DO UPDATE SET {new}{changed}"
+    )
 
 
 async def _take_snapshot(connection: AsyncConnection, store_id: str, run_id: int, history: pl.DataFrame) -> None:

@@ -58,11 +58,25 @@ async def fail_run(connection: AsyncConnection, run_id: int, failure: str) -> No
     )
 
 
-async def finish_run(connection: AsyncConnection, run_id: int, *, as_of: datetime, report: Mapping[str, Any]) -> None:
+async def finish_run(
+    connection: AsyncConnection,
+    run_id: int,
+    *,
+    as_of: datetime,
+    report: Mapping[str, Any],
+    yardstick: Mapping[str, Any],
+) -> None:
+    """yardstick : what a customer of the run is measured against when scored alone"""
     await connection.execute(
         update(segmentation_runs)
         .where(segmentation_runs.c.run_id == run_id)
-        .values(status="published", as_of=as_of, report=json.loads(json.dumps(report)), finished_at=func.now())
+        .values(
+            status="published",
+            as_of=as_of,
+            report=json.loads(json.dumps(report)),
+            yardstick=yardstick,
+            finished_at=func.now(),
+        )
     )
 
 
@@ -80,6 +94,17 @@ async def served_run(connection: AsyncConnection, store_id: str) -> Run:
     store = await read_store(connection, store_id)
     if store.served_run_id is None:
         raise NothingPublished(store_id)
+    return await read_run(connection, store.served_run_id)
+
+
+async def read_run(connection: AsyncConnection, run_id: int) -> Run:
+    """A published run that is known to be there."""
     columns = (segmentation_runs.c.run_id, segmentation_runs.c.as_of, segmentation_runs.c.report)
-    row = (await connection.execute(select(*columns).where(segmentation_runs.c.run_id == store.served_run_id))).one()
-    return Run(*row)
+    return Run(*(await connection.execute(select(*columns).where(segmentation_runs.c.run_id == run_id))).one())
+
+
+async def read_yardstick(connection: AsyncConnection, run_id: int) -> Mapping[str, Any] | None:
+    """What `finish_run` kept to measure one customer against; None for a run of an older version."""
+    query = select(segmentation_runs.c.yardstick).where(segmentation_runs.c.run_id == run_id)
+    kept: Mapping[str, Any] | None = (await connection.execute(query)).scalar_one()
+    return kept

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,9 +21,9 @@ from app.pipeline.sample import SampleShop
 from app.sources.base import Batch, StoreDefaults
 from app.warehouse.engine import Database
 from app.warehouse.stores import read_store
-from tests.fakes import COMMERCE, ListSource, a_shop, at, bought, dump, gave_back, put, rows, value
+from tests.fakes import COMMERCE, SECRET, ListSource, a_shop, at, bought, dump, gave_back, put, rows, value
 
-SHOP = {"timezone": "UTC", "currency": "EUR"}
+SHOP: dict[str, Any] = {"timezone": "UTC", "currency": "EUR", "pseudonym_secret": SECRET}
 
 
 async def stored(database: Database, store_id: str) -> bool:
@@ -73,6 +74,7 @@ async def test_the_report_says_what_became_of_everything(database: Database, sto
         "orders": (1, 1),
         "order_items": (2, 2),
         "refunds": (2, 2),
+        "tickets": (0, 0),
     }
     assert (report.store.store_id, report.dry_run) == (store_id, False)
     assert report.account.read.rows == 8
@@ -235,7 +237,7 @@ async def main():
     database = Database(sys.argv[1], Settings(_env_file=None))
     between = wait if stage == "between batches" else lambda: None
     source = ListSource(a_shop(40), batch_size=50, between=between)
-    await ingest(database, source, store_id=sys.argv[2], timezone="UTC", currency="EUR",
+    await ingest(database, source, store_id=sys.argv[2], timezone="UTC", currency="EUR", pseudonym_secret=b"x",
                  progress=(lambda *_: None) if stage == "between batches" else wait)
 
 asyncio.run(main())

@@ -21,7 +21,7 @@ from app.warehouse.checks import check_star
 from app.warehouse.engine import Database
 from app.warehouse.migrate import migrate
 from tests.conftest import own_database
-from tests.fakes import NOW, STAR, assert_alike, assert_same_star, at, dump, fingerprint, rows, value
+from tests.fakes import NOW, SECRET, STAR, assert_alike, assert_same_star, at, dump, fingerprint, rows, value
 
 STORE = "uk"
 LEFT_OUT = {"xmin", "updated_at", "run_id"}
@@ -43,7 +43,7 @@ class Shop:
 
 async def read(database: Database, path: Path) -> IngestReport:
     source = CsvSource([path], preset="online-retail")
-    return await ingest(database, source, store_id=STORE, timezone="UTC", currency="USD")
+    return await ingest(database, source, store_id=STORE, timezone="UTC", currency="USD", pseudonym_secret=SECRET)
 
 
 @pytest.fixture(scope="module")

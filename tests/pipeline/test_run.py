@@ -17,9 +17,10 @@ import pytest
 from sqlalchemy import text
 
 from app.core.errors import CustomerNotFound, InvalidInput, NotEnoughCustomers, RunInProgress, StoreNotFound
-from app.domain.records import Customer, Order, OrderLine, Record, Refund
+from app.domain.records import Customer, Order, OrderLine, Record, Refund, Ticket
+from app.pipeline.features import shop_day
 from app.pipeline.ingest import ingest
-from app.pipeline.run import RunOptions, RunResult, latest_as_of, segment, shop_day
+from app.pipeline.run import RunOptions, RunResult, latest_as_of, segment
 from app.pipeline.sample import SampleShop
 from app.pipeline.score import score_customer
 from app.segmentation.axes import AXES, Need
@@ -30,6 +31,7 @@ from app.warehouse.runs import served_run
 from app.warehouse.stores import read_store
 from tests.fakes import (
     NOW,
+    SECRET,
     STAR,
     a_shop,
     assert_alike,
@@ -51,7 +53,14 @@ FEW_AXES = ("purchase_value", "purchase_frequency", "category_exploration")
 
 
 async def open_shop(database: Database, store_id: str, *, customers: int = N_CUSTOMERS) -> None:
-    await ingest(database, SampleShop(customers=customers), store_id=store_id, timezone="UTC", currency="USD")
+    await ingest(
+        database,
+        SampleShop(customers=customers),
+        store_id=store_id,
+        timezone="UTC",
+        currency="USD",
+        pseudonym_secret=SECRET,
+    )
 
 
 async def served(database: Database, store_id: str) -> int | None:
@@ -95,7 +104,8 @@ async def test_every_customer_with_an_order_is_segmented_and_nobody_else(
     database: Database, shop: tuple[str, RunResult]
 ) -> None:
     store_id, result = shop
-    buyers = await rows(database, "SELECT DISTINCT customer_id FROM orders WHERE store_id = :store", store=store_id)
+    query = "SELECT DISTINCT customer_id FROM orders WHERE store_id = :store AND customer_id IS NOT NULL"
+    buyers = await rows(database, query, store=store_id)
     known = await rows(database, "SELECT customer_id FROM customers WHERE store_id = :store", store=store_id)
     for table in ("fact_customer_current", "customer_profiles", "fact_customer_history", "customer_intelligence"):
         found = await rows(database, f"SELECT customer_id FROM {table} WHERE store_id = :s", s=store_id)  # noqa: S608
@@ -108,15 +118,20 @@ async def test_the_star_holds_together(database: Database, shop: tuple[str, RunR
 
 
 async def test_every_axis_with_data_is_there_and_the_silent_ones_are_named(
-    database: Database, shop: tuple[str, RunResult]
+    database: Database, shop: tuple[str, RunResult], store_id: str
 ) -> None:
-    store_id, result = shop
-    told = {axis["axis"]: axis["status"] for axis in result.report["axes"]}
-    assert len(told) == len(AXES) == 14
-    silent = {name for name, status in told.items() if status == "no_data"}
-    assert silent == {axis.name for axis in AXES if axis.need is Need.tickets}
-    stored = await rows(database, "SELECT DISTINCT axis_name FROM dim_segment_master WHERE store_id = :s", s=store_id)
-    assert {name for (name,) in stored} == set(told) - silent
+    """The sample shop has records for all of them; the corner shop has neither tickets nor discounts."""
+    await put(database, store_id, a_shop(40))
+    corner = await segmented(database, store_id, min_population=10)
+    lacking = {axis.name for axis in AXES if axis.need in (Need.tickets, Need.discounts)}
+    assert len(lacking) == 2
+    for store, result, expected in ((*shop, set()), (store_id, corner, lacking)):
+        told = {axis["axis"]: axis["status"] for axis in result.report["axes"]}
+        assert len(told) == len(AXES) == 14
+        silent = {name for name, status in told.items() if status == "no_data"}
+        assert silent == expected
+        stored = await rows(database, "SELECT DISTINCT axis_name FROM dim_segment_master WHERE store_id = :s", s=store)
+        assert {name for (name,) in stored} == set(told) - silent
 
 
 async def test_no_segment_is_smaller_than_three_percent(database: Database, shop: tuple[str, RunResult]) -> None:
@@ -234,6 +249,7 @@ def before(records: list[Record], moment: datetime) -> list[Record]:
         if isinstance(r, Customer)
         or (isinstance(r, Order | OrderLine) and r.order_id in early)
         or (isinstance(r, Refund) and r.refunded_at < moment)
+        or (isinstance(r, Ticket) and r.created_at < moment)
     ]
 
 
@@ -601,18 +617,18 @@ async def test_a_customer_kept_while_a_run_is_published_stops_neither(
     customer = await value(
         database, "SELECT min(customer_id) FROM fact_customer_current WHERE store_id = :s", s=store_id
     )
-    whole, half_scored = publish._copy, asyncio.Event()
+    whole, half_scored = publish._put_row, asyncio.Event()
 
-    async def copy(connection: Any, store_id: str, run_id: int, table: str, rows: Any) -> None:
-        await whole(connection, store_id, run_id, table, rows)
-        if rows.height == 1 and table == "fact_customer_current":
+    async def put_row(connection: Any, store_id: str, run_id: int, table: str, row: Any) -> None:
+        await whole(connection, store_id, run_id, table, row)
+        if table == "fact_customer_current":
             half_scored.set()
             for _ in range(100):  # until the run waits for us
                 if await value(database, "SELECT count(*) FROM pg_locks WHERE NOT granted"):
                     return
                 await asyncio.sleep(0.05)
 
-    monkeypatch.setattr(publish, "_copy", copy)
+    monkeypatch.setattr(publish, "_put_row", put_row)
     scoring = asyncio.create_task(score_customer(database, store_id, customer, keep=True))
     await half_scored.wait()
     outcomes = await asyncio.gather(

@@ -1,12 +1,13 @@
 """One customer now: the same numbers as the run, from the run's own scalers, centers and archetypes."""
 
+import json
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from app.core.errors import CustomerNotFound, NothingPublished, StoreNotFound
+from app.core.errors import CustomerNotFound, NothingPublished, OutdatedRun, StoreNotFound
 from app.domain.records import Customer
 from app.pipeline.ingest import ingest
 from app.pipeline.run import RunResult
@@ -14,7 +15,21 @@ from app.pipeline.sample import SampleShop
 from app.pipeline.score import score_customer
 from app.warehouse.checks import check_star
 from app.warehouse.engine import Database
-from tests.fakes import STAR, a_shop, assert_alike, assert_same_star, at, bought, dump, put, rows, segmented
+from tests.fakes import (
+    SECRET,
+    STAR,
+    a_shop,
+    assert_alike,
+    assert_same_star,
+    at,
+    bought,
+    dump,
+    execute,
+    put,
+    rows,
+    segmented,
+    value,
+)
 
 # A third and two thirds of this many are whole numbers of gaps between customers, so that the limits of the strength
 # bands are customers themselves: the place where a last digit would show.
@@ -22,7 +37,7 @@ N_CUSTOMERS = 61
 
 STORED = """
     SELECT customer_id, profile.archetype_id, segment_memberships, profile.dominant_segments, membership_strengths,
-        feature_vectors, interpretation, profile.lifetime_value::float8, fold_distance
+        feature_vectors, interpretation, profile.lifetime_value::float8, profile.profile, fold_distance
     FROM customer_profiles AS profile JOIN fact_customer_current USING (store_id, run_id, customer_id)
     WHERE store_id = :store ORDER BY customer_id
 """
@@ -39,7 +54,14 @@ class Shop:
 async def shop(database: Database) -> Shop:
     """A segmented store. Signatures of two are kept, so that there are several forms on levels 2 and 3."""
     store_id = "score-shop"
-    await ingest(database, SampleShop(customers=N_CUSTOMERS), store_id=store_id, timezone="UTC", currency="USD")
+    await ingest(
+        database,
+        SampleShop(customers=N_CUSTOMERS),
+        store_id=store_id,
+        timezone="UTC",
+        currency="USD",
+        pseudonym_secret=SECRET,
+    )
     result = await segmented(database, store_id, min_members=2, min_population=50)
     stored = {row[0]: row for row in await rows(database, STORED, store=store_id)}
     return Shop(store_id, result, stored)
@@ -51,12 +73,13 @@ async def test_every_customer_scores_as_the_run_placed_them(database: Database, 
     before = await dump(database, shop.store_id, STAR, without=leave_out)
     for customer_id, stored in shop.stored.items():
         profile = await score_customer(database, shop.store_id, customer_id, keep=True)
-        _, archetype, memberships, dominant, strengths, features, words, worth, _ = stored
+        _, archetype, memberships, dominant, strengths, features, words, worth, text, _ = stored
         assert profile.archetype_id == archetype
         assert_alike(profile.fuzzy_memberships, memberships)
         assert_alike(profile.feature_vectors, features)
         assert (profile.dominant_segments, profile.membership_strength) == (dominant, strengths)
         assert (profile.interpretation, profile.lifetime_value) == (words, pytest.approx(worth, abs=1e-9))
+        assert_alike(json.loads(f"{{{profile.text}}}"), json.loads(f"{{{text}}}"))
         assert (profile.customer_id, profile.store_id, profile.run_id) == (
             customer_id,
             shop.store_id,
@@ -179,3 +202,38 @@ async def test_a_store_that_was_not_segmented_yet_says_so(database: Database, st
 async def test_an_unknown_store_says_so(database: Database, store_id: str) -> None:
     with pytest.raises(StoreNotFound, match=store_id):
         await score_customer(database, store_id, "c001")
+
+
+async def test_what_was_predicted_of_someone_stands_until_it_is_predicted_anew(
+    database: Database, store_id: str
+) -> None:
+    await put(database, store_id, a_shop(30))
+    await segmented(database, store_id, min_population=10)
+    await execute(
+        database,
+        "UPDATE customer_profiles SET churn_risk_score = .25 WHERE store_id = :store AND customer_id = 'c001'",
+        store=store_id,
+    )
+    await score_customer(database, store_id, "c001", keep=True)
+    query = "SELECT churn_risk_score FROM customer_profiles WHERE store_id = :store AND customer_id = 'c001'"
+    assert await value(database, query, store=store_id) == 0.25
+
+
+async def test_a_run_of_an_older_version_is_refused_in_words(database: Database, store_id: str) -> None:
+    """It kept less than is needed to describe one customer."""
+    await put(database, store_id, a_shop(30))
+    await segmented(database, store_id, min_population=10)
+    await execute(database, "UPDATE segmentation_runs SET yardstick = NULL WHERE store_id = :store", store=store_id)
+    with pytest.raises(OutdatedRun, match=r"older version.*segment --store"):
+        await score_customer(database, store_id, "c001")
+
+
+async def test_a_new_run_is_used_from_the_moment_it_is_published(database: Database, store_id: str) -> None:
+    await put(database, store_id, a_shop(30))
+    await segmented(database, store_id, min_population=10)
+    first = await score_customer(database, store_id, "c001")
+    second_run = await segmented(database, store_id, min_population=10, max_k=2)
+    second = await score_customer(database, store_id, "c001")
+    assert first.run_id != second.run_id == second_run.run_id
+    query = "SELECT segment_memberships FROM customer_profiles WHERE store_id = :store AND customer_id = 'c001'"
+    assert_alike(second.fuzzy_memberships, await value(database, query, store=store_id))

@@ -14,16 +14,20 @@ import polars as pl
 import pytest
 
 from app.domain.features import FEATURES, METRICS
+from app.domain.value_tiers import TierMode
+from app.pipeline.placing import Standing
 from app.pipeline.report import run_report
-from app.pipeline.star import Standing, customer_rows, placed, star_of
+from app.pipeline.star import customer_row, placed, star_of
+from app.pipeline.yardstick import Yardstick, yardstick_of
 from app.segmentation.archetypes import BANDS
 from app.segmentation.axes import AXES, Need, axes_named
 from app.segmentation.clustering import KRange, fitted_axis
 from app.segmentation.discovery import Discovery, DiscoveryOptions, discover
 from app.segmentation.membership import Array
 from app.warehouse.stores import Store
+from tests.fakes import assert_alike
 
-DAY = date(2025, 10, 22)
+DAY, AS_OF = date(2025, 10, 22), datetime(2025, 10, 23, 5, tzinfo=UTC)
 STRENGTHS = {"strong", "moderate", "balanced", "weak"}
 
 
@@ -53,6 +57,7 @@ class Run:
     values: dict[str, Array]
     ids: list[str]
     star: dict[str, pl.DataFrame]
+    yardstick: Yardstick
 
     @property
     def facts(self) -> pl.DataFrame:
@@ -67,7 +72,9 @@ def run_of(values: dict[str, Array], *, axes: list[str] | None = None, **options
     chosen = DiscoveryOptions(**{"k_range": KRange(2, 3), **options})
     found = discover("shop", values, axes_named(axes), available=frozenset(Need), options=chosen)
     ids = [f"C{number:05d}" for number in range(len(values["total_orders"]))]
-    return Run(found, values, ids, star_of(found, ids, values, snapshot=DAY))
+    yardstick = yardstick_of([axis.axis for axis in found.axes], values, TierMode.percentile)
+    star = star_of(found, ids, values, snapshot=DAY, as_of=AS_OF, yardstick=yardstick)
+    return Run(found, values, ids, star, yardstick)
 
 
 def shapeless(n_customers: int) -> dict[str, Array]:
@@ -133,7 +140,7 @@ def test_an_archetypes_numbers_are_those_of_its_members(run: Run, table: str, co
         assert row["avg_orders"] == pytest.approx(orders / members.sum())
         assert row["avg_order_value"] == pytest.approx(spent / orders, abs=1e-4)
         assert row["avg_recency_days"] == pytest.approx(run.values["recency_days"][members].mean())
-        assert row["description"].startswith(f"{members.sum():,} customers (")
+        assert row["description"].startswith(f"{100 * members.sum() / len(run.ids):.1f} % of customers")
 
 
 @pytest.mark.parametrize("level", [1, 2, 3])
@@ -286,14 +293,26 @@ def test_whole_days_and_orders_are_whole_numbers_and_confidence_a_share(run: Run
 
 def test_one_customer_alone_gets_the_rows_written_among_all(run: Run) -> None:
     axes = [placed(axis) for axis in run.discovery.axes]
-    for customer in (0, len(run.ids) - 1):
+    for customer in {0, len(run.ids) // 2, len(run.ids) - 1}:
         one = slice(customer, customer + 1)
         standing = star_standing(run, one)
         alone = [replace(axis, memberships=axis.memberships[one]) for axis in axes]
         values = {name: column[one] for name, column in run.values.items()}
-        rows = customer_rows(run.ids[one], values, alone, standing, snapshot=DAY)
+        rows = customer_row(
+            run.ids[customer], values, alone, standing, snapshot=DAY, as_of=AS_OF, yardstick=run.yardstick
+        )
         for table in ("fact_customer_current", "customer_profiles"):
-            assert rows[table].equals(run.star[table][one])
+            (among_all,) = run.star[table][one].to_dicts()
+            assert rows[table].keys() == among_all.keys()
+            for column, value in among_all.items():
+                assert_alike(readable(rows[table][column]), readable(value))
+
+
+def readable(value: Any) -> Any:
+    """JSON as what it says, so that 1 and 1.0 are alike; money as a number."""
+    if isinstance(value, str) and value.startswith(("{", '"archetype')):
+        return json.loads(value if value.startswith("{") else f"{{{value}}}")
+    return float(value) if isinstance(value, Decimal) else value
 
 
 def star_standing(run: Run, rows: slice) -> Standing:
@@ -354,8 +373,10 @@ def test_the_report_says_why_an_axis_has_no_structure_or_no_data() -> None:
         available=frozenset({Need.orders}),
         options=DiscoveryOptions(),
     )
-    star = star_of(found, [str(number) for number in range(120)], values, snapshot=DAY)
-    cadence, support = report_of(Run(found, values, [], star))["axes"]
+    yardstick = yardstick_of([axis.axis for axis in found.axes], values, TierMode.percentile)
+    ids = [str(number) for number in range(120)]
+    star = star_of(found, ids, values, snapshot=DAY, as_of=AS_OF, yardstick=yardstick)
+    cadence, support = report_of(Run(found, values, ids, star, yardstick))["axes"]
     assert cadence["note"] == "no_structure: no split tried keeps every segment at 3 % of customers"
     assert support == {
         "axis": "support_history",

@@ -64,7 +64,7 @@ def test_each_segment_counts_its_members_and_has_an_id_and_a_name_of_its_own(
         assert len({segment.name for segment in axis.segments}) == 3
         for segment in axis.segments:
             assert segment.segment_id == segment_id("shop", axis.axis.name, segment.name)
-            assert f"{segment.count:,} customers" in segment.interpretation
+            assert segment.interpretation.startswith(f"{100 * segment.share:.1f} % of customers")
     ids = [segment.segment_id for axis in found.axes for segment in axis.segments]
     assert len(set(ids)) == len(ids) == 42
     assert all(len(each) == len("seg_0123456789") for each in ids)

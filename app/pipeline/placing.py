@@ -1,0 +1,35 @@
+"""Customers placed on axes and among archetypes: what a run finds of a whole shop, and scoring of one customer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.segmentation.axes import Axis
+from app.segmentation.membership import Array
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedAxis:
+    """Customers on one axis. names : of its k segments; memberships : (n_customers, k)"""
+
+    axis: Axis
+    names: tuple[str, ...]
+    memberships: Array
+    in_signature: bool
+
+    @property
+    def dominant(self) -> list[str]:
+        """The name of each customer's top segment."""
+        return [self.names[position] for position in self.memberships.argmax(axis=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Customers' archetypes. level1, level2, level3 : ids; fold_distance : axes on which they differ from level 1"""
+
+    level1: Sequence[str]
+    level2: Sequence[str]
+    level3: Sequence[str]
+    fold_distance: NDArray[np.int64]

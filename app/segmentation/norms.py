@@ -1,0 +1,171 @@
+"""What is usual in a shop, and what is unusual about someone in it.
+
+Each feature's spread over the shop's customers is kept as percentiles. A trait is a feature whose percentile lies far
+from the middle, told with the shop's own number beside it: "Deal hunter: 12 % of orders at full price (shop: 71 %)".
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.domain.features import STAND_INS
+from app.segmentation.axes import Axis, Feature
+from app.segmentation.membership import Array
+from app.segmentation.naming import EVERYONE
+
+#: How far from the shop's middle a number must lie to be told, 0 the middle and 1 an end: .8 is the outer tenth.
+UNUSUAL = 0.8
+#: The same for the typical member of a group, who lies nearer the middle than single customers do.
+UNUSUAL_FOR_A_GROUP = 0.5
+MOST_TRAITS = 3
+
+#: What else it takes: a share this far from the shop's, or anything else this many times as much or as little.
+_SHARE_APART, _TIMES_APART = 0.1, 1.4
+
+#: Whose stand-in says that there was nothing to measure. Elsewhere it is a value like others: nobody back yet is 0 %.
+_NOTHING_TO_MEASURE = ("avg_days_between_orders", "days_since_last_ticket", "discount_depth", "product_switching")
+
+_PERCENTILES = np.arange(101)
+
+
+@dataclass(frozen=True, slots=True)
+class ShopNorms:
+    """The shop's customers, feature by feature, without those of whom too little is known to say it.
+
+    percentiles : feature -> (101,) of its values, ascending
+    typical     : feature -> the mean of a share, the median of anything else
+    """
+
+    percentiles: Mapping[str, Array]
+    typical: Mapping[str, float]
+
+    def unusualness(self, feature: Feature, values: Array) -> Array:
+        """How far values lie from the shop's middle, 0..1; 0 for a stand-in, and for what is hardly different."""
+        grid, shop = self.percentiles[feature.name], self.typical[feature.name]
+        # The middle of the percentiles that share a value: where most customers have 0, 0 is not unusual.
+        rank = (np.searchsorted(grid, values, side="left") + np.searchsorted(grid, values, side="right")) / 2
+        far: Array = np.abs(2 * np.clip(rank / len(grid), 0, 1) - 1)
+        if feature.percent:
+            differs = np.abs(values - shop) >= _SHARE_APART
+        else:
+            differs = (values >= _TIMES_APART * shop) | (values * _TIMES_APART <= shop)
+        return np.where(differs & _known(feature.name, values), far, 0.0)
+
+    def stored(self) -> dict[str, Any]:
+        """Plain enough for JSON; `shop_norms_from` reads it back."""
+        return {
+            name: {"percentiles": grid.tolist(), "typical": self.typical[name]}
+            for name, grid in self.percentiles.items()
+        }
+
+
+def shop_norms(axes: Sequence[Axis], values: Mapping[str, Array]) -> ShopNorms:
+    """The norms of a shop. values : feature -> (n_customers,), at least one customer"""
+    features = {feature.name: feature for axis in axes for feature in axis.features}
+    return ShopNorms(
+        percentiles={name: np.percentile(_measured(name, values[name]), _PERCENTILES) for name in features},
+        typical={name: typical_value(feature, values[name]) for name, feature in features.items()},
+    )
+
+
+def shop_norms_from(stored: Mapping[str, Any]) -> ShopNorms:
+    """The norms that `ShopNorms.stored` was taken from."""
+    return ShopNorms(
+        percentiles={name: np.array(each["percentiles"]) for name, each in stored.items()},
+        typical={name: each["typical"] for name, each in stored.items()},
+    )
+
+
+def typical_value(feature: Feature, values: Array) -> float:
+    """Of a share the mean, so that a rare thing does not read 0 %; of anything else the median.
+
+    Only those count of whom it was measured; where it was of nobody, what stands in for it.
+    """
+    measured = _measured(feature.name, values)
+    return float(measured.mean() if feature.percent else np.median(measured))
+
+
+def _measured(feature: str, values: Array) -> Array:
+    known = values[_known(feature, values)]
+    return known if len(known) else values
+
+
+def _known(feature: str, values: Array) -> NDArray[np.bool_]:
+    """Where there was something to measure."""
+    known: NDArray[np.bool_] = np.ones(len(values), dtype=np.bool_)
+    return values != STAND_INS[feature] if feature in _NOTHING_TO_MEASURE else known
+
+
+def traits(
+    norms: ShopNorms,
+    axes: Sequence[Axis],
+    segments: Sequence[Sequence[str]],
+    values: Mapping[str, Array],
+    *,
+    unusual: float = UNUSUAL,
+) -> list[list[str]]:
+    """What is unusual about each customer, or each group by its typical values: at most three, the most unusual first.
+
+    segments : per axis, the name of each one's segment
+    values   : feature -> (n,)
+    """
+    told, far = _candidates(norms, axes, values)
+    n = len(next(iter(values.values())))
+    if not len(far):
+        return [[] for _ in range(n)]
+    # Python's own lists: indexing arrays one by one is what would take the time.
+    order = np.argsort(-far, axis=0, kind="stable")[:MOST_TRAITS].T.tolist()
+    reached = np.take_along_axis(far, np.array(order).T, axis=0).T.tolist()
+    columns = {name: column.tolist() for name, column in values.items()}
+    chosen = told.T.tolist()
+    found = []
+    for number, (axis_numbers, extremes) in enumerate(zip(order, reached, strict=True)):
+        mine = []
+        for axis_number, extreme in zip(axis_numbers, extremes, strict=True):
+            if extreme < unusual:
+                break
+            feature = axes[axis_number].features[chosen[number][axis_number]]
+            mine.append(
+                _trait(
+                    axes[axis_number],
+                    feature,
+                    segments[axis_number][number],
+                    columns[feature.name][number],
+                    norms.typical[feature.name],
+                )
+            )
+        found.append(mine)
+    return found
+
+
+def _candidates(norms: ShopNorms, axes: Sequence[Axis], values: Mapping[str, Array]) -> tuple[NDArray[np.intp], Array]:
+    """Per axis its most unusual telling feature: its number on the axis and its unusualness, both (n_axes, n).
+
+    A feature of several axes speaks for the first of them, so that nothing is told twice.
+    """
+    n = len(next(iter(values.values())))
+    spoken: set[str] = set()
+    told, far = [], []
+    for axis in axes:
+        extremes = np.full((len(axis.features), n), -1.0)
+        for number, feature in enumerate(axis.features):
+            if feature.telling and feature.name not in spoken:
+                spoken.add(feature.name)
+                extremes[number] = norms.unusualness(feature, values[feature.name])
+        told.append(extremes.argmax(axis=0))
+        far.append(extremes.max(axis=0))
+    return np.array(told), np.array(far)
+
+
+def _trait(axis: Axis, feature: Feature, segment: str, value: float, shop: float) -> str:
+    # An axis without structure has one segment, "everyone", which says nothing of anyone: its own name stands then.
+    label = axis.name if segment == EVERYONE else segment
+    return f"{words(label)}: {feature.phrase(value)} (shop: {feature.number(shop)})"
+
+
+def words(name: str) -> str:
+    """A name for people: "deal_hunter" reads "Deal hunter"."""
+    return name.replace("_", " ").capitalize()
