@@ -1,0 +1,73 @@
+// "About this number": what it means, to the digit, as of when and from which run.
+
+import { h } from "./dom.js";
+import { date, lastDay } from "./words.js";
+
+/** A number that says what it means when clicked.
+ *
+ * shown : what stands there; title : the number's name; exact : all its digits, where `shown` is rounded
+ * from  : the answer it came in, for its as_of and run_id
+ */
+export function figure(shown, { title, meaning, exact = "", from, name = "" }) {
+  const open = (event) => explain(event.currentTarget, { title, meaning, exact, from });
+  return h(
+    "button",
+    { class: `figure ${name}`.trim(), type: "button", "aria-haspopup": "dialog", title: exact, onclick: open },
+    shown,
+    h("span", { class: "visually-hidden" }, `, about ${title.toLowerCase()}`),
+  );
+}
+
+function explain(button, { title, meaning, exact, from }) {
+  const lines = [meaning].flat().map((line) => h("p", {}, line));
+  show(button, title, [exact && h("p", { class: "about-exact" }, exact), ...lines, source(from)]);
+}
+
+/** A small window by a button. It closes on Escape and on a click elsewhere. */
+export function show(button, title, content) {
+  const about = document.getElementById("about");
+  about.hidePopover();
+  const close = h("button", { class: "button quiet about-close", type: "button", "aria-label": "Close" }, "×");
+  close.addEventListener("click", () => about.hidePopover());
+  about.replaceChildren(
+    h("div", { class: "about-head" }, h("h2", { id: "about-title" }, title), close),
+    ...content.filter(Boolean),
+  );
+  about.showPopover();
+  beside(about, button);
+  about.focus();
+  const back = (event) => {
+    if (event.newState !== "closed") return;
+    about.removeEventListener("toggle", back);
+    if (document.activeElement === document.body || about.contains(document.activeElement)) button.focus();
+  };
+  about.addEventListener("toggle", back);
+}
+
+export const hide = () => document.getElementById("about").hidePopover();
+
+function source(from) {
+  if (!from?.as_of) return null;
+  const day = lastDay(from.as_of);
+  const run = from.run_id === null || from.run_id === undefined ? "" : `, run ${from.run_id}`;
+  return h(
+    "p",
+    { class: "about-source" },
+    "From records up to ",
+    h("time", { datetime: day.toISOString().slice(0, 10), title: from.as_of }, date(day)),
+    run,
+    ".",
+  );
+}
+
+/** Below the button and within the window; above where there is no room below. */
+function beside(about, button) {
+  const at = button.getBoundingClientRect();
+  const { offsetWidth: width, offsetHeight: height } = about;
+  const gap = 8;
+  const left = Math.max(gap, Math.min(at.left, innerWidth - width - gap));
+  const below = at.bottom + gap;
+  const top = below + height + gap <= innerHeight ? below : Math.max(gap, at.top - height - gap);
+  about.style.setProperty("left", `${left}px`);
+  about.style.setProperty("top", `${top}px`);
+}

@@ -1,0 +1,81 @@
+// What to do: one recommendation at most, each from a rule that can be read here and from facts that are on the card.
+//
+// These are rules of thumb and say so; none of them predicts. Where no rule applies there is no recommendation.
+
+import { TIERS, percent, span } from "./words.js";
+
+/** More than so many usual gaps without an order: overdue. */
+export const OVERDUE_GAPS = 2;
+
+/** How a customer stands in their own rhythm: on_time | late | overdue, or null where they have shown none. */
+export function rhythm(profile) {
+  const { usual_gap_days: gap, days_since_last_purchase: since, total_orders: orders } = profile.business_metrics;
+  if (!(orders >= 2) || !(gap >= 1) || !(since >= 0)) return null;
+  const gaps = since / gap;
+  return { gap, since, gaps, state: gaps > OVERDUE_GAPS ? "overdue" : gaps > 1 ? "late" : "on_time" };
+}
+
+const RULES = [
+  {
+    when: ({ rhythm, valuable }) => rhythm?.state === "overdue" && valuable,
+    say: "Get in touch in person.",
+    because: (facts) => [usually(facts), worth(facts), price(facts)],
+  },
+  {
+    when: ({ rhythm }) => rhythm?.state === "overdue",
+    say: "Invite them back.",
+    because: (facts) => [usually(facts), price(facts)],
+  },
+  {
+    when: ({ orders }) => orders === 1,
+    say: "Invite them to a second order.",
+    because: ({ since }) => [`One order so far, ${since === 0 ? "placed today" : `${span(since)} ago`}.`],
+  },
+  {
+    when: ({ rhythm, valuable }) => rhythm && valuable,
+    say: "Serve them first.",
+    because: (facts) => [
+      worth(facts),
+      facts.rhythm.state === "late" ? usually(facts) : "They order in their usual rhythm.",
+    ],
+  },
+  {
+    when: ({ rhythm }) => rhythm?.state === "late",
+    say: "Remind them.",
+    because: (facts) => [usually(facts), price(facts)],
+  },
+  {
+    when: ({ rhythm }) => rhythm?.state === "on_time",
+    say: "Nothing special is needed.",
+    because: () => ["They order in their usual rhythm."],
+  },
+];
+
+/** {say, because}: a recommendation and its reason, or null. */
+export function advice(profile) {
+  const metrics = profile.business_metrics;
+  const facts = {
+    rhythm: rhythm(profile),
+    orders: metrics.total_orders,
+    since: metrics.days_since_last_purchase,
+    tier: profile.ltv_tier,
+    topPercent: profile.ltv_top_percent,
+    valuable: profile.ltv_tier === "vip" || profile.ltv_tier === "high",
+    priceSegment: profile.dominant_segments?.price_sensitivity ?? "",
+  };
+  const rule = RULES.find(({ when }) => when(facts));
+  return rule ? { say: rule.say, because: rule.because(facts).filter(Boolean).join(" ") } : null;
+}
+
+const usually = ({ rhythm }) =>
+  `They usually order every ${span(Math.round(rhythm.gap))}; their last order was ${span(rhythm.since)} ago.`;
+
+function worth({ tier, topPercent }) {
+  return topPercent > 0 ? `They are in the top ${percent(topPercent)} by spend.` : `Their tier is ${TIERS[tier]}.`;
+}
+
+function price({ priceSegment }) {
+  if (priceSegment.endsWith("deal_hunter")) return "They buy mostly on offer, so bring one.";
+  if (priceSegment.endsWith("full_price_buyer")) return "They mostly pay full price, so begin without a discount.";
+  return "";
+}

@@ -1,0 +1,135 @@
+// Charts by Vega-Lite, in the page's own colours and type. The library is fetched when a chart is first wanted.
+
+const VEGA = "/static/vega.js";
+const ROW = 58;
+const BAR = 12;
+const ROOMY = 420; // from here on there is room to name the second part as well
+
+// Colours are the page's custom properties, so that a chart follows the theme without being drawn again.
+const CONFIG = {
+  background: "transparent",
+  font: "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif",
+  view: { stroke: null },
+  axis: { grid: false, domain: false, ticks: false, labels: false, title: null },
+  text: { fontSize: 13, fill: "var(--text)" },
+};
+
+const HUES = [1, 2, 3, 4, 5].map((step) => `var(--chart-${step})`);
+
+// The expressions of a chart are interpreted, not compiled: the page forbids eval. Tooltips and menus would bring
+// inline styles, which it forbids as well; Vega's own fallback puts a plain title on the chart.
+const OPTIONS = {
+  mode: "vega-lite",
+  ast: true,
+  actions: false,
+  defaultStyle: false,
+  renderer: "svg",
+  tooltip: false,
+  config: CONFIG,
+};
+
+let loading = null;
+
+/** Fetch the library ahead of time, when the browser has nothing else to do. */
+export function warmUp() {
+  (window.requestIdleCallback ?? setTimeout)(() => library().catch(() => {}));
+}
+
+function library() {
+  loading ??= import(VEGA).then(
+    () => window.vegaEmbed,
+    (error) => {
+      loading = null;
+      throw error;
+    },
+  );
+  return loading;
+}
+
+/** Height of a chart of so many stacked bars, known before it is drawn. */
+export const stackedHeight = (n) => n * ROW;
+
+/** Draw a spec into an element that has its height already. */
+export async function draw(element, spec) {
+  const embed = await library();
+  if (element.isConnected) await embed(element, spec, OPTIONS);
+}
+
+/** One bar per row, stacked to a whole and sorted, with the two largest parts named; a lone part is no group.
+ *
+ * rows : [{label, parts: [{name, share}]}], shares largest first and summing to 1; told : the alt text
+ */
+export function stackedBars(rows, { told, percent }) {
+  const values = rows.flatMap(({ label, parts }, row) => {
+    let end = 0;
+    return parts.map(({ name, share }, rank) => ({
+      row,
+      label,
+      rank: Math.min(rank, HUES.length - 1),
+      start: end,
+      end: (end += share),
+      named: parts.length > 1 ? `${percent(share)}  ${name}` : "No clear groups in this shop",
+      told: `${label}: ${name} ${percent(share)}`,
+    }));
+  });
+  const y = { field: "row", type: "ordinal", scale: { paddingInner: 0, paddingOuter: 0 } };
+  const text = (mark, where) => ({
+    transform: [{ filter: where }],
+    mark: { type: "text", baseline: "top", yOffset: -ROW / 2, aria: false, ...mark },
+  });
+  return {
+    description: told,
+    width: "container",
+    height: stackedHeight(rows.length),
+    padding: 0,
+    autosize: { type: "fit-x", contains: "padding" },
+    data: { values },
+    encoding: { y },
+    layer: [
+      {
+        ...text(
+          { align: "left", dy: 3, fontSize: 12.5, fill: "var(--muted)", limit: { expr: "width" } },
+          "datum.start == 0",
+        ),
+        encoding: { text: { field: "label" }, x: { value: 0 } },
+      },
+      {
+        ...text(
+          {
+            align: "left",
+            dy: 19,
+            fontSize: 14,
+            fontWeight: 600,
+            limit: { expr: `width < ${ROOMY} ? width : width * 0.58` },
+          },
+          "datum.start == 0",
+        ),
+        encoding: { text: { field: "named" }, x: { value: 0 } },
+      },
+      {
+        ...text(
+          {
+            align: "right",
+            dy: 20,
+            fontSize: 12.5,
+            fill: "var(--muted)",
+            limit: { expr: "width * 0.4" },
+            opacity: { expr: `width < ${ROOMY} ? 0 : 1` },
+          },
+          "datum.rank == 1 && datum.end - datum.start >= 0.1",
+        ),
+        encoding: { text: { field: "named" }, x: { value: { expr: "width" } } },
+      },
+      {
+        mark: { type: "bar", height: BAR, yOffset: 14, stroke: "var(--surface)", strokeWidth: 1.5, cornerRadius: 3 },
+        encoding: {
+          x: { field: "start", type: "quantitative", scale: { domain: [0, 1], nice: false }, axis: null },
+          x2: { field: "end" },
+          color: { field: "rank", type: "ordinal", scale: { domain: [0, 1, 2, 3, 4], range: HUES }, legend: null },
+          tooltip: { field: "told" },
+          description: { field: "told" },
+        },
+      },
+    ],
+  };
+}

@@ -1,0 +1,98 @@
+// A customer's numbers: what each is called, how it reads to the digit, and what it means.
+
+import { h } from "./dom.js";
+import { TIERS, counted, date, daysBefore, exactMoney, lastDay, number, percent, words } from "./words.js";
+
+/** What the card's numbers are called, read to the digit, and mean. rest : what the sentence goes on to say of one */
+export function numbersOf(profile) {
+  const { currency, business_metrics: metrics } = profile;
+  const days = metrics.days_since_last_purchase;
+  const gap = metrics.usual_gap_days;
+  const top = profile.ltv_top_percent;
+  return {
+    spent: {
+      title: "Spent in all",
+      exact: exactMoney(metrics.lifetime_value, currency),
+      meaning: "What all their orders came to, less what was refunded.",
+    },
+    orders: {
+      title: "Orders",
+      exact: counted(metrics.total_orders, "order"),
+      meaning: "Orders in the records. One that was refunded counts as well.",
+    },
+    average: {
+      title: "Average order",
+      exact: exactMoney(metrics.avg_order_value, currency),
+      meaning: "Spent in all, divided by the number of orders.",
+    },
+    last: days >= 0 &&
+      days !== null &&
+      profile.as_of && {
+        title: "Last order",
+        exact: `${date(daysBefore(profile.as_of, days))}, ${counted(days, "day")} ago`,
+        meaning: "Whole days on the shop's calendar from the last order to the end of the records.",
+      },
+    gap: gap > 0 && {
+      title: "Usual gap",
+      exact: `${number(gap)} days`,
+      meaning: "The mean number of days from one day with an order to the next.",
+    },
+    top:
+      top > 0 &&
+      (top > 50
+        ? {
+            title: "Rank by spend",
+            exact: `${percent(100 - top)} of customers`,
+            rest: " spent less",
+            meaning: "Of the customers with a purchase, those who have spent less.",
+          }
+        : {
+            title: "Rank by spend",
+            exact: `Top ${percent(top)}`,
+            rest: " of customers",
+            meaning: "The share of customers with a purchase who have spent at least as much.",
+          }),
+    tier: profile.ltv_tier && {
+      title: "Tier",
+      exact: TIERS[profile.ltv_tier] ?? words(profile.ltv_tier),
+      meaning: tierMeaning(profile),
+    },
+    tenure: metrics.customer_tenure_days > 0 && {
+      title: "Customer for",
+      exact: counted(metrics.customer_tenure_days, "day"),
+      meaning: "Days on the shop's calendar from the first order to the end of the records.",
+    },
+  };
+}
+
+function tierMeaning({ ltv_tier_cutoffs: cutoffs, currency }) {
+  const from = ["vip", "high", "standard"]
+    .filter((name) => cutoffs?.[name] !== null && cutoffs?.[name] !== undefined)
+    .map((name) => `${TIERS[name]} from ${exactMoney(cutoffs[name], currency)}`);
+  const compared = "Tiers compare customers of this shop: the top 5 %, the next 15 %, the middle 60 % and the rest.";
+  return [
+    cutoffs?.mode === "percentile" ? compared : "Tiers go by what was spent.",
+    from.length > 0 && `${from.join(", ")}; below that ${TIERS.low}.`,
+  ].filter(Boolean);
+}
+
+/** All of them, one under the other. */
+export function everyNumber(profile) {
+  const rows = Object.values(numbersOf(profile))
+    .filter(Boolean)
+    .map(({ title, exact, rest = "", meaning }) =>
+      h(
+        "div",
+        {},
+        h("dt", {}, title),
+        h("dd", { class: "number" }, exact, rest),
+        h("dd", { class: "fine" }, [meaning].flat().join(" ")),
+      ),
+    );
+  const from = profile.as_of && [
+    `From records up to ${date(lastDay(profile.as_of))}`,
+    profile.run_id && `, run ${profile.run_id}`,
+    ".",
+  ];
+  return [h("dl", { class: "numbers" }, rows), from && h("p", { class: "fine" }, from)];
+}

@@ -1,0 +1,166 @@
+// Codes, numbers and dates as a person reads them.
+
+const NARROW = "\u00a0";
+
+/** "deal_hunter" -> "Deal hunter" */
+export function words(code) {
+  const spaced = String(code ?? "")
+    .replaceAll("_", " ")
+    .trim();
+  return spaced.charAt(0).toUpperCase() + spaced.slice(1);
+}
+
+/** What each axis answers. The first eight read purchases, the others the help people need, or its traces in orders. */
+export const AXES = {
+  purchase_frequency: "How often they buy",
+  purchase_value: "How much they spend",
+  category_exploration: "How widely they buy",
+  price_sensitivity: "How much they wait for discounts",
+  purchase_cadence: "When they buy",
+  customer_maturity: "How long and how far they have come",
+  repurchase_behavior: "How loyally they come back",
+  return_behavior: "How much they send back",
+  communication_preference: "Where and when to reach them",
+  problem_complexity_profile: "How much trouble orders bring",
+  loyalty_trajectory: "Where they are heading",
+  product_knowledge: "How well they know the goods",
+  value_sophistication: "What kind of price they choose",
+  support_history: "What help they have needed",
+};
+
+export const SUPPORT_AXES = new Set(Object.keys(AXES).slice(8));
+
+/** An axis newer than this page is told by its own name. */
+export const axisWords = (axis) => AXES[axis] ?? words(axis);
+
+/** The axes of an object by name, in the order above, unknown ones last. */
+export function inOrder(byAxis) {
+  const known = Object.keys(AXES);
+  const rank = (axis) => (known.includes(axis) ? known.indexOf(axis) : known.length);
+  return Object.entries(byAxis ?? {}).sort(([one], [other]) => rank(one) - rank(other));
+}
+
+export const TIERS = { vip: "VIP", high: "High value", standard: "Standard", low: "Low value" };
+
+/** Level of risk: its word and a shape of its own, so that neither colour nor word stands alone. */
+export const RISKS = {
+  critical: { word: "Critical", shape: "octagon" },
+  high: { word: "High", shape: "triangle" },
+  medium: { word: "Medium", shape: "diamond" },
+  low: { word: "Low", shape: "circle" },
+};
+
+const STRENGTHS = {
+  strong: "clearly so",
+  moderate: "mostly so",
+  balanced: "between two",
+  weak: "hard to place",
+};
+export const strengthWords = (strength) => STRENGTHS[strength] ?? words(strength);
+
+const plain = new Intl.NumberFormat("en-US", { maximumFractionDigits: 1 });
+const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
+
+/** 2,450 and 4.3: one decimal below ten, none from there. */
+export function number(value) {
+  return Math.abs(value) < 9.95 ? plain.format(value) : whole.format(value);
+}
+
+export const counted = (n, one, many = `${one}s`) => `${whole.format(n)}${NARROW}${n === 1 ? one : many}`;
+
+/** A percentage as the interface gives it (0..100): "71 %", "3.2 %", "under 0.1 %" */
+export function percent(value) {
+  if (value > 0 && value < 0.1) return `under${NARROW}0.1${NARROW}%`;
+  return `${number(value)}${NARROW}%`;
+}
+
+/** A share of one as whole percent, so that the shares of an axis can be compared at a glance. */
+export function share(value) {
+  return value > 0 && value < 0.01 ? `under${NARROW}1${NARROW}%` : `${whole.format(100 * value)}${NARROW}%`;
+}
+
+/** Money to read: no cents from a thousand on. */
+export function money(value, currency) {
+  const cents = Math.abs(Number(value)) < 999.5 && Number(value) !== 0;
+  return formatted(value, currency, cents ? {} : { maximumFractionDigits: 0, minimumFractionDigits: 0 });
+}
+
+/** Money to the cent. A decimal string is formatted as it is, never by way of a float. */
+export const exactMoney = (value, currency) => formatted(value, currency, {});
+
+function formatted(value, currency, digits) {
+  try {
+    return new Intl.NumberFormat("en-US", { style: "currency", currency, ...digits }).format(value);
+  } catch {
+    // No currency is known, or none that the browser knows.
+    const number = new Intl.NumberFormat("en-US", { maximumFractionDigits: 2, ...digits }).format(value);
+    return currency ? `${number}${NARROW}${currency}` : number;
+  }
+}
+
+const dates = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric", timeZone: "UTC" });
+const countries = new Intl.DisplayNames("en", { type: "region", fallback: "code" });
+const DAY = 86_400_000;
+
+/** "2 Mar 2023", of a day or a time. */
+export const date = (text) => dates.format(new Date(text));
+
+/** A <time> needs the day alone. */
+export const isoDay = (day) => new Date(day).toISOString().slice(0, 10);
+
+export function country(code) {
+  try {
+    return countries.of(code);
+  } catch {
+    return code;
+  }
+}
+
+/** Whether a moment can be a midnight somewhere: zones differ by quarters of an hour. */
+const isMidnight = (moment) => moment.getTime() % (DAY / 96) === 0;
+
+/** The day on the shop's calendar that begins at `asOf`, a midnight there.
+ *
+ * The interface gives the moment in UTC, without the shop's zone; a midnight up to ten in the morning UTC is taken for
+ * one west of Greenwich, a later one for one east of it. Of any other moment it is the day in UTC.
+ */
+export function dayOf(asOf) {
+  const moment = new Date(asOf);
+  const midnight = Date.UTC(moment.getUTCFullYear(), moment.getUTCMonth(), moment.getUTCDate());
+  return new Date(isMidnight(moment) && moment.getUTCHours() > 10 ? midnight + DAY : midnight);
+}
+
+/** The last day whose orders are in: the one before a midnight, the very day of any other moment. */
+export const lastDay = (asOf) => (isMidnight(new Date(asOf)) ? new Date(dayOf(asOf).getTime() - DAY) : dayOf(asOf));
+
+export const daysBefore = (asOf, days) => new Date(dayOf(asOf).getTime() - days * DAY);
+
+export const daysBetween = (earlier, later) => Math.round((new Date(later) - new Date(earlier)) / DAY);
+
+/** "today", "yesterday", "18 days ago", "7 months ago", "2.3 years ago" */
+export function ago(days) {
+  if (days <= 0) return "today";
+  if (days === 1) return "yesterday";
+  return `${span(days)} ago`;
+}
+
+/** "18 days", "7 months", "2.3 years" */
+export function span(days) {
+  if (days < 90) return counted(Math.round(days), "day");
+  if (days < 730) return counted(Math.round(days / 30.44), "month");
+  return `${number(days / 365.25)}${NARROW}years`;
+}
+
+/** A trait as the interface tells it, "Deal hunter: 71 % of …": its name and the rest.
+ *
+ * On an axis without groups its name is the axis's own.
+ */
+export function trait(text) {
+  const at = text.indexOf(": ");
+  if (at < 0) return [words(text), ""];
+  const name = text.slice(0, at);
+  return [AXES[name.toLowerCase().replaceAll(" ", "_")] ?? words(name), text.slice(at + 2)];
+}
+
+/** Foreign text short enough to stand within a sentence. */
+export const short = (text, length = 80) => (text.length > length ? `${text.slice(0, length - 1)}…` : text);

@@ -1,0 +1,696 @@
+"""What the page promises to whoever has a customer in front of them."""
+
+import json
+import re
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import asyncpg
+import httpx
+import pytest
+from playwright.async_api import Page, Route, expect
+
+from tests.frontend.conftest import HOSTILE_NAMES, N_CUSTOMERS, Service, Visits, ready
+from tests.frontend.reading import faint_text, nameless, overflow
+
+WITHOUT_ORDERS = f"C{N_CUSTOMERS + 1:07}"
+SHOP_ZONE = ZoneInfo("America/Chicago")
+RENDERED = "svg.marks"
+NOT_FOUND, AWAY, REFUSED = "404 (Not Found)", "503 (Service Unavailable)", "401 (Unauthorized)"
+
+
+def answer(service: Service, path: str, **params: Any) -> Any:
+    """What the service itself says."""
+    response = httpx.get(service.address + path, params=params, headers={"X-API-Key": service.key})
+    return response.raise_for_status().json()
+
+
+def profile_of(service: Service, customer_id: str) -> Any:
+    return answer(service, f"/api/mcp/customer/{customer_id}")
+
+
+def last_day(told: Any) -> str:
+    """The last day on the shop's calendar that an answer knows of: "22 Oct 2025"."""
+    day = datetime.fromisoformat(told["as_of"]).astimezone(SHOP_ZONE) - timedelta(microseconds=1)
+    return f"{day.day} {day:%b %Y}"
+
+
+def money(amount: float) -> str:
+    return f"${amount:,.2f}" if amount < 999.5 else f"${amount:,.0f}"
+
+
+@pytest.fixture(scope="session")
+def someone(service: Service) -> Any:
+    """A customer with several orders and a name nobody is trapped by."""
+    best = answer(service, "/api/mcp/archetypes/top", metric="avg_ltv")["archetypes"][0]
+    members = answer(service, f"/api/mcp/archetypes/{best['archetype_id']}/members")["members"]
+    found = next(m for m in members if m["customer_id"] not in HOSTILE_NAMES and m["total_orders"] >= 3)
+    return profile_of(service, found["customer_id"])
+
+
+async def open_fold(page: Page, name: str) -> None:
+    await page.click(f"#fold-{name} > summary")
+
+
+# The key
+
+
+async def test_a_key_in_the_fragment_is_taken_and_leaves_the_address(service: Service, visit: Visits) -> None:
+    page = await visit.to(service, "/?metric=avg_ltv")
+    assert page.url == f"{service.address}/?metric=avg_ltv"
+    assert await page.evaluate("Object.values(sessionStorage)") == [service.key]
+    assert await page.evaluate("JSON.stringify(localStorage) + document.cookie + location.href") == f"{{}}{page.url}"
+    assert service.key not in await page.content()
+
+
+async def test_without_a_key_the_page_asks_for_one_and_says_where_keys_come_from(
+    service: Service, visit: Visits
+) -> None:
+    page = await visit.blank()
+    await page.goto(f"{service.address}/")
+    await expect(page.get_by_label("Access key")).to_be_focused()
+    await expect(page.locator("main")).to_contain_text("keys create --scope support")
+    await page.get_by_label("Access key").fill(service.key)
+    await page.keyboard.press("Enter")
+    await expect(page.locator("h1")).to_have_text("Who is in front of you?")
+
+
+async def test_a_refused_key_brings_the_form_back_and_the_right_one_shows_what_was_asked_for(
+    service: Service, visit: Visits, someone: Any
+) -> None:
+    visit.expect(REFUSED)
+    page = await visit.to(service, f"/?customer={someone['customer_id']}", key="ci_live_00000000_" + "0" * 43)
+    await expect(page.get_by_role("alert")).to_contain_text("This key was not accepted")
+    assert await page.evaluate("sessionStorage.length") == 0
+    await page.get_by_label("Access key").fill(f"  {service.key} ")
+    await page.get_by_role("button", name="Continue").click()
+    await expect(page.locator("h1")).to_have_text(someone["identity"]["name"])
+
+
+async def test_a_key_that_no_header_can_carry_is_refused_like_any_other(service: Service, visit: Visits) -> None:
+    page = await visit.to(service, key="schlüssel")
+    await expect(page.get_by_role("alert")).to_contain_text("This key was not accepted")
+
+
+async def test_a_key_can_be_forgotten(service: Service, visit: Visits) -> None:
+    page = await visit.to(service)
+    await page.get_by_role("button", name=re.compile("^Key")).click()
+    await page.get_by_role("button", name="Forget it and use another").click()
+    await expect(page.get_by_label("Access key")).to_be_visible()
+    assert await page.evaluate("sessionStorage.length") == 0
+
+
+# Finding
+
+
+async def test_finding_someone_by_name_shows_their_card_with_their_numbers(
+    service: Service, visit: Visits, someone: Any
+) -> None:
+    page = await visit.to(service)
+    await page.keyboard.press("/")
+    await page.keyboard.type(someone["identity"]["email"])
+    await page.keyboard.press("Enter")
+    await expect(page.locator("h1")).to_have_text(someone["identity"]["name"])
+    assert page.url == f"{service.address}/?customer={someone['customer_id']}", "one match opens directly"
+    card = page.locator("article")
+    metrics = someone["business_metrics"]
+    await expect(card).to_contain_text(money(metrics["lifetime_value"]))
+    await expect(card).to_contain_text(f"{metrics['total_orders']} orders")
+    await expect(card).to_contain_text(money(metrics["avg_order_value"]))
+    await expect(card).to_contain_text(someone["archetype"]["segment_name"])
+    await expect(card).to_contain_text(f"Top {someone['ltv_top_percent']:g} %")
+    for trait in someone["key_traits"]:
+        await expect(card.locator(".traits")).to_contain_text(trait.partition(": ")[2])
+    await expect(page.locator(".freshness")).to_have_text(f"Data as of {last_day(someone)}")
+
+
+async def test_arrow_keys_choose_among_suggestions_and_escape_puts_them_away(service: Service, visit: Visits) -> None:
+    page = await visit.to(service)
+    await page.keyboard.press("/")
+    await page.keyboard.type("@example")
+    options = page.get_by_role("option")
+    await expect(options).to_have_count(8)
+    await expect(page.locator("#news")).to_contain_text("8 customers found")
+    await page.keyboard.press("ArrowDown")
+    await page.keyboard.press("ArrowDown")
+    await page.keyboard.press("ArrowDown")
+    await page.keyboard.press("ArrowUp")
+    await expect(options.nth(1)).to_have_attribute("aria-selected", "true")
+    await expect(page.locator("#search")).to_have_attribute("aria-activedescendant", "suggestion-1")
+    chosen = await options.nth(1).get_attribute("data-id")
+    await page.keyboard.press("Escape")
+    await expect(options).to_have_count(0)
+    await page.keyboard.type(".")
+    await expect(options).to_have_count(8)
+    await page.keyboard.press("ArrowDown")
+    await page.keyboard.press("ArrowDown")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("article h1")).to_be_focused()
+    assert page.url.endswith(f"?customer={chosen}")
+
+
+async def test_several_matches_make_a_list_with_an_address_and_arrow_keys(service: Service, visit: Visits) -> None:
+    page = await visit.to(service, "/?q=ro")
+    found = answer(service, "/api/mcp/customers/search", query="ro", limit=50)["customers"]
+    rows = page.locator(".result")
+    await expect(rows).to_have_count(len(found))
+    bought = next(each for each in found if each["total_orders"] > 0)
+    row = rows.nth(found.index(bought))
+    await expect(row).to_contain_text(bought["archetype"]["name"])
+    await expect(row).to_contain_text(f"{money(bought['ltv'])} spent")
+    await rows.first.focus()
+    await page.keyboard.press("ArrowDown")
+    await expect(rows.nth(1)).to_be_focused()
+    await page.keyboard.press("Escape")
+    await expect(page.locator("#search")).to_be_focused()
+
+
+async def test_no_match_says_so_and_what_to_try(service: Service, visit: Visits) -> None:
+    page = await visit.to(service, "/?q=nobody-is-called-this")
+    await expect(page.locator("h1")).to_have_text("Nobody matches nobody-is-called-this")
+    await expect(page.locator("main")).to_contain_text("Check the spelling")
+
+
+async def test_a_random_customer_gets_an_address_of_their_own(service: Service, visit: Visits) -> None:
+    page = await visit.to(service)
+    await page.get_by_role("link", name="Random customer", exact=True).click()
+    await expect(page.locator("article h1")).to_be_visible()
+    assert re.fullmatch(r".*/\?customer=C\d{7}", page.url)
+
+
+@pytest.mark.parametrize("unknown", ["nobody", "..", "<b>x</b>", "١٢٣", "a/b", "😀" * 30])
+async def test_an_unknown_id_says_so(service: Service, visit: Visits, unknown: str) -> None:
+    visit.expect(NOT_FOUND)
+    page = await visit.to(service, f"/?customer={httpx.QueryParams({'c': unknown})!s}".replace("=c=", "="))
+    await expect(page.locator("h1")).to_contain_text(unknown)
+    await expect(page.locator("main")).to_contain_text("search by name, e-mail or order number")
+    await page.get_by_role("button", name="Find a customer").click()
+    await expect(page.locator("#search")).to_be_focused()
+
+
+async def test_an_id_that_makes_no_sense_is_told_in_the_services_own_words(service: Service, visit: Visits) -> None:
+    visit.expect("422")
+    page = await visit.to(service, f"/?customer={'x' * 300}")
+    await expect(page.locator("h1")).to_have_text("This cannot be looked up")
+
+
+@pytest.mark.parametrize("customer_id", HOSTILE_NAMES)
+async def test_hostile_names_are_text_wherever_they_stand(service: Service, visit: Visits, customer_id: str) -> None:
+    page = await visit.to(service, f"/?customer={customer_id}", width=360)
+    name = profile_of(service, customer_id)["identity"]["name"]
+    assert await page.locator("h1").text_content() == name
+    assert await overflow(page) == 0
+    await page.keyboard.press("/")
+    await page.keyboard.type(HOSTILE_NAMES[customer_id][1])
+    await expect(page.get_by_role("option").first).to_contain_text(HOSTILE_NAMES[customer_id][1])
+    assert await overflow(page) == 0
+    assert await page.locator("main script, main img, [role=listbox] script, [role=listbox] img").count() == 0
+
+
+# Going about
+
+
+async def test_the_back_button_returns_to_where_one_was(service: Service, visit: Visits) -> None:
+    page = await visit.to(service)
+    await page.get_by_role("link", name="Spent each").click()
+    await expect(page.get_by_role("link", name="Spent each")).to_have_attribute("aria-current", "true")
+    first = page.locator(".archetype h3 a").first
+    name = await first.inner_text()
+    await first.click()
+    await expect(page.locator("h1")).to_have_text(name)
+    member = page.locator(".members a").first
+    customer = await member.inner_text()
+    await member.click()
+    await expect(page.locator("h1")).to_have_text(customer)
+    assert (await page.title()).startswith(customer)
+    await page.go_back()
+    await expect(page.locator("h1")).to_have_text(name)
+    await page.go_back()
+    await expect(page.locator("h1")).to_have_text("Who is in front of you?")
+    assert page.url == f"{service.address}/?metric=avg_ltv"
+    await page.go_forward()
+    await expect(page.locator("h1")).to_have_text(name)
+
+
+async def test_an_answer_that_comes_late_does_not_replace_a_newer_view(
+    service: Service, visit: Visits, someone: Any
+) -> None:
+    page = await visit.to(service)
+
+    async def late(route: Route) -> None:
+        await page.wait_for_timeout(600)
+        await route.continue_()
+
+    await page.route("**/api/mcp/customer/random", late)
+    await page.get_by_role("link", name="Random customer", exact=True).click()
+    await expect(page.locator(".skeleton")).to_be_visible()
+    await page.keyboard.press("/")
+    await page.keyboard.type(someone["customer_id"])
+    await page.keyboard.press("Enter")
+    await expect(page.locator("h1")).to_have_text(someone["identity"]["name"])
+    await page.wait_for_timeout(900)
+    await expect(page.locator("h1")).to_have_text(someone["identity"]["name"])
+
+
+# The card
+
+
+async def test_the_card_answers_in_order_who_back_worth_kind_and_what_to_do(
+    service: Service, visit: Visits, someone: Any
+) -> None:
+    page = await visit.to(service, f"/?customer={someone['customer_id']}")
+    headings = await page.locator("article h1, article h2").all_inner_texts()
+    assert headings == [
+        someone["identity"]["name"],
+        "Will they come back?",
+        "What are they worth?",
+        "What kind of customer?",
+        "What to do",
+        "Evidence",
+    ]
+    bottom = await page.locator(".to-do").evaluate("element => element.getBoundingClientRect().bottom")
+    assert bottom < 800, "what to do is in sight without scrolling"
+
+
+@pytest.mark.parametrize(
+    ("gap", "since", "tier", "orders", "word", "advice"),
+    [
+        (24.0, 18, "standard", 9, "In their rhythm", "Nothing special is needed."),
+        (24.0, 18, "vip", 9, "In their rhythm", "Serve them first."),
+        (24.0, 30, "low", 9, "A little late", "Remind them."),
+        (24.0, 48, "low", 9, "A little late", "Remind them."),
+        (24.0, 49, "low", 9, "Overdue", "Invite them back."),
+        (24.0, 49, "high", 9, "Overdue", "Get in touch in person."),
+        (None, 18, "low", 1, "One order so far", "Invite them to a second order."),
+    ],
+)
+async def test_whether_they_are_due_and_what_to_do_follow_from_the_facts_alone(
+    service: Service,
+    visit: Visits,
+    someone: Any,
+    gap: float | None,
+    since: int,
+    tier: str,
+    orders: int,
+    word: str,
+    advice: str,
+) -> None:
+    metrics = {
+        **someone["business_metrics"],
+        "usual_gap_days": gap,
+        "days_since_last_purchase": since,
+        "total_orders": orders,
+    }
+    await _shown(service, visit, {**someone, "business_metrics": metrics, "ltv_tier": tier}, word, advice)
+
+
+async def test_a_predicted_risk_is_told_by_word_shape_and_number(service: Service, visit: Visits, someone: Any) -> None:
+    risk = {"risk_level": "critical", "churn_risk_score": 0.734}
+    page = await _shown(
+        service, visit, {**someone, "churn_risk": risk, "churn_risk_score": 0.734}, "Critical risk", "73 %"
+    )
+    await expect(page.locator(".badge.risk-critical .shape.octagon")).to_be_visible()
+
+
+async def _shown(service: Service, visit: Visits, profile: Any, *texts: str) -> Page:
+    page = await visit.blank()
+    await page.route(
+        f"**/api/mcp/customer/{profile['customer_id']}",
+        lambda route: route.fulfill(body=json.dumps(profile), content_type="application/json"),
+    )
+    await page.goto(f"{service.address}/?customer={profile['customer_id']}#key={service.key}")
+    await ready(page)
+    for text in texts:
+        await expect(page.locator("article")).to_contain_text(text)
+    return page
+
+
+async def test_every_number_says_what_it_means_as_of_when_and_from_which_run(
+    service: Service, visit: Visits, someone: Any
+) -> None:
+    page = await visit.to(service, f"/?customer={someone['customer_id']}")
+    figures = page.locator("article .figure")
+    for at in range(await figures.count()):
+        await figures.nth(at).focus()
+        await page.keyboard.press("Enter")
+        window = page.get_by_role("dialog")
+        await expect(window).to_be_visible()
+        await expect(window).to_contain_text(f"From records up to {last_day(someone)}, run {someone['run_id']}.")
+        await page.keyboard.press("Escape")
+        await expect(window).to_be_hidden()
+        await expect(figures.nth(at)).to_be_focused()
+    assert at > 5
+
+
+async def test_memberships_are_drawn_and_their_table_has_the_same_numbers(
+    service: Service, visit: Visits, someone: Any
+) -> None:
+    page = await visit.to(service, f"/?customer={someone['customer_id']}")
+    assert not await page.evaluate("'vegaEmbed' in window && document.querySelector('svg.marks') !== null")
+    await open_fold(page, "memberships")
+    await expect(page.locator(RENDERED)).to_have_count(2)
+    told = " ".join([await chart.get_attribute("aria-label") or "" for chart in await page.locator(".chart").all()])
+    bars = await page.locator(f"{RENDERED} .mark-rect path").count()
+    await page.keyboard.press("t")
+    await expect(page.locator(RENDERED).first).to_be_hidden()
+    rows = await page.locator(".memberships tbody tr").all()
+    expected = {
+        (axis, name): share for axis, shares in someone["fuzzy_memberships"].items() for name, share in shares.items()
+    }
+    assert len(rows) == len(expected) == bars
+    for row in rows:
+        axis, segment = await row.get_attribute("data-axis"), await row.get_attribute("data-segment")
+        share = expected[axis or "", segment or ""]
+        shown = await row.locator("td.number").inner_text()
+        number = 1 if shown.startswith("under") else int(shown.removesuffix("\u00a0%"))
+        assert abs(number - 100 * share) <= (1 if shown.startswith("under") else 0.5 + 1e-6)
+        words = (segment or "").replace("_", " ").capitalize()
+        assert f"{words} {shown}" in told, "the alt text has the number as well"
+    await page.keyboard.press("T")
+    await expect(page.locator(RENDERED).first).to_be_visible()
+    assert "open=memberships" in page.url
+    await page.reload()
+    await expect(page.locator(RENDERED)).to_have_count(2)
+
+
+async def test_a_chart_without_its_library_leaves_the_table(service: Service, visit: Visits, someone: Any) -> None:
+    visit.expect("net::ERR_FAILED")
+    page = await visit.blank()
+    await page.route("**/static/vega.js", lambda route: route.abort())
+    await page.goto(f"{service.address}/?customer={someone['customer_id']}&open=memberships#key={service.key}")
+    await expect(page.locator(".chart").first).to_contain_text("The table has the same numbers")
+
+
+async def test_orders_come_when_asked_for_and_can_be_searched(service: Service, visit: Visits, someone: Any) -> None:
+    page = await visit.to(service, f"/?customer={someone['customer_id']}")
+    told = answer(service, f"/api/mcp/customer/{someone['customer_id']}/orders", limit=200)
+    await open_fold(page, "orders")
+    shown = page.locator(".order")
+    await expect(shown).to_have_count(min(10, told["total_orders"]))
+    newest = told["orders"][0]
+    await expect(shown.first).to_contain_text(newest["order_number"])
+    await expect(shown.first).to_contain_text(newest["line_items"][0]["title"])
+    await expect(shown.first).to_contain_text(f"${float(newest['total_price']):,.2f}")
+    number = told["orders"][-1]["order_number"]
+    await page.get_by_label("Search in these orders").fill(number)
+    await expect(page.locator(".order h4").first).to_have_text(number)
+    await page.get_by_label("Search in these orders").fill("nothing is called this")
+    await expect(page.locator(".order-history")).to_contain_text("No order matches")
+
+
+async def test_older_orders_come_page_by_page(service: Service, visit: Visits) -> None:
+    top = answer(service, "/api/mcp/archetypes/top", limit=100)["archetypes"]
+    members = [
+        member
+        for archetype in top
+        for member in answer(service, f"/api/mcp/archetypes/{archetype['archetype_id']}/members", limit=100)["members"]
+    ]
+    most = max(members, key=lambda member: member["total_orders"])
+    assert most["total_orders"] > 10
+    page = await visit.to(service, f"/?customer={most['customer_id']}&open=orders")
+    await expect(page.locator(".order")).to_have_count(10)
+    await page.get_by_role("button", name="Show older orders").click()
+    await expect(page.locator(".order")).to_have_count(min(20, most["total_orders"]))
+    await expect(page.locator(".order h4").nth(10)).to_be_focused()
+
+
+async def test_who_has_not_bought_yet_is_described_after_their_first_order(service: Service, visit: Visits) -> None:
+    page = await visit.to(service, f"/?customer={WITHOUT_ORDERS}")
+    await expect(page.locator("h1")).to_have_text(profile_of(service, WITHOUT_ORDERS)["identity"]["name"])
+    await expect(page.locator("main")).to_contain_text("No purchases yet.")
+    await expect(page.locator("main")).to_contain_text("We describe a customer after their first order.")
+    await expect(page.locator(".tiles")).to_have_count(0)
+
+
+# Archetypes
+
+
+async def test_archetypes_are_listed_by_worth_or_size_with_their_numbers(service: Service, visit: Visits) -> None:
+    page = await visit.to(service)
+    for metric, text in (("total_ltv", "Total spent"), ("avg_ltv", "Spent each"), ("member_count", "Size")):
+        await page.get_by_role("navigation", name="Sort by").get_by_role("link", name=text).click()
+        told = answer(service, "/api/mcp/archetypes/top", metric=metric)["archetypes"]
+        await expect(page.locator(".archetype h3")).to_have_text([each["segment_name"] for each in told])
+        first = page.locator(".archetype").first
+        await expect(first).to_contain_text(money(told[0]["total_ltv"]))
+        await expect(first).to_contain_text(money(told[0]["avg_ltv"]))
+
+
+async def test_an_archetype_has_a_page_with_its_members_and_the_levels_below(service: Service, visit: Visits) -> None:
+    told = answer(service, "/api/mcp/archetypes/top", metric="member_count")["archetypes"][0]
+    page = await visit.to(service, f"/?archetype={told['archetype_id']}")
+    await expect(page.locator("h1")).to_have_text(told["segment_name"])
+    main = page.locator("main")
+    await expect(main).to_contain_text(told["description"])
+    for segment in told["dominant_segments"].values():
+        await expect(page.locator(".signature")).to_contain_text(segment.replace("_", " ").capitalize())
+    members = page.locator(".members tbody tr")
+    await expect(members).to_have_count(min(20, told["member_count"]))
+    if told["member_count"] > 20:
+        await page.get_by_role("button", name="Show more").click()
+        await expect(members).to_have_count(min(40, told["member_count"]))
+    deeper = page.locator(".plain-list a").first
+    await deeper.click()
+    await expect(page.locator("h1")).to_contain_text(told["segment_name"])
+    await page.get_by_role("link", name="The kind it belongs to").click()
+    await expect(page.locator("h1")).to_have_text(told["segment_name"])
+
+
+async def test_an_archetype_of_an_earlier_run_says_that_it_is_gone(service: Service, visit: Visits) -> None:
+    visit.expect(NOT_FOUND)
+    page = await visit.to(service, "/?archetype=arch_000000")
+    await expect(page.locator("h1")).to_have_text("This archetype is not there")
+
+
+# Who sees what
+
+
+async def test_a_key_without_identities_shows_none_anywhere(service: Service, visit: Visits, someone: Any) -> None:
+    page = await visit.to(service, key=service.pseudonymous)
+    seen = [await page.content()]
+    other = page.locator(".archetype", has_text="told together")
+    await expect(other).to_have_count(1)
+    await expect(other.locator("a")).to_have_count(0)
+    await page.locator(".archetype h3 a").first.click()
+    await expect(page.locator(".members tbody tr").first).to_be_visible()
+    seen.append(await page.content())
+    await page.locator(".members a").first.click()
+    await expect(page.locator("article h1")).to_have_text(re.compile(r"^C-[0-9A-F]{8,}$"))
+    await open_fold(page, "memberships")
+    await expect(page.locator(RENDERED)).to_have_count(2)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    await open_fold(page, "orders")
+    await expect(page.locator("#fold-orders")).to_contain_text("They need a key with the support scope")
+    assert [url for url in asked if "/api/" in url] == []
+    seen.append(await page.content())
+    await page.goto(f"{service.address}/?q={someone['identity']['last_name']}")
+    await ready(page)
+    seen.append((await page.content()).replace(someone["identity"]["last_name"], ""))
+    visit.expect(NOT_FOUND)
+    await page.goto(f"{service.address}/?customer={someone['customer_id']}")
+    await ready(page)
+    seen.append((await page.content()).replace(someone["customer_id"], ""))
+    text = "\n".join(seen)
+    for identity in await _identities(service):
+        assert identity not in text
+
+
+async def _identities(service: Service) -> list[str]:
+    connection = await asyncpg.connect(service.database_url)
+    try:
+        rows = await connection.fetch("SELECT customer_id, first_name || ' ' || last_name, email FROM customers")
+    finally:
+        await connection.close()
+    return [value for row in rows for value in row if value]
+
+
+async def test_a_missing_scope_is_told_with_what_is_needed(service: Service, visit: Visits) -> None:
+    visit.expect("403")
+    page = await visit.blank()
+    problem = {
+        "type": "/problems/scope-missing",
+        "detail": "This needs a key with the support scope.",
+        "request_id": "abc123",
+    }
+    await page.route("**/api/mcp/customer/random", _problem(403, problem))
+    await page.goto(f"{service.address}/?customer=random#key={service.key}")
+    await expect(page.locator("h1")).to_have_text("This key is not allowed to see this")
+    await expect(page.locator("main")).to_contain_text("This needs a key with the support scope.")
+    await expect(page.locator("main")).to_contain_text("abc123")
+
+
+# When there is nothing, or nobody answers
+
+
+async def test_an_empty_shop_says_how_to_bring_customers_in(empty_service: Service, visit: Visits) -> None:
+    visit.expect(NOT_FOUND)
+    page = await visit.to(empty_service)
+    await expect(page.locator("h1")).to_have_text("No customers yet")
+    await expect(page.locator("main")).to_contain_text("python -m app import csv")
+    await page.goto(f"{empty_service.address}/?customer=random")
+    await expect(page.locator("h1")).to_have_text("No customers yet")
+
+
+async def test_a_shop_nobody_has_segmented_says_what_to_run_and_shows_customers_all_the_same(
+    fresh_service: Service, visit: Visits
+) -> None:
+    visit.expect(NOT_FOUND)
+    page = await visit.to(fresh_service)
+    await expect(page.locator("main")).to_contain_text("python -m app segment --store fresh")
+    page = await visit.to(fresh_service, "/?customer=C0000001")
+    await expect(page.locator("article")).to_contain_text("Not described yet")
+    await expect(page.locator("article")).to_contain_text("spent")
+    await open_fold(page, "orders")
+    await expect(page.locator(".order").first).to_be_visible()
+
+
+async def test_when_the_database_is_away_the_page_says_so_and_comes_back_by_itself(
+    service: Service, visit: Visits, someone: Any
+) -> None:
+    visit.expect(AWAY)
+    page = await visit.blank()
+    problem = {"type": "/problems/database-unavailable", "detail": "The database is away.", "request_id": "abc123"}
+    await page.route("**/api/mcp/**", _problem(503, problem, retry_after="1"))
+    await page.goto(f"{service.address}/?customer={someone['customer_id']}#key={service.key}")
+    await expect(page.locator("h1")).to_have_text("The database is away for the moment")
+    await expect(page.get_by_role("button", name="Try again")).to_be_visible()
+    await page.unroute_all()
+    await expect(page.locator("h1")).to_have_text(someone["identity"]["name"], timeout=4_000)
+
+
+async def test_when_nobody_answers_the_page_says_so_and_tries_again_on_demand(service: Service, visit: Visits) -> None:
+    visit.expect("net::ERR_FAILED")
+    page = await visit.blank()
+    await page.route("**/api/mcp/**", lambda route: route.abort())
+    await page.goto(f"{service.address}/#key={service.key}")
+    await expect(page.locator("h1")).to_have_text("The service cannot be reached")
+    await page.unroute_all()
+    await page.get_by_role("button", name="Try again").click()
+    await expect(page.locator("h1")).to_have_text("Who is in front of you?")
+
+
+@pytest.mark.parametrize("body", ["", "not json", "null"])
+async def test_an_answer_that_makes_no_sense_is_our_fault_and_said_so(
+    service: Service, visit: Visits, body: str
+) -> None:
+    page = await visit.blank()
+    await page.route("**/api/mcp/**", lambda route: route.fulfill(status=200, body=body))
+    await page.goto(f"{service.address}/#key={service.key}")
+    await expect(page.locator("h1")).to_have_text("The service could not answer")
+
+
+def _problem(status: int, told: dict[str, str], *, retry_after: str = "") -> Any:
+    async def fulfil(route: Route) -> None:
+        headers = {"Content-Type": "application/problem+json", **({"Retry-After": retry_after} if retry_after else {})}
+        await route.fulfill(status=status, headers=headers, body=json.dumps({"status": status, **told}))
+
+    return fulfil
+
+
+# For every eye, hand and screen
+
+
+async def everywhere(service: Service, visit: Visits, someone: Any, **options: Any) -> list[tuple[str, Page]]:
+    """Each kind of view, opened up as far as it goes."""
+    archetype = someone["archetype_id"]
+    visit.expect(NOT_FOUND)
+    views = []
+    for where in (
+        "/",
+        "/?q=ro",
+        "/?customer=nobody",
+        f"/?customer={WITHOUT_ORDERS}",
+        f"/?customer={someone['customer_id']}&open=memberships.orders.numbers",
+        f"/?archetype={archetype}",
+    ):
+        page = await visit.to(service, where, **options)
+        if "open=" in where:
+            await expect(page.locator(RENDERED)).to_have_count(2)
+            await expect(page.locator(".order").first).to_be_visible()
+        if "archetype=" in where:
+            await expect(page.locator(".members a").first).to_be_visible()
+        views.append((where, page))
+    asking = await visit.blank(**options)
+    await asking.goto(service.address)
+    await ready(asking)
+    return [*views, ("without a key", asking)]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_all_text_stands_out_from_its_ground(service: Service, visit: Visits, someone: Any, scheme: str) -> None:
+    for where, page in await everywhere(service, visit, someone, scheme=scheme):
+        assert await faint_text(page) == [], where
+    page = await visit.to(service, f"/?customer={someone['customer_id']}", scheme=scheme)
+    await page.locator(".tier").click()
+    assert await faint_text(page) == []
+    for tier in ("vip", "high", "standard", "low"):
+        for level in ("critical", "high", "medium", "low"):
+            await page.evaluate(
+                "([tier, level]) => { document.querySelector('.tier').className = `figure tier tier-${tier}`;"
+                " document.querySelector('.badge').className = `badge risk-${level}`; }",
+                [tier, level],
+            )
+            assert await faint_text(page) == [], (tier, level)
+
+
+async def test_everything_that_acts_has_a_name(service: Service, visit: Visits, someone: Any) -> None:
+    for where, page in await everywhere(service, visit, someone):
+        assert await nameless(page) == [], where
+
+
+@pytest.mark.parametrize("width", [300, 360, 800, 1280])
+async def test_nothing_is_wider_than_the_window(service: Service, visit: Visits, someone: Any, width: int) -> None:
+    for where, page in await everywhere(service, visit, someone, width=width):
+        assert await overflow(page) == 0, where
+
+
+async def test_each_view_has_one_main_heading_and_landmarks(service: Service, visit: Visits, someone: Any) -> None:
+    for where, page in await everywhere(service, visit, someone):
+        assert await page.locator("h1").count() == 1, where
+        for landmark in ("banner", "main", "search", "contentinfo"):
+            assert await page.get_by_role(landmark).count() == 1, (where, landmark)  # type: ignore[arg-type]
+
+
+async def test_the_keyboard_gets_to_the_content_first(service: Service, visit: Visits) -> None:
+    page = await visit.to(service)
+    await page.keyboard.press("Tab")
+    await expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    await page.keyboard.press("Enter")
+    await page.keyboard.press("Tab")
+    assert await page.evaluate("document.querySelector('main').contains(document.activeElement)")
+    await expect(page.locator("h1")).to_have_text("Who is in front of you?")
+
+
+async def test_the_theme_follows_the_system_until_one_is_chosen(service: Service, visit: Visits) -> None:
+    page = await visit.to(service, scheme="dark")
+    ground = "getComputedStyle(document.body).backgroundColor"
+    dark = await page.evaluate(ground)
+    await page.get_by_role("button", name="Theme: auto. Change to light").click()
+    light = await page.evaluate(ground)
+    assert light != dark
+    await page.reload()
+    assert await page.evaluate(ground) == light, "the choice is kept"
+    await page.get_by_role("button", name="Theme: light. Change to dark").click()
+    assert await page.evaluate(ground) == dark
+
+
+async def test_the_page_paints_within_a_second_and_does_not_jump(service: Service, visit: Visits, someone: Any) -> None:
+    page = await visit.to(service, f"/?customer={someone['customer_id']}")
+    await page.context.add_init_script(
+        "window.jumps = 0; new PerformanceObserver((list) => list.getEntries().forEach((each) => {"
+        " window.jumps += each.hadRecentInput ? 0 : each.value; })).observe({ type: 'layout-shift', buffered: true });"
+    )
+    paints = []
+    for _ in range(3):
+        await page.reload()
+        await ready(page)
+        paints.append(await page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime"))
+    assert min(paints) < 1_000
+    await open_fold(page, "memberships")
+    before = await page.locator("#fold-orders").bounding_box()
+    await expect(page.locator(RENDERED)).to_have_count(2)
+    after = await page.locator("#fold-orders").bounding_box()
+    assert before and after and abs(before["y"] - after["y"]) < 30, "the chart's place was kept for it"
+    assert await page.evaluate("window.jumps") < 0.05

@@ -1,0 +1,75 @@
+"""Pictures of the page, for the README and for eyes: `SCREENSHOTS=folder pytest tests/frontend/test_screenshots.py`."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.frontend.conftest import Service, Visits
+from tests.frontend.test_page import AWAY, NOT_FOUND, RENDERED, someone  # noqa: F401  a fixture
+
+FOLDER = os.environ.get("SCREENSHOTS", "")
+PHONE: dict[str, Any] = {"width": 360, "height": 740}
+LONG_NAME = "C0000005"
+
+pytestmark = pytest.mark.skipif(not FOLDER, reason="SCREENSHOTS names no folder to put pictures in")
+
+
+async def save(page: Page, name: str, *, whole: bool = False) -> None:
+    folder = Path(FOLDER)
+    folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240  a test has nobody to keep waiting
+    await page.screenshot(path=folder / f"{name}.png", full_page=whole)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_pictures_of_customers_and_archetypes(
+    service: Service,
+    visit: Visits,
+    someone: Any,  # noqa: F811
+    scheme: str,
+) -> None:
+    customer = f"/?customer={someone['customer_id']}"
+    await save(await visit.to(service, customer, scheme=scheme), f"customer-{scheme}")
+    await save(await visit.to(service, customer, scheme=scheme, **PHONE), f"customer-360-{scheme}")
+    await save(await visit.to(service, f"/?customer={LONG_NAME}", scheme=scheme, **PHONE), f"long-name-360-{scheme}")
+    page = await visit.to(service, f"{customer}&open=memberships", scheme=scheme)
+    await expect(page.locator(RENDERED)).to_have_count(2)
+    await save(page, f"memberships-{scheme}", whole=True)
+    await save(await visit.to(service, f"{customer}&open=orders", scheme=scheme), f"orders-{scheme}", whole=True)
+    await save(await visit.to(service, scheme=scheme), f"archetypes-{scheme}")
+    await save(await visit.to(service, scheme=scheme, **PHONE), f"archetypes-360-{scheme}")
+    archetype = f"/?archetype={someone['archetype_id']}"
+    await save(await visit.to(service, archetype, scheme=scheme), f"archetype-{scheme}", whole=True)
+    await save(await visit.to(service, "/?q=ro", scheme=scheme), f"results-{scheme}")
+    await save(await visit.to(service, key=service.pseudonymous, scheme=scheme), f"pseudonymous-{scheme}")
+    page = await visit.to(service, scheme=scheme)
+    await page.keyboard.press("/")
+    await page.keyboard.type("ros")
+    await expect(page.get_by_role("option").first).to_be_visible()
+    await save(page, f"search-{scheme}")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_pictures_of_what_can_be_missing(
+    service: Service, empty_service: Service, fresh_service: Service, visit: Visits, scheme: str
+) -> None:
+    visit.expect(NOT_FOUND)
+    visit.expect(AWAY)
+    await save(await visit.to(empty_service, scheme=scheme), f"empty-shop-{scheme}")
+    await save(await visit.to(empty_service, scheme=scheme, **PHONE), f"empty-shop-360-{scheme}")
+    await save(await visit.to(fresh_service, scheme=scheme), f"unsegmented-{scheme}")
+    await save(await visit.to(fresh_service, "/?customer=C0000001", scheme=scheme), f"unsegmented-customer-{scheme}")
+    await save(await visit.to(service, "/?customer=nobody", scheme=scheme), f"unknown-{scheme}")
+    await save(await visit.to(service, "/?customer=C0000401", scheme=scheme), f"no-purchases-{scheme}")
+    for size, options in (("", {}), ("-360", PHONE)):
+        page = await visit.blank(scheme=scheme, **options)
+        await page.route("**/api/mcp/**", lambda route: route.fulfill(status=503, body="{}"))
+        await page.goto(f"{service.address}/#key={service.key}")
+        await page.wait_for_selector("#view-title")
+        await save(page, f"error{size}-{scheme}")
+    page = await visit.blank(scheme=scheme)
+    await page.goto(service.address)
+    await page.wait_for_selector("#view-title")
+    await save(page, f"key-{scheme}")
