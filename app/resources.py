@@ -1,11 +1,25 @@
 """Opens what a process stands on, once, and closes it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import structlog
 
 from app.core.config import Settings
+from app.core.errors import Unavailable
+from app.core.keys import BootstrapKeys, Caller, Scope
+from app.core.secrets_file import ServingKeys, id_hash_secret, serving_keys
 from app.embedded import EmbeddedPostgres
+from app.warehouse.archetypes import SmallGroups
 from app.warehouse.engine import Database
+from app.warehouse.migrate import migrate
+from app.warehouse.pseudonyms import name_everyone, store_ids
+
+log = structlog.get_logger()
+
+_RETRY_SECONDS = 1.0
 
 
 @asynccontextmanager
@@ -27,3 +41,62 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
             yield database
         finally:
             await database.close()
+
+
+@dataclass(slots=True)
+class Resources:
+    """What serving stands on.
+
+    secret   : what pseudonyms and cursors are made with
+    prepared : whether the database has the shape the code expects and everyone in it a pseudonym
+    small    : the groups too small to be shown by themselves, by store and run: a run's never change
+    """
+
+    settings: Settings
+    database: Database
+    secret: bytes
+    keys: BootstrapKeys
+    prepared: bool = False
+    small: dict[tuple[str, int], SmallGroups] = field(default_factory=dict)
+
+    async def prepare(self) -> None:
+        """Migrate, and name whoever was imported before there were pseudonyms. Raises DatabaseUnavailable."""
+        await migrate(self.database)
+        async with self.database.snapshot() as connection:
+            stores = await store_ids(connection)
+        for store_id in stores:
+            async with self.database.transaction() as connection:
+                n_named = await name_everyone(connection, store_id, self.secret)
+            if n_named:
+                log.info("pseudonyms.given", store_id=store_id, n_customers=n_named)
+        self.prepared = True
+
+    async def prepare_when_possible(self) -> None:
+        """`prepare`, tried again until the database answers."""
+        while not self.prepared:
+            try:
+                await self.prepare()
+            except Unavailable as error:
+                log.warning("database.away", why=str(error))
+                await asyncio.sleep(_RETRY_SECONDS)
+
+
+@asynccontextmanager
+async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
+    """Raises ConfigurationError for keys that may not be served with, EmbeddedDatabaseError; a server of DATABASE_URL
+    that is away is no error yet.
+    """
+    keys = bootstrap_keys(settings, serving_keys(settings))
+    secret = id_hash_secret(settings)
+    async with open_database(settings) as database:
+        yield Resources(settings=settings, database=database, secret=secret, keys=keys)
+
+
+def bootstrap_keys(settings: Settings, keys: ServingKeys) -> BootstrapKeys:
+    """The keys that need no database, each of the store of STORE_ID."""
+    given = [
+        (keys.api_key, frozenset({Scope.support})),
+        (keys.admin_key, frozenset(Scope)),
+        (keys.analytics_key, frozenset({Scope.analytics})),
+    ]
+    return BootstrapKeys([(key, Caller(settings.store_id, scopes)) for key, scopes in given if key is not None])

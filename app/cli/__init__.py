@@ -10,14 +10,16 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 
+import uvloop
+
 from app import __version__
-from app.cli import bench, database, demo, export, import_csv, sample, segment
+from app.cli import bench, database, demo, export, import_csv, keys, sample, segment, serve
 from app.cli.output import complain
 from app.core.config import Settings, load_settings
 from app.core.errors import AppError
 from app.core.logging import configure_logging
 
-_AREAS = (demo, sample, import_csv, segment, export, database, bench)
+_AREAS = (demo, serve, sample, import_csv, segment, export, keys, database, bench)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +38,10 @@ def guarded(
     try:
         settings = load_settings()
         configure_logging(level=settings.log_level, json_logs=settings.json_logs)
-        return asyncio.run(_until_told_to_stop(command(wanted, settings)))
+        # Serving runs on the faster loop; the others keep Python's own.
+        faster = uvloop.new_event_loop if getattr(wanted, "serves", False) else None
+        with asyncio.Runner(loop_factory=faster) as runner:
+            return runner.run(_until_told_to_stop(command(wanted, settings)))
     except AppError as error:
         if debug:
             raise

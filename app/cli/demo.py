@@ -1,73 +1,112 @@
-"""`demo`: the built-in shop, loaded and segmented, and what was found in it."""
+"""`demo`: the built-in shop, loaded and segmented where nothing is yet, and served."""
 
 import argparse
 
 from app.cli.options import Commands
 from app.cli.output import progress, say
-from app.cli.run_report import show_run
+from app.cli.serve import address_of, listening, prepare, serve
 from app.core.clock import utc_now
-from app.core.config import Settings
-from app.core.errors import NothingPublished, StoreNotFound
-from app.pipeline.ingest import ingest
-from app.pipeline.run import RunOptions, RunResult, discovery_options, segment
-from app.pipeline.sample import SampleShop
-from app.resources import open_database
-from app.segmentation.clustering import KRange
-from app.warehouse.engine import Database
-from app.warehouse.migrate import migrate
-from app.warehouse.runs import served_run
+from app.core.config import Environment, Settings
+from app.core.secrets_file import serving_keys
+from app.resources import Resources, open_resources
+from app.warehouse.stores import StoreSummary, summaries
 
-DEMO_STORE = "demo"
+_ARCHETYPES_SHOWN = 3
 
 
 def add_commands(commands: Commands, shared: argparse.ArgumentParser) -> None:
     demo = commands.add_parser(
         "demo",
         parents=[shared],
-        help="load the built-in shop, segment it and show what was found",
-        description="Load the built-in quilting shop into the store 'demo' and segment it. "
-        "A second start finds everything in place.",
+        help="load the built-in shop, segment it and serve it",
+        description="Load the built-in quilting shop into the store STORE_ID if that is empty, segment it if it is not "
+        "yet, and serve it until stopped. A second start finds everything in place.",
     )
-    demo.set_defaults(run=_run)
+    demo.set_defaults(run=_run, serves=True)
 
 
 async def _run(_wanted: argparse.Namespace, settings: Settings) -> int:
-    async with open_database(settings) as database:
-        await migrate(database)
-        result = await _served(database)
-        if result is not None:
-            say(f"Everything is in place: store '{DEMO_STORE}' is loaded and segmented.")
-        else:
-            result = await _made(database, settings)
-    show_run(result)
-    say()
-    say(f"The shop is in store '{DEMO_STORE}'. Next, for instance:")
-    say(f"  .venv/bin/python -m app export segments --store {DEMO_STORE} --out segments.csv")
-    say("  .venv/bin/python -m app import csv orders.csv --store mine --map customer_id=... order_date=... amount=...")
+    if "env" not in settings.model_fields_set:
+        # A made-up shop on this machine: keys that are unset are made up too, as in development.
+        settings = settings.model_copy(update={"env": Environment.development})
+    with listening(settings) as listener:
+        async with open_resources(settings) as resources:
+            await prepare(resources)
+            await _fill(resources)
+            await serve(resources, listener, when_up=_say_how)
     return 0
 
 
-async def _served(database: Database) -> RunResult | None:
-    async with database.snapshot() as connection:
-        try:
-            run = await served_run(connection, DEMO_STORE)
-        except (StoreNotFound, NothingPublished):
-            return None
-    return RunResult(run_id=run.run_id, report=run.report)
+async def _fill(resources: Resources) -> None:
+    """Load and segment the store, as far as that is not done."""
+    settings = resources.settings
+    store = await _look(resources)
+    if store is not None and store.n_orders:
+        say(f"Store '{settings.store_id}' holds {store.n_orders:,} orders already; they are left as they are.")
+    else:
+        # The sample shop and the segmentation load a second's worth of libraries, which a second start does without.
+        from app.pipeline.ingest import ingest
+        from app.pipeline.sample import SampleShop
+
+        say(f"Loading the built-in shop of {settings.demo_customers:,} customers into store '{settings.store_id}' ...")
+        with progress() as listener:
+            await ingest(
+                resources.database,
+                SampleShop(customers=settings.demo_customers),
+                store_id=settings.store_id,
+                timezone=settings.store_timezone,
+                currency=settings.currency,
+                pseudonym_secret=resources.secret,
+                progress=listener,
+            )
+    if store is None or store.served_run_id is None:
+        await _segment(resources)
 
 
-async def _made(database: Database, settings: Settings) -> RunResult:
+async def _look(resources: Resources) -> StoreSummary | None:
+    async with resources.database.snapshot() as connection:
+        found = {each.store_id: each for each in await summaries(connection)}
+    return found.get(resources.settings.store_id)
+
+
+async def _segment(resources: Resources) -> None:
+    from app.domain.value_tiers import TierMode
+    from app.pipeline.run import RunOptions, discovery_options, segment
+    from app.segmentation.clustering import KRange
+
+    settings = resources.settings
+    say("Looking for segments ...")
+    options = RunOptions(
+        min_population=1,
+        discovery=discovery_options(settings, KRange(dynamic=settings.enable_dynamic_k_range)),
+        tier_mode=TierMode(settings.ltv_tier_mode.value),
+    )
     with progress() as listener:
-        await ingest(
-            database,
-            SampleShop(customers=settings.demo_customers),
-            store_id=DEMO_STORE,
-            timezone=settings.store_timezone,
-            currency=settings.currency,
-            progress=listener,
-        )
-        options = RunOptions(
-            min_population=1,
-            discovery=discovery_options(settings, KRange(dynamic=settings.enable_dynamic_k_range)),
-        )
-        return await segment(database, DEMO_STORE, options, now=utc_now(), progress=listener)
+        result = await segment(resources.database, settings.store_id, options, now=utc_now(), progress=listener)
+    found = result.report
+    axes = [axis for axis in found["axes"] if axis.get("has_structure")]
+    kinds = found["archetypes"]["most_valuable"]
+    say(
+        f"Found segments on {len(axes)} axes and {found['archetypes']['levels'][1]['count']} kinds of customer among "
+        f"{found['n_customers']:,}, most valuable:"
+    )
+    for kind in kinds[:_ARCHETYPES_SHOWN]:
+        say(f"  {kind['name']}: {kind['member_count']:,} customers, {found['currency']} {kind['total_ltv']:,.0f}")
+
+
+def _say_how(settings: Settings) -> None:
+    """Where the page is, the keys, and three questions that work as they stand."""
+    keys = serving_keys(settings)
+    address = address_of(settings)
+    say()
+    say(f"Page:            {address}/#key={keys.api_key}")
+    say(f"API description: {address}/docs")
+    say(f"Support key:     {keys.api_key}")
+    if keys.analytics_key is not None:
+        say(f"Analytics key:   {keys.analytics_key}")
+    say(f"Admin key:       {keys.admin_key}")
+    say("Try:")
+    say(f"  curl {address}/health")
+    say(f"  curl -H 'X-API-Key: {keys.api_key}' {address}/api/mcp/customer/random")
+    say(f"  curl -H 'X-API-Key: {keys.api_key}' '{address}/api/mcp/archetypes/top?metric=total_ltv&limit=3'")
+    say("Ctrl-C stops it.")

@@ -7,6 +7,7 @@ from pathlib import Path
 from app.cli.options import Commands, add_store, store_of
 from app.cli.output import progress, say, show_table
 from app.core.config import Settings
+from app.core.secrets_file import id_hash_secret
 from app.pipeline.ingest import IngestReport, ingest
 from app.resources import open_database
 from app.sources.csv_file import CsvSource
@@ -58,6 +59,7 @@ async def _run(wanted: argparse.Namespace, settings: Settings) -> int:
                 store_id=store_id,
                 timezone=timezone,
                 currency=settings.currency,
+                pseudonym_secret=id_hash_secret(settings),
                 dry_run=wanted.dry_run,
                 progress=listener,
             )

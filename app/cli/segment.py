@@ -10,6 +10,7 @@ from app.cli.run_report import markdown, show_run
 from app.core.clock import utc_now
 from app.core.config import Settings
 from app.core.files import check_writable, write_whole
+from app.domain.value_tiers import TierMode
 from app.pipeline.run import MIN_POPULATION, RunOptions, discovery_options, segment
 from app.resources import open_database
 from app.segmentation.clustering import MOST_SEGMENTS, KRange
@@ -91,4 +92,5 @@ async def _options(database: Database, store_id: str, wanted: argparse.Namespace
             KRange(wanted.min_k, wanted.max_k, settings.enable_dynamic_k_range),
             sample_size=wanted.sample_size,
         ),
+        tier_mode=TierMode(settings.ltv_tier_mode.value),
     )

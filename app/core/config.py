@@ -3,13 +3,14 @@
 Each name stands once in `.env.example` with its reason; a test compares the two.
 """
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.core.errors import ConfigurationError
@@ -23,6 +24,11 @@ class Environment(StrEnum):
 class FuzzyKernel(StrEnum):
     exponential = "exponential"
     gaussian = "gaussian"
+
+
+class LtvTierMode(StrEnum):
+    percentile = "percentile"
+    absolute = "absolute"
 
 
 def _a_time_zone(name: str) -> str:
@@ -45,11 +51,18 @@ def _a_postgres_address(url: str | None) -> str | None:
     return url
 
 
+def _a_key(key: SecretStr | None) -> SecretStr | None:
+    if key is not None and not re.fullmatch(r"[!-~]{1,256}", key.get_secret_value()):
+        raise ValueError("it travels in a header: up to 256 letters, digits and signs, without spaces")
+    return key
+
+
 TimeZoneName = Annotated[str, AfterValidator(_a_time_zone)]
 STORE_NAME = r"^[A-Za-z0-9_.-]{1,64}$"
 StoreId = Annotated[str, Field(pattern=STORE_NAME)]
 CurrencyCode = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 PostgresUrl = Annotated[str | None, AfterValidator(_a_postgres_address)]
+Key = Annotated[SecretStr | None, AfterValidator(_a_key)]
 
 
 class Settings(BaseSettings):
@@ -61,6 +74,12 @@ class Settings(BaseSettings):
 
     env: Environment = Environment.production
     data_dir: Path = Path(".data")
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65_535)] = 8080
+
+    api_key: Key = None
+    admin_key: Key = None
+    id_hash_secret: SecretStr | None = None
 
     database_url: PostgresUrl = None
     db_pool_size: Annotated[int, Field(ge=1, le=500)] | None = None
@@ -82,6 +101,7 @@ class Settings(BaseSettings):
     clustering_robust_scaling: bool = True
     fuzzy_kernel: FuzzyKernel = FuzzyKernel.exponential
     archetype_min_members: Annotated[int, Field(ge=1)] = 5
+    ltv_tier_mode: LtvTierMode = LtvTierMode.percentile
 
     @property
     def pool_size(self) -> int:

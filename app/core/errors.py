@@ -5,14 +5,23 @@
     │   ├── UnreadableFile             missing, not permitted, truncated, not text
     │   ├── WrongColumns               the file's header lacks what the preset needs
     │   ├── RowsRejected               --strict met a bad row
+    │   ├── InvalidParameter      422  of a request, named
     │   └── NotEnoughCustomers         too few to segment
+    ├── Unauthenticated           401  no key, or none that opens anything
+    ├── ScopeMissing              403  the key does not reach this far
     ├── NotFound                  404
     │   ├── StoreNotFound
     │   ├── CustomerNotFound
+    │   ├── NoCustomers                the store is empty
+    │   ├── ArchetypeNotFound
+    │   ├── AxisNotFound
+    │   ├── KeyNotFound
     │   └── NothingPublished           no segmentation run has been published yet
     ├── Conflict                  409
-    │   └── RunInProgress              another segmentation of the same store is running
+    │   ├── RunInProgress              another segmentation of the same store is running
+    │   └── OutdatedRun                the served run was made by an older version
     ├── ConfigurationError        500  a setting is missing or makes no sense
+    │   └── PortInUse                  another program listens there
     └── Unavailable               503  something we stand on is away
         ├── DatabaseUnavailable
         └── EmbeddedDatabaseError      the packaged Postgres cannot be started
@@ -21,14 +30,32 @@ A message says what happened, to what, and what to do about it. The command line
 `status` is the HTTP status it stands for.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
+
+_SHOWN = 60
+
+
+def shortened(text: str) -> str:
+    """What somebody wrote, safe to repeat to them: quoted, plain ASCII, and short."""
+    return ascii(text if len(text) <= _SHOWN else text[:_SHOWN] + "...")
 
 
 class AppError(Exception):
     """Base of all of them."""
 
     status = 500
+
+    @classmethod
+    def title(cls) -> str:
+        """Its name in words: "Customer not found"."""
+        return re.sub(r"(?<!^)(?=[A-Z])", " ", cls.__name__).capitalize()
+
+    @classmethod
+    def slug(cls) -> str:
+        """Its name for addresses: customer-not-found."""
+        return cls.title().lower().replace(" ", "-")
 
 
 class InvalidInput(AppError):
@@ -56,6 +83,38 @@ class NotEnoughCustomers(InvalidInput):
         self.needed = needed
 
 
+class InvalidParameter(InvalidInput):
+    """field : the parameter, as the caller writes it; message : what it must be"""
+
+    status = 422
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message
+
+
+class Unauthenticated(AppError):
+    """Says the same of a key that is missing, malformed, wrong or revoked: which one is nobody's business."""
+
+    status = 401
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A valid key is needed in the header X-API-Key. Make one with `python -m app keys create --scope support`."
+        )
+
+
+class ScopeMissing(AppError):
+    status = 403
+
+    def __init__(self, *, needed: Sequence[str], held: Sequence[str]) -> None:
+        super().__init__(
+            f"This needs a key with scope {' or '.join(needed)}; this one has {', '.join(held)}. "
+            "Ask with such a key, or make one with `python -m app keys create`."
+        )
+
+
 class NotFound(AppError):
     status = 404
 
@@ -71,7 +130,33 @@ class StoreNotFound(NotFound):
 
 class CustomerNotFound(NotFound):
     def __init__(self, customer_id: str, *, store_id: str) -> None:
-        super().__init__(f"Store '{store_id}' has no customer '{customer_id}'. Check the id and the store.")
+        super().__init__(f"Store '{store_id}' has no customer {shortened(customer_id)}. Check the id and the store.")
+
+
+class NoCustomers(NotFound):
+    def __init__(self, store_id: str) -> None:
+        super().__init__(
+            f"Store '{store_id}' has no customers yet. Load some with `python -m app import csv` or "
+            "`python -m app sample`."
+        )
+
+
+class ArchetypeNotFound(NotFound):
+    def __init__(self, archetype_id: str, *, store_id: str) -> None:
+        super().__init__(
+            f"Store '{store_id}' serves no archetype {shortened(archetype_id)}. "
+            "Take an id from GET /api/mcp/archetypes/top; a new segmentation may retire ids."
+        )
+
+
+class AxisNotFound(NotFound):
+    def __init__(self, axis: str, *, there: Sequence[str]) -> None:
+        super().__init__(f"There is no axis {shortened(axis)}. There are: {', '.join(there)}.")
+
+
+class KeyNotFound(NotFound):
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"There is no key {shortened(key_id)}. `python -m app keys list` shows those there are.")
 
 
 class NothingPublished(NotFound):
@@ -95,8 +180,21 @@ class RunInProgress(Conflict):
         self.run_id = run_id
 
 
+class OutdatedRun(Conflict):
+    def __init__(self, store_id: str) -> None:
+        super().__init__(
+            f"The segmentation of store '{store_id}' was published by an older version, which kept less than is needed "
+            f"to describe one customer. Run `python -m app segment --store {store_id}` again."
+        )
+
+
 class ConfigurationError(AppError):
     pass
+
+
+class PortInUse(ConfigurationError):
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(f"Port {port} of {host} is in use by another program. Stop that, or set PORT to another.")
 
 
 class Unavailable(AppError):

@@ -1,8 +1,9 @@
 """The connection to Postgres, and the one place that commits."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncpg
 from sqlalchemy import text
@@ -22,19 +23,38 @@ Connection = AsyncConnection
 # What connecting can fail with. In the middle of the work an OSError may be anyone's, a file's for instance.
 _CANNOT_CONNECT = (OSError, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError)
 _WENT_AWAY = (asyncpg.PostgresConnectionError, asyncpg.InternalClientError)
+# What a single read can fail with when the server is restarted under it, is away, or is not migrated yet.
+_READ_CUT_SHORT = (
+    *_WENT_AWAY,
+    *(ConnectionError, asyncpg.exceptions.AdminShutdownError),
+    *(asyncpg.exceptions.CrashShutdownError, asyncpg.exceptions.CannotConnectNowError),
+)
+_NOT_MIGRATED = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)
+_CANNOT_READ = (
+    *(*_READ_CUT_SHORT, *_NOT_MIGRATED, OSError, TimeoutError, asyncpg.QueryCanceledError),
+    *(asyncpg.exceptions.InsufficientResourcesError, asyncpg.exceptions.InvalidAuthorizationSpecificationError),
+    asyncpg.exceptions.InvalidCatalogNameError,
+)
+_READ_SECONDS = 10
+_CONNECT_SECONDS = 5
+
+#: One row of `Database.row` and `Database.rows`: values by column name or position.
+Row: TypeAlias = Any
 
 
 class Database:
     """A pool of connections to one Postgres database.
 
     Work happens in `transaction` (commits when its block ends well, rolls back otherwise) or `snapshot` (reads only,
-    and all of them see the same moment).
+    and all of them see the same moment). A single statement that only reads, as a request mostly is, goes by `row` or
+    `rows`, over connections of their own: half of the pool, opened when first needed.
     """
 
     def __init__(self, url: str, settings: Settings) -> None:
+        self._readers = _Readers(url, settings, size=settings.pool_size // 2)
         self._engine = create_async_engine(
             _with_driver(url),
-            pool_size=settings.pool_size,
+            pool_size=settings.pool_size - settings.pool_size // 2,
             max_overflow=settings.pool_overflow,
             pool_timeout=settings.db_pool_timeout,
             pool_recycle=settings.db_pool_recycle,
@@ -43,7 +63,17 @@ class Database:
         )
 
     async def close(self) -> None:
+        await self._readers.close()
         await self._engine.dispose()
+
+    async def row(self, query: str, *arguments: Any) -> Row | None:
+        """The first row of one statement that reads; None where there is none. Raises DatabaseUnavailable."""
+        found = await self._readers.fetch(query, arguments)
+        return found[0] if found else None
+
+    async def rows(self, query: str, *arguments: Any) -> Sequence[Row]:
+        """Every row of one statement that reads. Raises DatabaseUnavailable."""
+        return await self._readers.fetch(query, arguments)
 
     @asynccontextmanager
     async def transaction(self, *, keep: bool = True) -> AsyncIterator[AsyncConnection]:
@@ -106,6 +136,96 @@ class Database:
             raise
         finally:
             await connection.close()
+
+
+class _Readers:
+    """Connections for single statements that read; each prepares a statement once.
+
+    The one used last is used next, so that those a quiet hour does not need grow old. The driver's own pool resets a
+    connection after every use, which nothing here makes necessary, and takes as long over it as over the reading.
+    """
+
+    def __init__(self, url: str, settings: Settings, *, size: int) -> None:
+        self._address = f"postgresql://{url.partition('://')[2]}"
+        self._settings = settings
+        self._room = asyncio.Semaphore(max(1, size))
+        self._idle: list[tuple[asyncpg.Connection, float]] = []
+
+    async def close(self) -> None:
+        idle, self._idle = self._idle, []
+        for connection, _ in idle:
+            await connection.close(timeout=_CONNECT_SECONDS)
+
+    async def fetch(self, query: str, arguments: Sequence[Any]) -> Sequence[Row]:
+        try:
+            return await self._fetch(query, arguments)
+        except _READ_CUT_SHORT:
+            # The server was restarted, or cut us off, and the others as well. A read can be asked again.
+            self._drop_idle()
+        except _CANNOT_READ as error:
+            raise _unreadable(error) from error
+        try:
+            return await self._fetch(query, arguments)
+        except _CANNOT_READ as error:
+            raise _unreadable(error) from error
+
+    async def _fetch(self, query: str, arguments: Sequence[Any]) -> Sequence[Row]:
+        if self._room.locked():
+            async with asyncio.timeout(self._settings.db_pool_timeout):
+                await self._room.acquire()
+        else:
+            await self._room.acquire()
+        try:
+            connection, opened_at = await self._connected()
+            try:
+                found: Sequence[Row] = await connection.fetch(query, *arguments)
+            except BaseException as error:
+                gone = connection.is_closed()
+                connection.terminate()  # whatever state it is in
+                if gone and isinstance(error, asyncpg.InterfaceError):
+                    raise ConnectionResetError(str(error)) from error
+                raise
+            self._idle.append((connection, opened_at))
+            return found
+        finally:
+            self._room.release()
+
+    async def _connected(self) -> tuple[asyncpg.Connection, float]:
+        now = asyncio.get_running_loop().time()
+        while self._idle:
+            connection, opened_at = self._idle.pop()
+            if not connection.is_closed() and now - opened_at < self._settings.db_pool_recycle:
+                return connection, opened_at
+            connection.terminate()
+        connection = await asyncpg.connect(
+            self._address,
+            timeout=_CONNECT_SECONDS,
+            command_timeout=_READ_SECONDS + 1,
+            server_settings={
+                "application_name": "customer-intelligence",
+                "jit": "off",
+                "default_transaction_read_only": "on",
+                # Planning a join of six tables takes longer than reading one row of each.
+                "plan_cache_mode": "force_generic_plan",
+                "statement_timeout": str(_READ_SECONDS * 1000),
+            },
+        )
+        return connection, now
+
+    def _drop_idle(self) -> None:
+        idle, self._idle = self._idle, []
+        for connection, _ in idle:
+            connection.terminate()
+
+
+def _unreadable(error: BaseException) -> DatabaseUnavailable:
+    if isinstance(error, TimeoutError | asyncpg.QueryCanceledError):
+        return DatabaseUnavailable("The database did not answer in time. It is busy, or DB_POOL_SIZE is too small.")
+    if isinstance(error, _NOT_MIGRATED):
+        return DatabaseUnavailable(f"The database is not in the expected shape ({_first_line(error)}). Migrate it.")
+    return DatabaseUnavailable(
+        f"The database does not answer ({_first_line(error)}). Check DATABASE_URL and that the server is up."
+    )
 
 
 def _gone(error: BaseException) -> DatabaseUnavailable:

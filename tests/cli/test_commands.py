@@ -217,17 +217,6 @@ def test_migrate_says_when_there_is_nothing_to_do(run: Run, segmented: str) -> N
     assert "already" in run("migrate").stdout
 
 
-def test_the_demo_ends_with_segments_and_the_second_finds_them_in_place(run: Run) -> None:
-    first = run("demo", DEMO_CUSTOMERS="400")
-    second = run("demo", DEMO_CUSTOMERS="400")
-    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
-    assert "400 customers of store 'demo'" in first.stdout
-    assert "clustering" in first.stderr
-    assert "clustering" not in second.stderr
-    assert second.stdout.endswith(first.stdout)
-    assert "Everything is in place" in second.stdout
-
-
 def test_scripts_are_thin_faces_of_the_commands(run: Run, segmented: str) -> None:
     clustering = run(
         "--store-id", segmented, "--dry-run", "--no-ai-naming", program=("scripts/run_initial_clustering.py",)

@@ -1,0 +1,100 @@
+"""What is left out for those who may not see identities: counts, and every group too small to hide in."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from app.resources import Resources
+from app.warehouse.archetypes import SmallGroups, read_small_groups
+
+#: A group with fewer customers is not shown by itself.
+FEWEST = 20
+OTHER_ID, OTHER_NAME = "other", "Other"
+OTHER_DESCRIPTION = f"All that have fewer than {FEWEST} customers, together."
+
+_RUNS_REMEMBERED = 64
+# "1,234 customers (12.3 %) with ..." is how descriptions and interpretations begin.
+_COUNT = re.compile(r"\b[\d,]+ customers? \(([\d.]+) %\)")
+_SIGNIFICANT = 3
+
+
+async def small_groups(resources: Resources, store_id: str, run_id: int) -> SmallGroups:
+    """The groups of a run that are not shown by themselves; read once a run."""
+    known = resources.small.get((store_id, run_id))
+    if known is None:
+        known = await read_small_groups(resources.database, store_id, run_id, fewer_than=FEWEST)
+        while len(resources.small) >= _RUNS_REMEMBERED:
+            resources.small.pop(next(iter(resources.small)))
+        resources.small[store_id, run_id] = known
+    return known
+
+
+def uncounted(text: str) -> str:
+    """A description without the number of customers: the share says enough."""
+    return _COUNT.sub(r"\1 % of customers", text)
+
+
+def about(amount: float) -> float:
+    """A sum to three digits: the exact one, over the mean, would tell how many it is the sum of."""
+    return float(f"{amount:.{_SIGNIFICANT - 1}e}")
+
+
+def share(percentage: float) -> float:
+    return round(percentage, 1)
+
+
+def archetype(told: Mapping[str, Any], small: SmallGroups) -> dict[str, Any]:
+    """The archetype object of a profile."""
+    if told["archetype_id"] in small.archetypes:
+        return {
+            **told,
+            "archetype_id": OTHER_ID,
+            "segment_name": OTHER_NAME,
+            "description": OTHER_DESCRIPTION,
+            "dominant_segments": {},
+            "member_count": None,
+            "population_percentage": share(small.percentage[told["level"]]),
+            "key_traits": [],
+        }
+    return {
+        **told,
+        "description": uncounted(told["description"]),
+        "member_count": None,
+        "population_percentage": share(told["population_percentage"]),
+        "dominant_segments": dominant(told["dominant_segments"], small),
+    }
+
+
+def archetype_id(told: str | None, small: SmallGroups) -> str | None:
+    return OTHER_ID if told in small.archetypes else told
+
+
+def dominant(told: Mapping[str, str], small: SmallGroups) -> dict[str, str]:
+    """{axis: segment name}, small segments as "other"."""
+    return {axis: OTHER_ID if name in small.segments.get(axis, ()) else name for axis, name in told.items()}
+
+
+def memberships(told: Mapping[str, Mapping[str, float]], small: SmallGroups) -> dict[str, dict[str, float]]:
+    """{axis: {segment name: share}}, the shares of small segments together."""
+    return {axis: _merged(shares, small.segments.get(axis, frozenset())) for axis, shares in told.items()}
+
+
+def _merged(shares: Mapping[str, float], few: Iterable[str]) -> dict[str, float]:
+    kept = {name: value for name, value in shares.items() if name not in few}
+    if len(kept) < len(shares):
+        kept[OTHER_ID] = round(sum(value for name, value in shares.items() if name not in kept), 9)
+    return kept
+
+
+def profile(told: Mapping[str, Any], small: SmallGroups) -> dict[str, Any]:
+    """A whole profile, told for those who may see everything."""
+    hidden = {**told, "customer_id": told["pseudonym"], "identity": None}
+    if told["archetype"] is not None:
+        hidden["archetype"] = archetype(told["archetype"], small)
+    for level in ("archetype_id", "archetype_level2_id", "archetype_level3_id"):
+        hidden[level] = archetype_id(told[level], small)
+    if told["fuzzy_memberships"] is not None:
+        hidden["fuzzy_memberships"] = memberships(told["fuzzy_memberships"], small)
+        hidden["dominant_segments"] = dominant(told["dominant_segments"], small)
+        hidden["interpretation"] = ", ".join(hidden["dominant_segments"].values())
+    return hidden

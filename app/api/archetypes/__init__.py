@@ -1,0 +1,1 @@
+"""Archetypes and segments: what kinds of customer there are."""

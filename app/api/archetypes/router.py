@@ -1,0 +1,53 @@
+"""HTTP in and out of archetypes and segments. Fixed paths stand before those with an id in them."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+
+from app.api.archetypes import service
+from app.api.archetypes.schemas import ArchetypeDetail, Axes, Kinds, Members, Metric, OneAxis, TopArchetypes
+from app.api.dependencies import Opened, Reader
+from app.api.parameters import ArchetypeId, Cursor, Limit, Plain
+
+router = APIRouter(prefix="/api/mcp", tags=["archetypes and segments"])
+
+
+@router.get("/archetypes/top", summary="The kinds of customer, ranked")
+async def top(
+    caller: Reader,
+    resources: Opened,
+    metric: Annotated[Metric, Query(description="What they are ranked by.")] = Metric.total_ltv,
+    limit: Limit = 10,
+) -> TopArchetypes:
+    return await service.top(resources, caller, metric=metric, limit=limit)
+
+
+@router.get("/archetypes/{archetype_id}", summary="One kind of customer")
+async def archetype(archetype_id: ArchetypeId, caller: Reader, resources: Opened) -> ArchetypeDetail:
+    return await service.detail(resources, caller, archetype_id)
+
+
+@router.get("/archetypes/{archetype_id}/members", summary="Its customers, worth most first")
+async def members(
+    archetype_id: ArchetypeId, caller: Reader, resources: Opened, limit: Limit = 20, cursor: Cursor = None
+) -> Members:
+    return await service.members(resources, caller, archetype_id, limit=limit, cursor=cursor)
+
+
+@router.get("/segments", summary="The kinds of customer in the integration guide's words")
+async def segments(caller: Reader, resources: Opened) -> Kinds:
+    return await service.kinds(resources, caller)
+
+
+@router.get("/segments/axes", summary="The axes of behaviour and their segments")
+async def axes(caller: Reader, resources: Opened) -> Axes:
+    return await service.axes(resources, caller)
+
+
+@router.get("/segments/axes/{axis}", summary="One axis of behaviour")
+async def axis(
+    axis: Annotated[Plain, Path(description="Its name or an alias.", examples=["purchase_value"])],
+    caller: Reader,
+    resources: Opened,
+) -> OneAxis:
+    return await service.axis(resources, caller, axis)

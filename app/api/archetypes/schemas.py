@@ -1,0 +1,168 @@
+"""What is said of archetypes and segments."""
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from app.core.schemas import Answer
+
+
+class Metric(StrEnum):
+    """What archetypes are ranked by."""
+
+    total_ltv = "total_ltv"
+    avg_ltv = "avg_ltv"
+    member_count = "member_count"
+
+
+class ArchetypeSummary(Answer):
+    archetype_id: str
+    segment_name: str
+    slug: str
+    description: str
+    level: int
+    member_count: int | None = Field(description="Null for keys that may not see identities.")
+    population_percentage: float
+    avg_ltv: float | None
+    total_ltv: float | None
+    avg_lifetime_value: float | None = Field(description="The same as avg_ltv.")
+    total_revenue: float | None = Field(description="The same as total_ltv.")
+    avg_orders: float | None
+    avg_order_value: float | None
+    churn_rate: float | None = Field(description="Null until predictions are published.")
+    dominant_segments: dict[str, str]
+    key_traits: list[str]
+
+
+class TopArchetypes(Answer):
+    archetypes: list[ArchetypeSummary]
+    metric: Metric
+    total_archetypes: int
+    population: str = Field(description="What the percentages are of.")
+    currency: str
+    run_id: int
+    as_of: str
+
+
+class ArchetypeMetrics(Answer):
+    avg_ltv: float
+    total_ltv: float
+    avg_orders: float
+    avg_order_value: float
+    avg_recency_days: float
+    churn_rate: float | None
+
+
+class SubArchetype(Answer):
+    """One of level 2 (by how clearly its members belong) or 3 (by what else they are close to)."""
+
+    archetype_id: str
+    segment_name: str
+    slug: str
+    description: str
+    member_count: int | None
+    population_percentage: float
+    strength_band: str | None = None
+    second_segments: dict[str, str] | None = None
+
+
+class SubArchetypes(Answer):
+    level2: list[SubArchetype]
+    level3: list[SubArchetype]
+
+
+class ArchetypeDetail(Answer):
+    archetype_id: str
+    segment_name: str
+    slug: str
+    description: str
+    level: int
+    parent_id: str | None = Field(description="Of level 2 and 3: the archetype of level 1.")
+    member_count: int | None
+    population_percentage: float
+    population: str
+    metrics: ArchetypeMetrics
+    dominant_segments: dict[str, str]
+    key_traits: list[str]
+    strength_band: str | None
+    second_segments: dict[str, str] | None
+    sub_archetypes: SubArchetypes | None = Field(description="Of level 1 only.")
+    currency: str
+    run_id: int
+    as_of: str
+
+
+class Member(Answer):
+    customer_id: str
+    name: str | None = Field(description="Null for keys that may not see identities.")
+    lifetime_value: float
+    total_orders: int
+    days_since_last_purchase: int
+    cluster_confidence: float
+    fold_distance: int
+
+
+class Members(Answer):
+    archetype_id: str
+    members: list[Member]
+    next_cursor: str | None
+    run_id: int
+    as_of: str
+
+
+class Characteristics(Answer):
+    recency_days: float | None
+    frequency: float | None
+    monetary_avg: float | None
+
+
+class Kind(Answer):
+    """An archetype of level 1 in the words of the integration guide."""
+
+    id: str
+    name: str
+    slug: str
+    customer_count: int | None
+    avg_ltv: float | None
+    characteristics: Characteristics
+    churn_risk_avg: float | None
+
+
+class Kinds(Answer):
+    segments: list[Kind]
+    run_id: int
+    as_of: str
+
+
+class AxisSegment(Answer):
+    segment_id: str
+    name: str
+    interpretation: str
+    customer_count: int | None
+    population_percentage: float
+
+
+class AxisReport(Answer):
+    """One axis of behaviour: what it measures, whether there are real groups on it, and which."""
+
+    axis: str
+    measures: str
+    status: str = Field(description="active, proxy (read from the next best records) or no_data.")
+    note: str
+    has_structure: bool | None = Field(description="Whether its groups are clearer than those of one shapeless cloud.")
+    k: int | None
+    silhouette: float | None
+    null_silhouette: float | None
+    smallest_share: float | None = Field(description="Of the smallest segment, 0 to 1.")
+    segments: list[AxisSegment]
+
+
+class Axes(Answer):
+    axes: list[AxisReport]
+    run_id: int
+    as_of: str
+
+
+class OneAxis(AxisReport):
+    run_id: int
+    as_of: str

@@ -1,0 +1,407 @@
+"""Archetypes and segments of the served run, told in the caller's view."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from app.api import anonymous
+from app.api.archetypes.schemas import (
+    ArchetypeDetail,
+    ArchetypeMetrics,
+    ArchetypeSummary,
+    Axes,
+    AxisReport,
+    AxisSegment,
+    Characteristics,
+    Kind,
+    Kinds,
+    Member,
+    Members,
+    Metric,
+    OneAxis,
+    SubArchetype,
+    SubArchetypes,
+    TopArchetypes,
+)
+from app.core.cursors import seal, unseal
+from app.core.errors import ArchetypeNotFound, AxisNotFound, InvalidParameter, NothingPublished
+from app.core.keys import Caller
+from app.resources import Resources
+from app.warehouse import archetypes
+from app.warehouse.engine import Row
+
+POPULATION = "segmented customers"
+
+
+# Kinds of customer
+
+
+async def top(resources: Resources, caller: Caller, *, metric: Metric, limit: int) -> TopArchetypes:
+    """Archetypes of level 1, the largest by that metric first. Raises NothingPublished."""
+    rows = await _served(resources, caller)
+    summaries = [(_rank(row, metric), _summary(row)) for row in rows]
+    if not caller.identified:
+        summaries = await _hidden(resources, caller, rows, metric)
+    summaries.sort(key=lambda each: (-each[0], each[1].archetype_id))
+    return TopArchetypes(
+        archetypes=[summary for _, summary in summaries[:limit]],
+        metric=metric,
+        total_archetypes=len(summaries),
+        population=POPULATION,
+        currency=rows[0]["currency"],
+        run_id=rows[0]["run_id"],
+        as_of=_moment(rows[0]["as_of"]),
+    )
+
+
+async def kinds(resources: Resources, caller: Caller) -> Kinds:
+    """Every archetype of level 1, worth most first. Raises NothingPublished."""
+    rows = await _served(resources, caller)
+    recency = {row["archetype_id"]: row["avg_recency_days"] for row in rows}
+    summaries = [(_rank(row, Metric.total_ltv), _summary(row)) for row in rows]
+    if not caller.identified:
+        summaries = await _hidden(resources, caller, rows, Metric.total_ltv)
+    summaries.sort(key=lambda each: (-each[0], each[1].archetype_id))
+    return Kinds(
+        segments=[
+            Kind(
+                id=each.archetype_id,
+                name=each.segment_name,
+                slug=each.slug,
+                customer_count=each.member_count,
+                avg_ltv=each.avg_ltv,
+                characteristics=Characteristics(
+                    recency_days=_mean(recency.get(each.archetype_id)),
+                    frequency=each.avg_orders,
+                    monetary_avg=each.avg_order_value,
+                ),
+                churn_risk_avg=None,
+            )
+            for _, each in summaries
+        ],
+        run_id=rows[0]["run_id"],
+        as_of=_moment(rows[0]["as_of"]),
+    )
+
+
+async def _served(resources: Resources, caller: Caller) -> Sequence[Row]:
+    rows = await archetypes.read_archetypes(resources.database, caller.store_id)
+    if not rows:
+        raise NothingPublished(caller.store_id)
+    return rows
+
+
+def _rank(row: Row, metric: Metric) -> float:
+    return float(row[metric.value])
+
+
+def _summary(row: Row) -> ArchetypeSummary:
+    average, total = _amount(row["avg_ltv"]), _amount(row["total_ltv"])
+    return ArchetypeSummary(
+        archetype_id=row["archetype_id"],
+        segment_name=row["name"],
+        slug=row["slug"],
+        description=row["description"],
+        level=1,
+        member_count=row["member_count"],
+        population_percentage=row["population_percentage"],
+        avg_ltv=average,
+        total_ltv=total,
+        avg_lifetime_value=average,
+        total_revenue=total,
+        avg_orders=_mean(row["avg_orders"]),
+        avg_order_value=_amount(row["avg_order_value"]),
+        churn_rate=None,
+        dominant_segments=json.loads(row["dominant_segments"]),
+        key_traits=json.loads(row["key_traits"] or "[]"),
+    )
+
+
+async def _hidden(
+    resources: Resources, caller: Caller, rows: Sequence[Row], metric: Metric
+) -> list[tuple[float, ArchetypeSummary]]:
+    """The archetypes without counts, and those too small to be shown by themselves as one."""
+    small = await anonymous.small_groups(resources, caller.store_id, rows[0]["run_id"])
+    told = []
+    few = []
+    for row in rows:
+        if row["archetype_id"] in small.archetypes:
+            few.append(row)
+            continue
+        summary = _summary(row)
+        total = anonymous.about(float(row["total_ltv"]))
+        shown = summary.model_copy(
+            update={
+                "description": anonymous.uncounted(summary.description),
+                "member_count": None,
+                "population_percentage": anonymous.share(summary.population_percentage),
+                "total_ltv": total,
+                "total_revenue": total,
+                "dominant_segments": anonymous.dominant(summary.dominant_segments, small),
+            }
+        )
+        told.append((_rank(row, metric), shown))
+    if few:
+        told.append(_together(few, metric))
+    return told
+
+
+def _together(rows: Sequence[Row], metric: Metric) -> tuple[float, ArchetypeSummary]:
+    """Small archetypes as one. What they spent is told only where they are enough together."""
+    members = sum(row["member_count"] for row in rows)
+    total = float(sum(row["total_ltv"] for row in rows))
+    orders = sum(row["avg_orders"] * row["member_count"] for row in rows)
+    enough = members >= anonymous.FEWEST
+    rank = {Metric.total_ltv: total, Metric.avg_ltv: total / members, Metric.member_count: float(members)}[metric]
+    average = round(total / members, 4) if enough else None
+    about = anonymous.about(total) if enough else None
+    return rank, ArchetypeSummary(
+        archetype_id=anonymous.OTHER_ID,
+        segment_name=anonymous.OTHER_NAME,
+        slug=anonymous.OTHER_ID,
+        description=anonymous.OTHER_DESCRIPTION,
+        level=1,
+        member_count=None,
+        population_percentage=anonymous.share(sum(row["population_percentage"] for row in rows)),
+        avg_ltv=average,
+        total_ltv=about,
+        avg_lifetime_value=average,
+        total_revenue=about,
+        avg_orders=_mean(orders / members) if enough else None,
+        avg_order_value=round(total / orders, 4) if enough else None,
+        churn_rate=None,
+        dominant_segments={},
+        key_traits=[],
+    )
+
+
+async def detail(resources: Resources, caller: Caller, archetype_id: str) -> ArchetypeDetail:
+    """One archetype of any level. Raises NothingPublished, or ArchetypeNotFound also for one too small to be shown."""
+    row = await _one(resources, caller, archetype_id)
+    told = ArchetypeDetail(
+        archetype_id=row["archetype_id"],
+        segment_name=row["name"],
+        slug=row["slug"],
+        description=row["description"],
+        level=row["level"],
+        parent_id=row["parent_id"],
+        member_count=row["member_count"],
+        population_percentage=row["population_percentage"],
+        population=POPULATION,
+        metrics=ArchetypeMetrics(
+            avg_ltv=float(row["avg_ltv"]),
+            total_ltv=float(row["total_ltv"]),
+            avg_orders=round(row["avg_orders"], 2),
+            avg_order_value=float(row["avg_order_value"]),
+            avg_recency_days=round(row["avg_recency_days"], 1),
+            churn_rate=None,
+        ),
+        dominant_segments=json.loads(row["dominant_segments"]),
+        key_traits=json.loads(row["key_traits"] or "[]"),
+        strength_band=row["strength_band"],
+        second_segments=json.loads(row["second_segments"]) if row["second_segments"] else None,
+        sub_archetypes=SubArchetypes(level2=_subs(row["level2"]), level3=_subs(row["level3"]))
+        if row["level"] == 1
+        else None,
+        currency=row["currency"],
+        run_id=row["run_id"],
+        as_of=_moment(row["as_of"]),
+    )
+    if caller.identified:
+        return told
+    small = await anonymous.small_groups(resources, caller.store_id, told.run_id)
+    subs = told.sub_archetypes
+    metrics = told.metrics.model_copy(update={"total_ltv": anonymous.about(told.metrics.total_ltv)})
+    return told.model_copy(
+        update={
+            "description": anonymous.uncounted(told.description),
+            "member_count": None,
+            "population_percentage": anonymous.share(told.population_percentage),
+            "metrics": metrics,
+            "dominant_segments": anonymous.dominant(told.dominant_segments, small),
+            "second_segments": told.second_segments and anonymous.dominant(told.second_segments, small),
+            "sub_archetypes": subs
+            and SubArchetypes(level2=_hidden_subs(subs.level2, small), level3=_hidden_subs(subs.level3, small)),
+        }
+    )
+
+
+async def _one(resources: Resources, caller: Caller, archetype_id: str) -> Row:
+    row = await archetypes.read_archetype(resources.database, caller.store_id, archetype_id)
+    if row is None:
+        raise NothingPublished(caller.store_id)
+    if row["archetype_id"] is None or (not caller.identified and row["member_count"] < anonymous.FEWEST):
+        raise ArchetypeNotFound(archetype_id, store_id=caller.store_id)
+    return row
+
+
+def _subs(told: str | None) -> list[SubArchetype]:
+    return [SubArchetype(segment_name=each.pop("name"), **each) for each in json.loads(told or "[]")]
+
+
+def _hidden_subs(subs: Sequence[SubArchetype], small: archetypes.SmallGroups) -> list[SubArchetype]:
+    told = []
+    few = 0.0
+    for each in subs:
+        if each.archetype_id in small.archetypes:
+            few += each.population_percentage
+            continue
+        update = {
+            "description": anonymous.uncounted(each.description),
+            "member_count": None,
+            "population_percentage": anonymous.share(each.population_percentage),
+            "second_segments": each.second_segments and anonymous.dominant(each.second_segments, small),
+        }
+        told.append(each.model_copy(update=update))
+    if few:
+        other = SubArchetype(
+            archetype_id=anonymous.OTHER_ID,
+            segment_name=anonymous.OTHER_NAME,
+            slug=anonymous.OTHER_ID,
+            description=anonymous.OTHER_DESCRIPTION,
+            member_count=None,
+            population_percentage=anonymous.share(few),
+        )
+        told.append(other)
+    return told
+
+
+async def members(
+    resources: Resources, caller: Caller, archetype_id: str, *, limit: int, cursor: str | None
+) -> Members:
+    """A page of members by lifetime value, the largest first.
+
+    Raises NothingPublished, ArchetypeNotFound, or InvalidParameter for a cursor of another list or of an earlier run.
+    """
+    kind = await _one(resources, caller, archetype_id)
+    purpose = json.dumps(["members", caller.store_id, archetype_id])
+    after = None
+    if cursor is not None:
+        run_id, value, pseudonym = unseal(resources.secret, purpose, cursor)
+        if run_id != kind["run_id"]:
+            raise InvalidParameter("cursor", "the shop has been segmented anew since; begin with the first page")
+        after = (Decimal(value), pseudonym)
+    rows = await archetypes.read_members(
+        resources.database, caller.store_id, archetype_id, level=kind["level"], after=after, limit=limit + 1
+    )
+    found = [row for row in rows if row["customer_id"] is not None]
+    page, more = found[:limit], len(found) > limit
+    about = rows[0] if rows else kind
+    return Members(
+        archetype_id=archetype_id,
+        members=[_member(row, caller) for row in page],
+        next_cursor=seal(
+            resources.secret, purpose, [about["run_id"], str(page[-1]["lifetime_value"]), page[-1]["pseudonym"]]
+        )
+        if more
+        else None,
+        run_id=about["run_id"],
+        as_of=_moment(about["as_of"]),
+    )
+
+
+def _member(row: Row, caller: Caller) -> Member:
+    name = " ".join(part for part in (row["first_name"], row["last_name"]) if part) or None
+    return Member(
+        customer_id=row["customer_id"] if caller.identified else row["pseudonym"],
+        name=name if caller.identified else None,
+        lifetime_value=float(row["lifetime_value"]),
+        total_orders=row["total_orders"],
+        days_since_last_purchase=row["days_since_last_purchase"],
+        cluster_confidence=round(row["cluster_confidence"], 6),
+        fold_distance=row["fold_distance"],
+    )
+
+
+# Axes
+
+
+async def axes(resources: Resources, caller: Caller) -> Axes:
+    """Every axis of the served run. Raises NothingPublished."""
+    row = await archetypes.read_axes(resources.database, caller.store_id)
+    if row is None:
+        raise NothingPublished(caller.store_id)
+    told = [_axis(each) for each in json.loads(row["axes"])]
+    if not caller.identified:
+        small = await anonymous.small_groups(resources, caller.store_id, row["run_id"])
+        told = [_hidden_axis(each, small) for each in told]
+    return Axes(axes=told, run_id=row["run_id"], as_of=_moment(row["as_of"]))
+
+
+async def axis(resources: Resources, caller: Caller, name: str) -> OneAxis:
+    """One of them, by name or alias. Raises NothingPublished or AxisNotFound."""
+    from app.segmentation.axes import AXES  # loads scipy, which the other routes do without
+
+    full = {known: each.name for each in AXES for known in (each.name, *each.aliases)}.get(name.casefold())
+    every = await axes(resources, caller)
+    for each in every.axes:
+        if each.axis == full:
+            return OneAxis(**dict(each), run_id=every.run_id, as_of=every.as_of)
+    raise AxisNotFound(name, there=[each.axis for each in every.axes])
+
+
+def _axis(told: Mapping[str, Any]) -> AxisReport:
+    return AxisReport(
+        axis=told["axis"],
+        measures=told["measures"],
+        status=told["status"],
+        note=told["note"],
+        has_structure=told.get("has_structure"),
+        k=told.get("k"),
+        silhouette=told.get("silhouette"),
+        null_silhouette=told.get("null_silhouette"),
+        smallest_share=told.get("smallest_share"),
+        segments=[
+            AxisSegment(
+                segment_id=each["segment_id"],
+                name=each["name"],
+                interpretation=each["interpretation"],
+                customer_count=each["count"],
+                population_percentage=100 * each["share"],
+            )
+            for each in told.get("segments", [])
+        ],
+    )
+
+
+def _hidden_axis(told: AxisReport, small: archetypes.SmallGroups) -> AxisReport:
+    few = small.segments.get(told.axis, frozenset())
+    shown = [
+        each.model_copy(
+            update={
+                "interpretation": anonymous.uncounted(each.interpretation),
+                "customer_count": None,
+                "population_percentage": anonymous.share(each.population_percentage),
+            }
+        )
+        for each in told.segments
+        if each.name not in few
+    ]
+    if len(shown) < len(told.segments):
+        together = sum(each.population_percentage for each in told.segments if each.name in few)
+        other = AxisSegment(
+            segment_id=anonymous.OTHER_ID,
+            name=anonymous.OTHER_ID,
+            interpretation=anonymous.OTHER_DESCRIPTION,
+            customer_count=None,
+            population_percentage=anonymous.share(together),
+        )
+        shown.append(other)
+    smallest = told.smallest_share
+    return told.model_copy(
+        update={"segments": shown, "smallest_share": None if smallest is None else round(smallest, 3)}
+    )
+
+
+def _amount(amount: Decimal) -> float:
+    return float(amount)
+
+
+def _mean(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)
+
+
+def _moment(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat()

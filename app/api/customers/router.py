@@ -1,0 +1,112 @@
+"""HTTP in and out of customers. Fixed paths stand before those with an id in them."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from app.api.customers import service
+from app.api.customers.schemas import BriefCustomer, CustomerProfile, FoundCustomers, Orders
+from app.api.dependencies import Agent, Opened, Reader
+from app.api.parameters import Cursor, CustomerId, Day, Limit, Plain, Something, comma_list, names_among
+from app.core.errors import ScopeMissing
+from app.core.keys import Caller, Scope
+
+router = APIRouter(prefix="/api/mcp", tags=["customers"])
+
+_JSON = "application/json"
+_SEARCH_TERMS = 10
+
+AsOf = Annotated[Day | None, Query(description="Score as of the start of this day instead, keeping nothing.")]
+Include = Annotated[str | None, Query(description="Comma list of churn (there by default) and orders.")]
+Exclude = Annotated[
+    str | None, Query(description="Comma list of memberships, archetype, traits, churn, identity: left out.")
+]
+
+
+def _parts(caller: Caller, include: str | None, exclude: str | None) -> tuple[frozenset[str], bool]:
+    """What is left out, and whether orders come with it."""
+    without = names_among("exclude", exclude, service.PARTS)
+    with_orders = "orders" in names_among("include", include, service.EXTRAS)
+    if with_orders and not caller.identified:
+        raise ScopeMissing(needed=[Scope.support], held=sorted(caller.scopes))
+    return without, with_orders
+
+
+@router.get("/customer/random", summary="Someone, in full", response_model=CustomerProfile)
+async def random_customer(
+    caller: Reader, resources: Opened, include: Include = None, exclude: Exclude = None
+) -> Response:
+    """A customer drawn by chance, among those the served segmentation has placed."""
+    without, with_orders = _parts(caller, include, exclude)
+    return Response(
+        await service.random_profile(resources, caller, without=without, with_orders=with_orders), media_type=_JSON
+    )
+
+
+@router.get("/customer/{customer_id}", summary="One customer in full", response_model=CustomerProfile)
+async def customer(
+    customer_id: CustomerId,
+    caller: Reader,
+    resources: Opened,
+    include: Include = None,
+    exclude: Exclude = None,
+    as_of: AsOf = None,
+) -> Response:
+    """Who they are, what kind of customer they are, where they stand on every axis, and what they are worth."""
+    without, with_orders = _parts(caller, include, exclude)
+    told = await service.profile(resources, caller, customer_id, as_of=as_of, without=without, with_orders=with_orders)
+    return Response(told, media_type=_JSON)
+
+
+@router.post("/customer/{customer_id}/refresh", summary="Score a customer anew", response_model=CustomerProfile)
+async def refresh(customer_id: CustomerId, caller: Agent, resources: Opened) -> Response:
+    """Places the customer by their latest orders on the served segmentation, and keeps that."""
+    return Response(await service.refreshed_profile(resources, caller, customer_id), media_type=_JSON)
+
+
+@router.get("/customer/{customer_id}/orders", summary="A customer's orders, newest first")
+async def orders(
+    customer_id: CustomerId,
+    caller: Agent,
+    resources: Opened,
+    search_terms: Annotated[
+        Plain | None,
+        Query(description="Comma list; any of them in a title, product id, vendor, category or order number."),
+    ] = None,
+    start_date: Annotated[Day | None, Query(description="First day of the shop's calendar.")] = None,
+    end_date: Annotated[Day | None, Query(description="Last day, included.")] = None,
+    limit: Annotated[int, Query(ge=1, le=200, description="How many at most.")] = service.LATEST_ORDERS,
+    cursor: Cursor = None,
+) -> Orders:
+    return await service.orders(
+        resources,
+        caller,
+        customer_id,
+        terms=comma_list("search_terms", search_terms, most=_SEARCH_TERMS),
+        first_day=start_date,
+        last_day=end_date,
+        limit=limit,
+        cursor=cursor,
+    )
+
+
+@router.get("/customers/search", summary="Find customers")
+async def search(
+    caller: Reader,
+    resources: Opened,
+    query: Annotated[
+        Something,
+        Query(
+            description="Part of a name or e-mail, or the beginning of an id or order number; for keys that may not "
+            "see identities, of a pseudonym.",
+            examples=["C00000"],
+        ),
+    ],
+    limit: Limit = 10,
+) -> FoundCustomers:
+    return await service.search(resources, caller, query, limit=limit)
+
+
+@router.get("/customers/{customer_id}", summary="One customer in a few numbers")
+async def brief(customer_id: CustomerId, caller: Reader, resources: Opened) -> BriefCustomer:
+    return await service.brief(resources, caller, customer_id)

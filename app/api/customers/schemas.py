@@ -1,0 +1,155 @@
+"""What is said of customers."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from app.core.schemas import Answer
+
+Shares = dict[str, dict[str, float]]
+
+
+class Identity(Answer):
+    """Who they are; null for keys that may not see it."""
+
+    name: str | None
+    first_name: str | None
+    last_name: str | None
+    email: str | None
+    phone: str | None
+    country: str | None
+
+
+class Archetype(Answer):
+    """What kind of customer they are. "other" stands for kinds too small to be shown to a key without identities."""
+
+    archetype_id: str
+    segment_name: str
+    description: str
+    level: int
+    dominant_segments: dict[str, str]
+    member_count: int | None = Field(description="Null for keys that may not see identities.")
+    population_percentage: float
+    population: str = Field(description="What the percentage is of.")
+    key_traits: list[str]
+
+
+class BusinessMetrics(Answer):
+    lifetime_value: float = Field(description="Paid less given back, up to as_of.")
+    total_orders: int
+    avg_order_value: float
+    days_since_last_purchase: int | None
+    customer_tenure_days: int | None
+    usual_gap_days: float | None = Field(description="Between two orders; null for who ordered once.")
+
+
+class Cutoffs(Answer):
+    """Lifetime values from which a tier begins; null where nobody stands out."""
+
+    mode: Literal["percentile", "absolute"]
+    vip: float | None
+    high: float | None
+    standard: float | None
+
+
+class LineItem(Answer):
+    title: str
+    vendor: str | None
+    quantity: float
+    price: str
+    line_total: str
+    refund_amount: str
+    product_id: str
+    category: str | None
+
+
+class Order(Answer):
+    order_id: str
+    order_number: str | None
+    created_at: str = Field(examples=["2025-10-23T05:00:00Z"])
+    total_price: str = Field(examples=["18.69"])
+    discount_amount: str
+    refunded_amount: str
+    currency: str
+    line_items: list[LineItem]
+    tracking_numbers: list[str]
+    fulfillment_status: str | None
+    financial_status: str | None
+
+
+class Orders(Answer):
+    """A page of a customer's orders, newest first. Money is text, so that no cent is lost on the way."""
+
+    customer_id: str
+    orders: list[Order]
+    total_orders: int = Field(description="Of the customer, whatever is searched for.")
+    total_spent: str = Field(description="Of the customer, net of refunds.")
+    matching_orders: int
+    next_cursor: str | None
+    run_id: int | None
+    as_of: str | None
+
+
+class CustomerProfile(Answer):
+    """One customer in full. What `exclude` names is left out; `include=orders` adds the latest orders."""
+
+    customer_id: str
+    pseudonym: str | None
+    identity: Identity | None = None
+    customer_since: str | None
+    segment_status: Literal["segmented", "awaiting_first_purchase", "awaiting_segmentation"]
+    message: str | None = Field(description="Why something is missing; null where nothing is.")
+    archetype: Archetype | None = None
+    archetype_id: str | None = None
+    archetype_level2_id: str | None = None
+    archetype_level3_id: str | None = None
+    fold_distance: int | None = None
+    fuzzy_memberships: Shares | None = Field(default=None, description="{axis: {segment: share}}; each axis sums to 1.")
+    dominant_segments: dict[str, str] | None = None
+    membership_strength: dict[str, str] | None = None
+    interpretation: str | None = None
+    key_traits: list[str] = Field(default_factory=list)
+    business_metrics: BusinessMetrics
+    lifetime_value: float
+    total_orders: int
+    avg_order_value: float
+    days_since_last_purchase: int | None
+    customer_tenure_days: int | None
+    ltv_tier: str | None
+    ltv_top_percent: float | None
+    ltv_tier_cutoffs: Cutoffs | None
+    churn_risk: dict[str, object] | None = None
+    churn_risk_score: float | None = None
+    currency: str
+    run_id: int | None
+    as_of: str | None
+    orders: Orders | None = None
+
+
+class BriefArchetype(Answer):
+    id: str
+    name: str
+    level: int
+
+
+class BriefCustomer(Answer):
+    """One customer in a few numbers."""
+
+    customer_id: str
+    name: str | None
+    email: str | None
+    archetype: BriefArchetype | None
+    ltv: float
+    churn_risk: float | None
+    total_orders: int
+    avg_order_value: float
+    run_id: int | None
+    as_of: str | None
+
+
+class FoundCustomers(Answer):
+    query: str
+    customers: list[BriefCustomer]
+    count: int
+    run_id: int | None
+    as_of: str | None

@@ -1,0 +1,458 @@
+"""Customers: read ready, or scored where the served run has nothing ready, and told in the caller's view."""
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from app.api import anonymous
+from app.api.customers.schemas import BriefArchetype, BriefCustomer, FoundCustomers, LineItem, Order, Orders
+from app.core.clock import utc_now
+from app.core.cursors import seal, unseal
+from app.core.errors import CustomerNotFound, InvalidParameter, NoCustomers, NothingPublished, OutdatedRun
+from app.core.keys import Caller, is_pseudonym, pseudonym
+from app.resources import Resources
+from app.warehouse import customers
+from app.warehouse.archetypes import read_archetype_object
+from app.warehouse.engine import Row
+from app.warehouse.stores import read_store
+
+if TYPE_CHECKING:
+    from app.pipeline.score import CustomerProfile
+
+AWAITING_FIRST_PURCHASE = "Awaiting first purchase to analyze behavior"
+LATEST_ORDERS = 50
+
+#: What `exclude` may name, and the fields it leaves out.
+PARTS: Mapping[str, tuple[str, ...]] = {
+    "memberships": ("fuzzy_memberships", "dominant_segments", "membership_strength", "interpretation"),
+    "archetype": ("archetype", "archetype_id", "archetype_level2_id", "archetype_level3_id", "fold_distance"),
+    "traits": ("key_traits",),
+    "churn": ("churn_risk", "churn_risk_score"),
+    "identity": ("identity",),
+}
+#: What `include` may name.
+EXTRAS = ("churn", "orders")
+
+_EVERYONE = "segmented customers"
+_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+
+# One customer in full
+
+
+async def profile(
+    resources: Resources,
+    caller: Caller,
+    customer_id: str,
+    *,
+    as_of: date | None = None,
+    without: frozenset[str] = frozenset(),
+    with_orders: bool = False,
+) -> str:
+    """A customer's profile as JSON.
+
+    as_of   : score them as of the start of that day of the shop, without keeping it; None for what is served
+    without : names among PARTS
+
+    Raises CustomerNotFound, or InvalidParameter for a day that lies ahead.
+    """
+    row = await _find(resources, caller, customer_id)
+    if as_of is None and row["told"] is not None and row["archetype"] is not None:
+        text = _segmented(row, row["run_id"], row["archetype_id"], row["archetype"], row["told"])
+    else:
+        text = await _worked_out(resources, caller, row, as_of)
+    if caller.identified and not without and not with_orders:
+        return text  # as it was stored: nothing in it is parsed
+    told = json.loads(text)
+    if not caller.identified:
+        small = await anonymous.small_groups(resources, caller.store_id, row["run_id"] or 0)
+        told = anonymous.profile(told, small)
+    for part in without:
+        for field in PARTS[part]:
+            told.pop(field, None)
+        if part == "traits" and told.get("archetype"):
+            told["archetype"]["key_traits"] = []
+    if with_orders:
+        latest = await orders(resources, caller, customer_id)
+        told["orders"] = latest.model_dump()
+    return _json(told)
+
+
+async def random_profile(resources: Resources, caller: Caller, **options: Any) -> str:
+    """The profile of someone, anyone. Raises NoCustomers."""
+    # Where a digest of chance lies among the digests of everyone.
+    point = pseudonym(utc_now().isoformat().encode(), store_id=caller.store_id, customer_id="anyone")
+    customer_id = await customers.random_customer(resources.database, caller.store_id, point)
+    if customer_id is None:
+        raise NoCustomers(caller.store_id)
+    inside = Caller(caller.store_id, caller.scopes) if caller.identified else caller
+    return await profile(resources, inside, await _seen_as(resources, caller, customer_id), **options)
+
+
+async def _seen_as(resources: Resources, caller: Caller, customer_id: str) -> str:
+    """What this caller may call a customer."""
+    if caller.identified:
+        return customer_id
+    row = await customers.read_profile(resources.database, caller.store_id, customer_id)
+    return str(row["pseudonym"]) if row else customer_id
+
+
+async def refreshed_profile(resources: Resources, caller: Caller, customer_id: str) -> str:
+    """Score a customer as of now, keep that, and tell it. Raises CustomerNotFound or NothingPublished."""
+    row = await _find(resources, caller, customer_id)
+    if row["orders_count"] > 0:
+        if row["run_id"] is None:
+            raise NothingPublished(caller.store_id)
+        await _score(resources, caller.store_id, row["customer_id"], as_of=None, latest=True, keep=True)
+    return await profile(resources, caller, customer_id)
+
+
+async def _find(resources: Resources, caller: Caller, customer_id: str) -> Row:
+    """Those who may not see identities know customers by their pseudonym alone."""
+    row = None
+    if caller.identified:
+        row = await customers.read_profile(resources.database, caller.store_id, customer_id)
+    if row is None and is_pseudonym(customer_id):
+        row = await customers.read_profile_by_pseudonym(resources.database, caller.store_id, customer_id)
+    if row is None:
+        raise CustomerNotFound(customer_id, store_id=caller.store_id)
+    return row
+
+
+def _segmented(row: Row, run_id: int, archetype_id: str, archetype: str, told: str) -> str:
+    """The head, and behind it the stored text as it is."""
+    head = {**_head(row, "segmented", None), "archetype_id": archetype_id, "run_id": run_id}
+    return f'{_json(head)[:-1]},"archetype":{archetype},{told}}}'
+
+
+def _head(row: Row, status: str, message: str | None) -> dict[str, Any]:
+    first, last = row["first_name"], row["last_name"]
+    return {
+        "customer_id": row["customer_id"],
+        "pseudonym": row["pseudonym"],
+        "identity": {
+            "name": _full_name(row),
+            "first_name": first,
+            "last_name": last,
+            "email": row["email"],
+            "phone": row["phone"],
+            "country": row["country"],
+        },
+        "customer_since": row["customer_since"],
+        "segment_status": status,
+        "message": message,
+        "currency": row["currency"],
+    }
+
+
+async def _worked_out(resources: Resources, caller: Caller, row: Row, as_of: date | None) -> str:
+    """The profile of someone for whom nothing is stored, or of another day."""
+    moment = None
+    if as_of is not None:
+        moment = start_of_day(as_of, row["timezone"])
+        if moment > utc_now():
+            raise InvalidParameter("as_of", "it lies in the future; take a day up to today")
+    if row["orders_count"] == 0:
+        return _json(_awaiting(row, "awaiting_first_purchase", AWAITING_FIRST_PURCHASE, _no_orders(), moment))
+    if row["run_id"] is None:
+        message = (
+            f"No segmentation has been published yet. Run `python -m app segment --store {caller.store_id}`; "
+            "until then only the orders speak."
+        )
+        return _json(await _unsegmented(resources, caller, row, message, moment))
+    try:
+        # Where none of the run's records speaks of them, their orders came later.
+        scored = await _score(
+            resources, caller.store_id, row["customer_id"], as_of=moment, latest=as_of is None, keep=False
+        )
+    except OutdatedRun as error:
+        return _json(await _unsegmented(resources, caller, row, str(error), moment))
+    except CustomerNotFound:  # no order before that moment
+        return _json(_awaiting(row, "awaiting_first_purchase", AWAITING_FIRST_PURCHASE, _no_orders(), moment))
+    archetype = await _archetype_object(resources, caller.store_id, scored.run_id, scored.archetype_id)
+    return _segmented(row, scored.run_id, scored.archetype_id, archetype, scored.text)
+
+
+async def _score(
+    resources: Resources, store_id: str, customer_id: str, *, as_of: datetime | None, latest: bool, keep: bool
+) -> "CustomerProfile":
+    """latest : as of the end of the store's last recorded day"""
+    run, score = await asyncio.to_thread(_scoring)
+    if latest:
+        async with resources.database.snapshot() as connection:
+            as_of = await run.latest_as_of(connection, await read_store(connection, store_id), now=utc_now())
+    profile: CustomerProfile = await score.score_customer(
+        resources.database, store_id, customer_id, as_of=as_of, keep=keep
+    )
+    return profile
+
+
+def _scoring() -> tuple[ModuleType, ModuleType]:
+    """Polars and its like take a second to load: the first who needs them waits, in a thread, and the others do not."""
+    from app.pipeline import run, score
+
+    return run, score
+
+
+async def _archetype_object(resources: Resources, store_id: str, run_id: int, archetype_id: str) -> str:
+    row = await read_archetype_object(resources.database, store_id, run_id, archetype_id)
+    if row is None:  # swept by the next run meanwhile
+        return "null"
+    if row["profile"] is not None:
+        return str(row["profile"])
+    return _json(
+        {
+            "archetype_id": row["archetype_id"],
+            "segment_name": row["name"],
+            "description": row["description"],
+            "level": 1,
+            "dominant_segments": json.loads(row["dominant_segments"]),
+            "member_count": row["member_count"],
+            "population_percentage": row["population_percentage"],
+            "population": _EVERYONE,
+            "key_traits": json.loads(row["key_traits"] or "[]"),
+        }
+    )
+
+
+async def _unsegmented(
+    resources: Resources, caller: Caller, row: Row, message: str, moment: datetime | None
+) -> dict[str, Any]:
+    """Someone with orders whom no run has placed: what the orders alone say."""
+    span = await customers.order_span(resources.database, caller.store_id, row["customer_id"])
+    metrics = _no_orders()
+    if span is not None:
+        zone = ZoneInfo(row["timezone"])
+        today = (moment or utc_now()).astimezone(zone)
+        first, last = (each.astimezone(zone) for each in span)
+        metrics = {
+            "lifetime_value": _number(row["total_spent"]),
+            "total_orders": row["orders_count"],
+            "avg_order_value": _number(customers.per_order(row["total_spent"], row["orders_count"])),
+            "days_since_last_purchase": max((today - last).days, 0),
+            "customer_tenure_days": max((today - first).days, 0),
+        }
+    return _awaiting(row, "awaiting_segmentation", message, metrics, moment or utc_now())
+
+
+def _no_orders() -> dict[str, Any]:
+    return {
+        "lifetime_value": 0.0,
+        "total_orders": 0,
+        "avg_order_value": 0.0,
+        "days_since_last_purchase": None,
+        "customer_tenure_days": None,
+    }
+
+
+def _awaiting(
+    row: Row, status: str, message: str, metrics: Mapping[str, Any], moment: datetime | None
+) -> dict[str, Any]:
+    return {
+        **_head(row, status, message),
+        "archetype": None,
+        "archetype_id": None,
+        "archetype_level2_id": None,
+        "archetype_level3_id": None,
+        "fold_distance": None,
+        "fuzzy_memberships": None,
+        "dominant_segments": None,
+        "membership_strength": None,
+        "interpretation": None,
+        "key_traits": [],
+        "business_metrics": {**metrics, "usual_gap_days": None},
+        **metrics,
+        "ltv_tier": None,
+        "ltv_top_percent": None,
+        "ltv_tier_cutoffs": None,
+        "churn_risk": None,
+        "churn_risk_score": None,
+        "run_id": row["run_id"],
+        "as_of": _moment(moment),
+    }
+
+
+# A customer's orders
+
+
+async def orders(
+    resources: Resources,
+    caller: Caller,
+    customer_id: str,
+    *,
+    terms: Sequence[str] | None = None,
+    first_day: date | None = None,
+    last_day: date | None = None,
+    limit: int = LATEST_ORDERS,
+    cursor: str | None = None,
+) -> Orders:
+    """A page of orders, newest first. Days are the shop's, both included.
+
+    Raises CustomerNotFound, or InvalidParameter for a cursor of another list and an end before its start.
+    """
+    if first_day is not None and last_day is not None and last_day < first_day:
+        raise InvalidParameter("end_date", "it lies before start_date")
+    row = await _find(resources, caller, customer_id)
+    found_id = row["customer_id"]
+    purpose = json.dumps(["orders", caller.store_id, found_id, terms, str(first_day), str(last_day)])
+    after = None
+    if cursor is not None:
+        moment, order_id = unseal(resources.secret, purpose, cursor)
+        after = (datetime.fromisoformat(moment), order_id)
+    rows = await customers.read_orders(
+        resources.database,
+        caller.store_id,
+        found_id,
+        first_day=first_day,
+        last_day=last_day,
+        terms=terms,
+        after=after,
+        limit=limit + 1,
+    )
+    if not rows:
+        raise CustomerNotFound(customer_id, store_id=caller.store_id)
+    about = rows[0]
+    found = [each for each in rows if each["order_id"] is not None]
+    page, more = found[:limit], len(found) > limit
+    ending = page[-1] if page else about
+    return Orders(
+        customer_id=found_id,
+        orders=[_order(each) for each in page],
+        total_orders=about["orders_count"],
+        total_spent=_money(about["total_spent"]),
+        matching_orders=about["matching_orders"],
+        next_cursor=seal(resources.secret, purpose, [ending["order_date"].isoformat(), ending["order_id"]])
+        if more
+        else None,
+        run_id=about["run_id"],
+        as_of=_moment(about["as_of"]),
+    )
+
+
+def _order(row: Row) -> Order:
+    return Order(
+        order_id=row["order_id"],
+        order_number=row["order_number"],
+        created_at=row["order_date"].astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        total_price=_money(row["total_price"]),
+        discount_amount=_money(row["discount_amount"]),
+        refunded_amount=_money(row["refunded_amount"]),
+        currency=row["currency"] or row["store_currency"],
+        line_items=[_line(item) for item in json.loads(row["line_items"] or "[]")],
+        tracking_numbers=row["tracking_numbers"],
+        fulfillment_status=row["fulfillment_status"],
+        financial_status=row["financial_status"],
+    )
+
+
+def _line(item: Sequence[Any]) -> LineItem:
+    title, vendor, quantity, price, line_total, refund_amount, product_id, category = item
+    return LineItem(
+        title=title,
+        vendor=vendor,
+        quantity=float(quantity),
+        price=_money(Decimal(price)),
+        line_total=_money(Decimal(line_total)),
+        refund_amount=_money(Decimal(refund_amount)),
+        product_id=product_id,
+        category=category,
+    )
+
+
+# Customers in brief
+
+
+async def brief(resources: Resources, caller: Caller, customer_id: str) -> BriefCustomer:
+    """Raises CustomerNotFound."""
+    row = None
+    if caller.identified:
+        row = await customers.read_brief(resources.database, caller.store_id, customer_id)
+    if row is None and is_pseudonym(customer_id):
+        row = await customers.read_brief_by_pseudonym(resources.database, caller.store_id, customer_id)
+    if row is None:
+        raise CustomerNotFound(customer_id, store_id=caller.store_id)
+    (told,) = await _briefs(resources, caller, [row])
+    return told
+
+
+async def search(resources: Resources, caller: Caller, query: str, *, limit: int) -> FoundCustomers:
+    """Those whose id, name, e-mail or order number it is; for who may not see identities, whose pseudonym."""
+    find = customers.search_customers if caller.identified else customers.search_pseudonyms
+    rows = await find(resources.database, caller.store_id, query, limit=limit)
+    found = await _briefs(resources, caller, rows)
+    served = found[0] if found else None
+    return FoundCustomers(
+        query=query,
+        customers=found,
+        count=len(found),
+        run_id=served.run_id if served else None,
+        as_of=served.as_of if served else None,
+    )
+
+
+async def _briefs(resources: Resources, caller: Caller, rows: Sequence[Row]) -> list[BriefCustomer]:
+    small = None
+    if rows and not caller.identified:
+        small = await anonymous.small_groups(resources, caller.store_id, rows[0]["run_id"] or 0)
+    told = []
+    for row in rows:
+        kind = None
+        if row["archetype_id"] is not None:
+            hidden = small is not None and row["archetype_id"] in small.archetypes
+            kind = BriefArchetype(
+                id=anonymous.OTHER_ID if hidden else row["archetype_id"],
+                name=anonymous.OTHER_NAME if hidden else row["archetype_name"],
+                level=1,
+            )
+        average = row["avg_order_value"]
+        if average is None:
+            average = customers.per_order(row["ltv"], row["total_orders"])
+        told.append(
+            BriefCustomer(
+                customer_id=row["customer_id"] if caller.identified else row["pseudonym"],
+                name=_full_name(row) if caller.identified else None,
+                email=row["email"] if caller.identified else None,
+                archetype=kind,
+                ltv=_number(row["ltv"]),
+                churn_risk=row["churn_risk"],
+                total_orders=row["total_orders"],
+                avg_order_value=_number(average),
+                run_id=row["run_id"],
+                as_of=_moment(row["as_of"]),
+            )
+        )
+    return told
+
+
+# How things are written
+
+
+def start_of_day(day: date, timezone: str) -> datetime:
+    """Midnight at which a day of the shop begins, UTC; the ends of the calendar as near as they can be told."""
+    day = min(max(day, date.min + timedelta(days=2)), date.max - timedelta(days=2))
+    return datetime.combine(day, datetime.min.time(), ZoneInfo(timezone)).astimezone(UTC)
+
+
+def _full_name(row: Row) -> str | None:
+    return " ".join(part for part in (row["first_name"], row["last_name"]) if part) or None
+
+
+def _number(amount: Decimal) -> float:
+    return round(float(amount), 4)
+
+
+def _money(amount: Decimal) -> str:
+    """With two decimals, or as many more as it has."""
+    plain = amount.normalize()
+    exponent = plain.as_tuple().exponent
+    decimals = max(2, -exponent) if isinstance(exponent, int) else 2
+    return f"{amount:.{decimals}f}"
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone(UTC).isoformat()

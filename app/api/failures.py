@@ -1,0 +1,73 @@
+"""The one place where errors become answers."""
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from app.api.middleware import instance_of
+from app.core.errors import AppError, Unavailable
+from app.core.problems import (
+    MEDIA_TYPE,
+    RETRY_AFTER_SECONDS,
+    FieldError,
+    Problem,
+    invalid_request,
+    plain_problem,
+    problem_of,
+)
+
+log = structlog.get_logger()
+
+
+def answer_failures(app: FastAPI) -> None:
+    """Whatever is raised beneath a route is said in the words of RFC 9457."""
+    app.add_exception_handler(AppError, _app_error)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+
+
+def _answer(problem: Problem, headers: dict[str, str] | None = None) -> Response:
+    return Response(problem.body(), status_code=problem.status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def _where(request: Request) -> dict[str, str]:
+    return {"instance": instance_of(request.scope), "request_id": request.scope["request_id"]}
+
+
+async def _app_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, AppError)  # noqa: S101  what it is registered for
+    headers = {}
+    if isinstance(error, Unavailable):
+        log.warning("unavailable", request_id=request.scope["request_id"], why=str(error))
+        headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    elif error.status >= 500:
+        log.error("app_error", request_id=request.scope["request_id"], why=str(error), exc_info=error)
+    elif error.status == 401:
+        headers = {"WWW-Authenticate": "ApiKey"}
+    return _answer(problem_of(error, **_where(request)), headers)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101
+    errors = [
+        FieldError(field=_field(item["loc"]), message=str(item["msg"]).removeprefix("Value error, "))
+        for item in error.errors()
+    ]
+    return _answer(invalid_request(errors, **_where(request)))
+
+
+def _field(place: tuple[str | int, ...]) -> str:
+    """("query", "limit") is `limit`; ("body", "k", 3) is `k.3`."""
+    return ".".join(str(part) for part in place[1:]) or str(place[0])
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101
+    detail = None
+    if error.status_code == 404:
+        detail = "There is nothing at this address. /docs lists what there is."
+    elif error.status_code == 405:
+        detail = "This address does not take that method. /docs lists what it takes."
+    problem = plain_problem(error.status_code, detail, **_where(request))
+    return _answer(problem, dict(error.headers or {}))

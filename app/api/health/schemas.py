@@ -1,0 +1,32 @@
+"""What is said of the service itself."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from app.core.schemas import Answer
+
+
+class Alive(Answer):
+    status: Literal["ok"] = "ok"
+
+
+class DataStatus(Answer):
+    """How much there is in the key's store. Customers are counted for keys that may see identities."""
+
+    customers_loaded: int | None
+    customers_segmented: int | None
+    archetypes_available: int
+
+
+class Health(Answer):
+    """Without a valid key only the first three."""
+
+    status: Literal["healthy"]
+    version: str
+    timestamp: str = Field(examples=["2026-11-21T14:13:07+00:00"])
+    database: Literal["connected"] | None = None
+    data_source: Literal["embedded", "postgresql"] | None = None
+    active_axes: int | None = Field(default=None, description="Axes of the served segmentation that have data.")
+    axes: dict[str, str] | None = Field(default=None, description="{axis: active, proxy or no_data}.")
+    data_status: DataStatus | None = None

@@ -1,0 +1,42 @@
+"""Whether the database answers, and what it holds."""
+
+import json
+
+from app import __version__
+from app.api.health.schemas import DataStatus, Health
+from app.core.clock import utc_now
+from app.core.errors import DatabaseUnavailable
+from app.core.keys import Caller
+from app.resources import Resources
+from app.warehouse.customers import what_is_loaded
+
+
+async def ready(resources: Resources) -> None:
+    """Raises DatabaseUnavailable while requests cannot be answered."""
+    await resources.database.row("SELECT 1")
+    if not resources.prepared:
+        raise DatabaseUnavailable("The database is being brought into shape.")
+
+
+async def health(resources: Resources, caller: Caller | None) -> Health:
+    """Raises DatabaseUnavailable."""
+    basic = Health(status="healthy", version=__version__, timestamp=utc_now().isoformat(timespec="seconds"))
+    if caller is None:
+        await ready(resources)
+        return basic
+    held = await what_is_loaded(resources.database, caller.store_id)
+    axes = {each["axis"]: each["status"] for each in json.loads(held["axes"] or "[]")}
+    return Health(
+        status=basic.status,
+        version=basic.version,
+        timestamp=basic.timestamp,
+        database="connected",
+        data_source="embedded" if resources.settings.database_url is None else "postgresql",
+        active_axes=sum(status != "no_data" for status in axes.values()),
+        axes=axes,
+        data_status=DataStatus(
+            customers_loaded=held["customers_loaded"] if caller.identified else None,
+            customers_segmented=held["customers_segmented"] if caller.identified else None,
+            archetypes_available=held["archetypes_available"],
+        ),
+    )

@@ -1,0 +1,84 @@
+"""What every request passes: its id, its line in the log, the headers of every answer, and the last catch."""
+
+import os
+import re
+import time
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.core.problems import MEDIA_TYPE, plain_problem
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_INSTANCE_SHOWN = 200
+#: Pages load nothing but our own files, run no inline script, and stand in nobody's frame.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", _POLICY.encode()),
+]
+
+log = structlog.get_logger()
+
+
+def instance_of(scope: Scope) -> str:
+    """The path asked for, as it came: encoded, so that nothing in it can do harm, and short."""
+    raw: bytes = scope.get("raw_path") or scope["path"].encode()
+    path = raw.partition(b"?")[0].decode("ascii", "replace")
+    return path if len(path) <= _INSTANCE_SHOWN else path[:_INSTANCE_SHOWN] + "..."
+
+
+class RequestFrame:
+    """Around the whole app. No exception gets past it: what nobody answered becomes a problem of status 500."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        request_id = _request_id(scope)
+        scope["request_id"] = request_id
+        told = [(b"x-request-id", request_id.encode()), *_HEADERS]
+        status = 0
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), *told]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        except Exception:
+            log.exception("request.failed", request_id=request_id)
+            if status:  # too late for another answer: the connection is cut
+                raise
+            await _fail(scope, request_id, sending)
+        finally:
+            route = getattr(scope.get("route"), "path", "unmatched")
+            ms = round(1000 * (time.perf_counter() - began), 1)
+            log.info("request", request_id=request_id, method=scope["method"], route=route, status=status, ms=ms)
+
+
+async def _fail(scope: Scope, request_id: str, send: Send) -> None:
+    detail = "Something of ours went wrong. It has been logged under this request's id."
+    body = plain_problem(500, detail, instance=instance_of(scope), request_id=request_id).body()
+    headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 500, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _request_id(scope: Scope) -> str:
+    """The caller's, where it is one; else a new one."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return str(value.decode())
+    return os.urandom(8).hex()

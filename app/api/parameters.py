@@ -1,0 +1,79 @@
+"""The parameters that several routes take, each checked before anything is asked of the database."""
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import date
+from typing import Annotated
+
+from fastapi import Path, Query
+from pydantic import AfterValidator, BeforeValidator
+
+from app.core.errors import InvalidParameter
+
+_LONGEST = 255
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+def _plain(text: str) -> str:
+    if len(text) > _LONGEST:
+        raise ValueError(f"it has more than {_LONGEST} characters")
+    if _CONTROL.search(text):
+        raise ValueError("it holds a control character")
+    return text
+
+
+def _something(text: str) -> str:
+    if not (told := _plain(text).strip()):
+        raise ValueError("it is empty")
+    return told
+
+
+def _day(text: object) -> object:
+    if isinstance(text, str):
+        if not _DAY.fullmatch(text):
+            raise ValueError("it is not a date; write it as YYYY-MM-DD")
+        try:
+            return date.fromisoformat(text)
+        except ValueError:
+            raise ValueError("there is no such day; write a date as YYYY-MM-DD") from None
+    return text
+
+
+Plain = Annotated[str, AfterValidator(_plain)]
+Something = Annotated[str, AfterValidator(_something)]
+Day = Annotated[date, BeforeValidator(_day)]
+
+CustomerId = Annotated[
+    str,
+    AfterValidator(_plain),
+    Path(description="The shop's own id of the customer, or the pseudonym.", examples=["C0000001"]),
+]
+ArchetypeId = Annotated[
+    str,
+    AfterValidator(_plain),
+    Path(description="Of any level; take one from `GET /api/mcp/archetypes/top`.", examples=["take one from /top"]),
+]
+Limit = Annotated[int, Query(ge=1, le=100, description="How many at most.")]
+Cursor = Annotated[str | None, Query(max_length=2_000, description="`next_cursor` of the page before.")]
+
+
+def names_among(field: str, listed: str | None, there: Iterable[str]) -> frozenset[str]:
+    """The names of a comma list. Raises InvalidParameter for one that is not among those there are."""
+    if listed is None:
+        return frozenset()
+    known = list(there)
+    wanted = frozenset(name.strip() for name in listed.split(",") if name.strip())
+    if not wanted <= set(known):
+        raise InvalidParameter(field, f"takes a comma list of {', '.join(known)}")
+    return wanted
+
+
+def comma_list(field: str, listed: str | None, *, most: int) -> Sequence[str] | None:
+    """The parts of a comma list, None where none is given. Raises InvalidParameter for more than `most`."""
+    if listed is None:
+        return None
+    parts = [part.strip() for part in listed.split(",") if part.strip()]
+    if len(parts) > most:
+        raise InvalidParameter(field, f"takes {most} at most, separated by commas")
+    return parts or None

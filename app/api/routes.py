@@ -1,0 +1,9 @@
+"""The table of contents: every area's routes."""
+
+from fastapi import APIRouter
+
+from app.api.archetypes.router import router as archetypes
+from app.api.customers.router import router as customers
+from app.api.health.router import router as health
+
+ROUTERS: tuple[APIRouter, ...] = (health, customers, archetypes)

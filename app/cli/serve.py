@@ -1,0 +1,120 @@
+"""`serve`: the API and its pages, until told to stop."""
+
+import argparse
+import asyncio
+import contextlib
+import errno
+import signal
+import socket
+from collections.abc import Callable, Iterator
+
+import structlog
+import uvicorn
+
+from app.cli.options import Commands
+from app.cli.output import say
+from app.core.config import Settings
+from app.core.errors import ConfigurationError, DatabaseUnavailable, PortInUse
+from app.main import create_app
+from app.resources import Resources, open_resources
+
+log = structlog.get_logger()
+
+_GRACE_SECONDS = 20
+_WAITING = 2048
+
+
+def add_commands(commands: Commands, shared: argparse.ArgumentParser) -> None:
+    serve = commands.add_parser(
+        "serve",
+        parents=[shared],
+        help="answer requests until stopped",
+        description="Serve the API and its pages on HOST and PORT. API_KEY and ADMIN_KEY must be set, or ENV be "
+        "development. Ctrl-C stops it.",
+    )
+    serve.set_defaults(run=_run, serves=True)
+
+
+async def _run(_wanted: argparse.Namespace, settings: Settings) -> int:
+    with listening(settings) as listener:
+        async with open_resources(settings) as resources:
+            await prepare(resources)
+            await serve(resources, listener, when_up=_say_where)
+    return 0
+
+
+@contextlib.contextmanager
+def listening(settings: Settings) -> Iterator[socket.socket]:
+    """The port, taken before any work. Raises PortInUse, or ConfigurationError for a HOST that is not ours."""
+    try:
+        family, *_, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
+        listener = socket.create_server(address[:2], family=family, backlog=_WAITING)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PortInUse(settings.host, settings.port) from error
+        raise ConfigurationError(
+            f"Nothing can listen on HOST {settings.host}, PORT {settings.port} ({error.strerror or error}). "
+            "Take 127.0.0.1 or 0.0.0.0, and a port above 1023."
+        ) from error
+    with listener:
+        yield listener
+
+
+async def prepare(resources: Resources) -> None:
+    """Bring the database into shape; a server of DATABASE_URL that is away is waited for while serving."""
+    try:
+        await resources.prepare()
+    except DatabaseUnavailable as error:
+        if resources.settings.database_url is None:
+            raise
+        log.warning("database.away", why=str(error), until="it answers, requests that need it get 503")
+
+
+async def serve(resources: Resources, listener: socket.socket, *, when_up: Callable[[Settings], None]) -> None:
+    """Answer until told to stop; requests under way are finished first. when_up : called once the port answers"""
+    config = uvicorn.Config(
+        create_app(resources=resources),
+        http="httptools",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+    server = _Server(config, when_up=lambda: when_up(resources.settings))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, server.stop)
+    await server.serve(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Says when it is up, and leaves signals to the command line, which stops everything else with it."""
+
+    def __init__(self, config: uvicorn.Config, *, when_up: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._when_up = when_up
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._when_up()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def stop(self) -> None:
+        """Told a second time, it does not wait for requests under way."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+def _say_where(settings: Settings) -> None:
+    say(f"Serving on {address_of(settings)} (the API's description: {address_of(settings)}/docs). Ctrl-C stops it.")
+
+
+def address_of(settings: Settings) -> str:
+    """Where a browser on this machine finds it."""
+    host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"

@@ -1,0 +1,119 @@
+"""Secrets that are made up once where none is set, and kept in DATA_DIR/secrets.json, readable by its owner alone."""
+
+import fcntl
+import json
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.core.config import Environment, Settings
+from app.core.errors import ConfigurationError
+from app.core.keys import is_placeholder, new_key
+
+_FILE = "secrets.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ServingKeys:
+    """The keys that need no database. analytics_key : None in production"""
+
+    api_key: str
+    admin_key: str
+    analytics_key: str | None
+
+
+def id_hash_secret(settings: Settings) -> bytes:
+    """What pseudonyms are made with: of the settings, or made up once."""
+    if settings.id_hash_secret is not None:
+        return settings.id_hash_secret.get_secret_value().encode()
+    return _kept(settings.data_dir, ["id_hash_secret"])["id_hash_secret"].encode()
+
+
+def serving_keys(settings: Settings) -> ServingKeys:
+    """API_KEY and ADMIN_KEY; in development made up where they are unset.
+
+    Raises ConfigurationError in production for one that is unset, an example's value, or the same as the other.
+    """
+    given = {
+        name: value.get_secret_value()
+        for name, value in (("api_key", settings.api_key), ("admin_key", settings.admin_key))
+        if value is not None
+    }
+    if settings.env is Environment.production:
+        _check(given)
+        return ServingKeys(**given, analytics_key=None)
+    made_up = [name for name in ("api_key", "admin_key", "analytics_key") if name not in given]
+    return ServingKeys(**{**_kept(settings.data_dir, made_up), **given})
+
+
+def _check(given: dict[str, str]) -> None:
+    for name in ("api_key", "admin_key"):
+        if name not in given:
+            raise ConfigurationError(
+                f"{name.upper()} is unset, and ENV is production. Set it to a long random value "
+                '(`python -c "import secrets; print(secrets.token_urlsafe(32))"` prints one), or set ENV=development '
+                "to have keys made up."
+            )
+        if is_placeholder(given[name]):
+            raise ConfigurationError(
+                f"{name.upper()} still has an example's value, which anyone may know. Set it to a long random value."
+            )
+    if given["api_key"] == given["admin_key"]:
+        raise ConfigurationError("API_KEY and ADMIN_KEY are the same, so whoever reads may do everything. Change one.")
+
+
+def _kept(data_dir: Path, names: Sequence[str]) -> dict[str, str]:
+    """The secrets of these names, those that are missing made up. Several processes may ask at once."""
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        with _turn(data_dir):
+            path = data_dir / _FILE
+            known = _read(path)
+            missing = [name for name in names if name not in known]
+            if missing:
+                known |= {name: new_key()[1] if name.endswith("_key") else secrets.token_hex(32) for name in missing}
+                _write(path, known)
+            return {name: known[name] for name in names}
+    except OSError as error:
+        raise ConfigurationError(
+            f"{data_dir / _FILE} cannot be used ({error.strerror or error}). Set DATA_DIR to a folder of your own."
+        ) from error
+
+
+def _read(path: Path) -> dict[str, str]:
+    if not path.exists():
+        return {}
+    try:
+        known = json.loads(path.read_text())
+    except ValueError:
+        known = None
+    if not isinstance(known, dict) or not all(isinstance(value, str) and value for value in known.values()):
+        raise ConfigurationError(
+            f"{path} is damaged. Restore it from a backup; without it keys and pseudonyms are made anew, so only move "
+            "it away if nobody has noted them."
+        )
+    return known
+
+
+def _write(path: Path, known: dict[str, str]) -> None:
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+    temporary = Path(name)
+    try:
+        with open(descriptor, "w") as file:  # noqa: PTH123  a descriptor, not a path
+            json.dump(known, file, indent=2)
+            file.flush()
+            os.fsync(descriptor)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _turn(data_dir: Path) -> Iterator[None]:
+    with (data_dir / "secrets.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

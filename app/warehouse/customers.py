@@ -1,0 +1,252 @@
+"""Customers as they are served: one of them in full, their orders, those a search finds."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from decimal import Decimal
+
+from app.warehouse.engine import Database, Row
+
+# Everything about one customer that is read rather than computed, by primary keys alone. Who has no account date has
+# been a customer since their first order.
+_PROFILE = """
+    SELECT customer.customer_id, named.pseudonym, customer.first_name, customer.last_name, customer.email,
+        customer.phone, customer.country, customer.orders_count, customer.total_spent, store.currency, store.timezone,
+        (coalesce(customer.created_at, (
+            SELECT min(order_date) FROM orders AS o
+            WHERE o.store_id = customer.store_id AND o.customer_id = customer.customer_id
+        )) AT TIME ZONE store.timezone)::date::text AS customer_since,
+        store.served_run_id AS run_id, placed.profile AS told, placed.archetype_id,
+        archetype.profile AS archetype
+    FROM customers AS customer
+    JOIN stores AS store ON store.store_id = customer.store_id
+    LEFT JOIN customer_pseudonyms AS named
+      ON named.store_id = customer.store_id AND named.customer_id = customer.customer_id
+    LEFT JOIN customer_profiles AS placed
+      ON placed.store_id = customer.store_id AND placed.customer_id = customer.customer_id
+     AND placed.run_id = store.served_run_id
+    LEFT JOIN dim_archetype_l1 AS archetype
+      ON archetype.store_id = placed.store_id AND archetype.run_id = placed.run_id
+     AND archetype.archetype_id = placed.archetype_id
+"""
+_PROFILE_BY_ID = f"{_PROFILE} WHERE customer.store_id = $1 AND customer.customer_id = $2"
+_PROFILE_BY_PSEUDONYM = f"{_PROFILE} WHERE named.store_id = $1 AND named.pseudonym = $2"
+
+
+async def read_profile(database: Database, store_id: str, customer_id: str) -> Row | None:
+    """One customer by the shop's own id.
+
+    told      : the ready text of the served run; None where it has none of them
+    archetype : the ready object of their archetype
+    """
+    return await database.row(_PROFILE_BY_ID, store_id, customer_id)
+
+
+async def read_profile_by_pseudonym(database: Database, store_id: str, pseudonym: str) -> Row | None:
+    return await database.row(_PROFILE_BY_PSEUDONYM, store_id, pseudonym)
+
+
+# Digests are evenly spread, so whoever stands next to a random point is as good as drawn; the second half of the union
+# goes round the end. Of a store with a run, someone it has placed.
+_RANDOM = """
+    WITH served AS (SELECT served_run_id AS run_id FROM stores WHERE store_id = $1)
+    (SELECT named.customer_id FROM customer_pseudonyms AS named, served
+    WHERE named.store_id = $1 AND named.pseudonym >= $2 AND (served.run_id IS NULL OR EXISTS (
+        SELECT FROM customer_profiles AS placed
+        WHERE placed.store_id = $1 AND placed.customer_id = named.customer_id AND placed.run_id = served.run_id))
+    ORDER BY named.pseudonym LIMIT 1)
+    UNION ALL
+    (SELECT named.customer_id FROM customer_pseudonyms AS named, served
+    WHERE named.store_id = $1 AND (served.run_id IS NULL OR EXISTS (
+        SELECT FROM customer_profiles AS placed
+        WHERE placed.store_id = $1 AND placed.customer_id = named.customer_id AND placed.run_id = served.run_id))
+    ORDER BY named.pseudonym LIMIT 1)
+    LIMIT 1
+"""
+
+
+async def random_customer(database: Database, store_id: str, point: str) -> str | None:
+    """The shop's id of a customer near a random pseudonym; None where there is nobody."""
+    row = await database.row(_RANDOM, store_id, point)
+    return None if row is None else str(row["customer_id"])
+
+
+_UNSEGMENTED = """
+    SELECT min(order_date) AS first_order_at, max(order_date) AS last_order_at
+    FROM orders WHERE store_id = $1 AND customer_id = $2
+"""
+
+
+async def order_span(database: Database, store_id: str, customer_id: str) -> tuple[datetime, datetime] | None:
+    """When a customer first and last ordered, UTC; None for who never did."""
+    row = await database.row(_UNSEGMENTED, store_id, customer_id)
+    return None if row is None or row["last_order_at"] is None else (row["first_order_at"], row["last_order_at"])
+
+
+_BRIEF = """
+    SELECT customer.customer_id, named.pseudonym, customer.email, customer.first_name, customer.last_name,
+        coalesce(standing.lifetime_value, customer.total_spent) AS ltv,
+        coalesce(standing.total_orders, customer.orders_count) AS total_orders,
+        standing.avg_order_value, standing.archetype_id, archetype.name AS archetype_name,
+        archetype.member_count, placed.churn_risk_score AS churn_risk, store.served_run_id AS run_id, run.as_of
+    FROM customers AS customer
+    JOIN stores AS store ON store.store_id = customer.store_id
+    LEFT JOIN customer_pseudonyms AS named
+      ON named.store_id = customer.store_id AND named.customer_id = customer.customer_id
+    LEFT JOIN segmentation_runs AS run ON run.run_id = store.served_run_id
+    LEFT JOIN fact_customer_current AS standing
+      ON standing.store_id = customer.store_id AND standing.customer_id = customer.customer_id
+     AND standing.run_id = store.served_run_id
+    LEFT JOIN customer_profiles AS placed
+      ON placed.store_id = customer.store_id AND placed.customer_id = customer.customer_id
+     AND placed.run_id = store.served_run_id
+    LEFT JOIN dim_archetype_l1 AS archetype
+      ON archetype.store_id = standing.store_id AND archetype.run_id = standing.run_id
+     AND archetype.archetype_id = standing.archetype_id
+"""
+_BRIEF_BY_ID = f"{_BRIEF} WHERE customer.store_id = $1 AND customer.customer_id = $2"
+_BRIEF_BY_PSEUDONYM = f"{_BRIEF} WHERE named.store_id = $1 AND named.pseudonym = $2"
+# Who is meant is settled before anything else of them is read. Ids and order numbers from their beginning, the latter
+# by ranges of their index; names and e-mails anywhere, in one text, since every customer's is looked through.
+_ORDERS_LOOKED_AT = 1_000
+_LAST_SIGN = chr(0x10FFFF)
+_SEARCH = f"""
+    WITH meant AS (
+        SELECT customer_id, total_spent FROM customers
+        WHERE store_id = $1 AND (
+            starts_with(lower(customer_id), lower($2))
+            OR position(lower($2) in lower(concat_ws(' ', first_name, last_name, email))) > 0)
+        UNION
+        SELECT customer_id, total_spent FROM customers WHERE store_id = $1 AND customer_id IN (
+            SELECT customer_id FROM (
+                SELECT o.customer_id FROM unnest($3::text[], $4::text[]) AS number(first, beyond)
+                JOIN orders AS o
+                  ON o.store_id = $1 AND o.order_number ~>=~ number.first AND o.order_number ~<~ number.beyond
+                LIMIT {_ORDERS_LOOKED_AT}
+            ) AS quoted
+            UNION ALL
+            SELECT customer_id FROM customer_pseudonyms WHERE store_id = $1 AND pseudonym = upper($2))
+    ), chosen AS MATERIALIZED (
+        SELECT customer_id FROM meant
+        ORDER BY lower(customer_id) = lower($2) DESC, total_spent DESC, customer_id LIMIT $5
+    )
+    {_BRIEF}
+    JOIN chosen ON chosen.customer_id = customer.customer_id
+    WHERE customer.store_id = $1
+    ORDER BY lower(customer.customer_id) = lower($2) DESC, customer.total_spent DESC, customer.customer_id
+"""  # noqa: S608  put together from the constants above
+_SEARCH_PSEUDONYMS = f"""
+    {_BRIEF} WHERE named.store_id = $1 AND starts_with(named.pseudonym, $2) ORDER BY named.pseudonym LIMIT $3
+"""
+
+
+async def read_brief(database: Database, store_id: str, customer_id: str) -> Row | None:
+    """One customer in a few numbers, by the shop's own id."""
+    return await database.row(_BRIEF_BY_ID, store_id, customer_id)
+
+
+async def read_brief_by_pseudonym(database: Database, store_id: str, pseudonym: str) -> Row | None:
+    return await database.row(_BRIEF_BY_PSEUDONYM, store_id, pseudonym)
+
+
+async def search_customers(database: Database, store_id: str, query: str, *, limit: int) -> Sequence[Row]:
+    """Whose id, name, e-mail or order number it is; the exact id first, then by what they spent."""
+    firsts = sorted({sign + number for sign in ("", "#") for number in (query, query.upper())})
+    beyond = [first + _LAST_SIGN for first in firsts]
+    return await database.rows(_SEARCH, store_id, query, firsts, beyond, limit)
+
+
+async def search_pseudonyms(database: Database, store_id: str, query: str, *, limit: int) -> Sequence[Row]:
+    """Whose pseudonym begins so."""
+    return await database.rows(_SEARCH_PSEUDONYMS, store_id, query.upper(), limit)
+
+
+# One statement, so that the totals, the page and the run belong to one moment. Days are the shop's own; the day after
+# the last is where they end. Refunds that name no line count for the order.
+_ORDERS = """
+    WITH chosen AS (
+        SELECT o.*
+        FROM orders AS o
+        JOIN stores AS store ON store.store_id = o.store_id
+        WHERE o.store_id = $1 AND o.customer_id = $2
+          AND ($3::date IS NULL OR o.order_date >= $3::timestamp AT TIME ZONE store.timezone)
+          AND ($4::date IS NULL OR o.order_date < ($4 + 1)::timestamp AT TIME ZONE store.timezone)
+          AND ($5::text[] IS NULL OR EXISTS (
+              SELECT FROM unnest($5::text[]) AS term
+              WHERE position(lower(term) in lower(o.order_number)) > 0 OR EXISTS (
+                  SELECT FROM order_items AS item
+                  WHERE item.store_id = o.store_id AND item.order_id = o.order_id AND (
+                      position(lower(term) in lower(item.product_title)) > 0
+                      OR position(lower(term) in lower(item.product_id)) > 0
+                      OR position(lower(term) in lower(item.vendor)) > 0
+                      OR position(lower(term) in lower(item.category)) > 0))))
+    ), page AS (
+        SELECT * FROM chosen
+        WHERE $6::timestamptz IS NULL OR (order_date, order_id) < ($6, $7::text)
+        ORDER BY order_date DESC, order_id DESC LIMIT $8
+    )
+    SELECT (SELECT count(*) FROM chosen) AS matching_orders, customer.orders_count, customer.total_spent,
+        store.currency AS store_currency, store.served_run_id AS run_id, run.as_of,
+        page.order_id, page.order_number, page.order_date, page.total_price, page.discount_amount, page.currency,
+        page.fulfillment_status, page.financial_status, page.tracking_numbers,
+        (SELECT coalesce(sum(refund.amount), 0) FROM refunds AS refund
+         WHERE refund.store_id = page.store_id AND refund.order_id = page.order_id) AS refunded_amount,
+        (SELECT jsonb_agg(jsonb_build_array(
+             coalesce(item.product_title, item.product_id), item.vendor, item.quantity::text, item.price::text,
+             item.line_total::text, item.refund_amount::text, item.product_id, item.category
+         ) ORDER BY item.item_id)
+         FROM order_items AS item
+         WHERE item.store_id = page.store_id AND item.order_id = page.order_id)::text AS line_items
+    FROM customers AS customer
+    JOIN stores AS store ON store.store_id = customer.store_id
+    LEFT JOIN segmentation_runs AS run ON run.run_id = store.served_run_id
+    LEFT JOIN page ON true
+    WHERE customer.store_id = $1 AND customer.customer_id = $2
+    ORDER BY page.order_date DESC, page.order_id DESC
+"""
+
+
+async def read_orders(
+    database: Database,
+    store_id: str,
+    customer_id: str,
+    *,
+    first_day: date | None,
+    last_day: date | None,
+    terms: Sequence[str] | None,
+    after: tuple[datetime, str] | None,
+    limit: int,
+) -> Sequence[Row]:
+    """A customer's orders, newest first, each row with the customer's totals; one row without an order where none fit.
+
+    first_day, last_day : of the shop's calendar, both included
+    terms               : any of them in a title, product id, vendor, category or order number
+    after               : the moment and id of the order that the page before ended with
+
+    Empty for a customer there is none of.
+    """
+    moment, order_id = after or (None, None)
+    wanted = None if terms is None else list(terms)
+    return await database.rows(_ORDERS, store_id, customer_id, first_day, last_day, wanted, moment, order_id, limit)
+
+
+_COUNTS = """
+    SELECT (SELECT count(*) FROM customers WHERE store_id = $1) AS customers_loaded,
+        (SELECT count(*) FROM fact_customer_current
+         WHERE store_id = $1 AND run_id = store.served_run_id) AS customers_segmented,
+        (SELECT count(*) FROM dim_archetype_l1
+         WHERE store_id = $1 AND run_id = store.served_run_id) AS archetypes_available,
+        run.report -> 'axes' AS axes
+    FROM (SELECT $1::text AS store_id) AS asked
+    LEFT JOIN stores AS store ON store.store_id = asked.store_id
+    LEFT JOIN segmentation_runs AS run ON run.run_id = store.served_run_id
+"""
+
+
+async def what_is_loaded(database: Database, store_id: str) -> Row:
+    """How much of a store there is. axes : the served run's, as JSON text; None before the first"""
+    return await database.row(_COUNTS, store_id)
+
+
+def per_order(amount: Decimal, n_orders: int) -> Decimal:
+    """Mean value of an order; 0 without one."""
+    return amount / n_orders if n_orders else Decimal(0)

@@ -1,0 +1,92 @@
+"""A small shop, segmented once, and clients that ask the app about it with keys of each kind."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from app.core.config import Settings
+from app.core.keys import BootstrapKeys, Caller, Scope
+from app.main import create_app
+from app.pipeline.ingest import ingest
+from app.pipeline.sample import SampleShop
+from app.resources import Resources
+from app.warehouse.engine import Database
+from tests.fakes import SECRET, segmented
+
+STORE = "shop"
+#: A key for each kind of caller.
+KEYS = {scope.value: f"key-of-{scope.value}" for scope in Scope}
+Ask = httpx.AsyncClient
+
+
+@dataclass(frozen=True)
+class Clients:
+    """One client per scope, and one without a key."""
+
+    support: Ask
+    analytics: Ask
+    campaigns: Ask
+    privacy: Ask
+    admin: Ask
+    nobody: Ask
+
+
+def keys_of(store_id: str) -> BootstrapKeys:
+    scopes = {scope: frozenset(Scope) if scope is Scope.admin else frozenset({scope}) for scope in Scope}
+    return BootstrapKeys([(KEYS[scope.value], Caller(store_id, held)) for scope, held in scopes.items()])
+
+
+@pytest.fixture(scope="session")
+async def shop(database: Database) -> str:
+    """The store of the built-in shop, 400 customers, segmented."""
+    await ingest(
+        database,
+        SampleShop(customers=400),
+        store_id=STORE,
+        timezone="America/Chicago",
+        currency="USD",
+        pseudonym_secret=SECRET,
+    )
+    await segmented(database, STORE, max_k=5, min_members=3)
+    return STORE
+
+
+def resources_for(database: Database, settings: Settings, store_id: str, *, prepared: bool = True) -> Resources:
+    return Resources(
+        settings=settings.model_copy(update={"store_id": store_id}),
+        database=database,
+        secret=SECRET,
+        keys=keys_of(store_id),
+        prepared=prepared,
+    )
+
+
+@pytest.fixture(scope="session")
+async def app(database: Database, settings: Settings, shop: str) -> AsyncIterator[FastAPI]:
+    app = create_app(resources=resources_for(database, settings, shop))
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+def client(app: FastAPI, key: str | None = None) -> Ask:
+    headers = {} if key is None else {"X-API-Key": key}
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shop.test", headers=headers)
+
+
+@pytest.fixture(scope="session")
+async def ask(app: FastAPI) -> AsyncIterator[Clients]:
+    async with AsyncExitStack() as stack:
+        opened = {name: await stack.enter_async_context(client(app, key)) for name, key in KEYS.items()}
+        yield Clients(**opened, nobody=await stack.enter_async_context(client(app)))
+
+
+@pytest.fixture
+async def empty_shop(database: Database, settings: Settings, store_id: str) -> AsyncIterator[Ask]:
+    """A support key's view of a store that is not there yet."""
+    app = create_app(resources=resources_for(database, settings, store_id))
+    async with app.router.lifespan_context(app), client(app, KEYS["support"]) as asking:
+        yield asking

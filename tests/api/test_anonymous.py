@@ -1,0 +1,161 @@
+"""Keys without the right to identities: pseudonyms, shares and no counts, in every answer there is."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+
+from app.api import anonymous
+from app.api.anonymous import FEWEST
+from app.warehouse.archetypes import read_small_groups
+from app.warehouse.engine import Database
+from tests.api.conftest import STORE, Ask, Clients
+from tests.api.test_access import routes
+from tests.api.test_customers import told
+from tests.fakes import a_shop, put, rows, segmented
+
+TOP = "/api/mcp/archetypes/top"
+COUNTS = {"member_count", "customer_count", "customers_loaded", "customers_segmented", "folded_count"}
+
+
+def leaves(told: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Every name and value in an answer."""
+    if isinstance(told, dict):
+        for key, each in told.items():
+            yield from leaves(each, key)
+    elif isinstance(told, list):
+        for each in told:
+            yield from leaves(each, name)
+    else:
+        yield name, told
+
+
+async def answers(asking: Ask, app: FastAPI) -> dict[str, Any]:
+    """What every route says to this key, with ids that it may know."""
+    someone = await told(asking, "/api/mcp/customer/random")
+    kinds = (await told(asking, TOP, limit=100))["archetypes"]
+    kind = next(each["archetype_id"] for each in kinds if each["archetype_id"] != "other")
+    found = {
+        TOP: await told(asking, TOP, limit=100),
+        "search": await told(asking, "/api/mcp/customers/search", query=someone["customer_id"][:4], limit=100),
+        "excluding": await told(asking, "/api/mcp/customer/random", exclude="memberships"),
+        "past": await told(asking, f"/api/mcp/customer/{someone['customer_id']}", as_of="2025-06-01"),
+    }
+    for _ in range(20):
+        met = await told(asking, "/api/mcp/customer/random")
+        found[met["customer_id"]] = met
+    for method, path, _ in routes(app):
+        own = kind if "/archetypes/" in path else "value" if "/axes/" in path else someone["customer_id"]
+        answer = await asking.request(method, path.replace("C0000001", own), params={"query": "C-"})
+        if answer.status_code == 200:
+            found[path] = answer.json()
+    assert len(found) > 30
+    return found
+
+
+@pytest.mark.parametrize("who", ["analytics", "campaigns"])
+async def test_no_answer_holds_an_id_a_name_an_email_or_a_count(
+    app: FastAPI, ask: Clients, database: Database, who: str
+) -> None:
+    people = await rows(
+        database, "SELECT customer_id, email, first_name, last_name FROM customers WHERE store_id = :s", s=STORE
+    )
+    secret = {part for customer, email, *_ in people for part in (customer, email)}
+    names = {f"{first} {last}" for *_, first, last in people}
+    orders = {number for (number,) in await rows(database, "SELECT order_id FROM orders WHERE store_id = :s", s=STORE)}
+    for place, answer in (await answers(getattr(ask, who), app)).items():
+        text = json.dumps(answer)
+        words = set(re.findall(r"[\w.@+-]+", text))
+        assert not secret & words, place
+        assert not orders & words, place
+        assert not any(name in text for name in names), place
+        assert "@" not in text, place
+        for name, value in leaves(answer):
+            assert name not in COUNTS or value is None, (place, name, value)
+            assert not re.search(r"\d customers?\b", str(value)) or "fewer than" in str(value), (place, value)
+            if name == "population_percentage":
+                assert round(value, 1) == value, (place, value)
+
+
+async def test_a_pseudonym_is_the_customer_id_and_the_shops_own_is_unknown(ask: Clients) -> None:
+    known = await told(ask.support, "/api/mcp/customer/C0000001")
+    hidden = await told(ask.analytics, f"/api/mcp/customer/{known['pseudonym']}")
+    assert hidden["customer_id"] == hidden["pseudonym"] == known["pseudonym"]
+    assert hidden["identity"] is None
+    assert hidden["lifetime_value"] == known["lifetime_value"]
+    for path in ("/api/mcp/customer/C0000001", "/api/mcp/customers/C0000001"):
+        await told(ask.analytics, path, 404)
+    brief = await told(ask.analytics, f"/api/mcp/customers/{known['pseudonym']}")
+    assert (brief["customer_id"], brief["name"], brief["email"]) == (known["pseudonym"], None, None)
+
+
+@pytest.mark.parametrize("query", ["C0000001", "Rosa", "example.net", "@", "a"])
+async def test_a_search_knows_pseudonyms_alone(ask: Clients, query: str) -> None:
+    assert (await told(ask.analytics, "/api/mcp/customers/search", query=query))["count"] == 0
+    pseudonym = (await told(ask.support, "/api/mcp/customer/C0000001"))["pseudonym"]
+    found = await told(ask.analytics, "/api/mcp/customers/search", query=pseudonym.lower())
+    assert [each["customer_id"] for each in found["customers"]] == [pseudonym]
+
+
+async def test_small_archetypes_stand_together_as_other(ask: Clients) -> None:
+    everyone = (await told(ask.support, TOP, limit=100))["archetypes"]
+    small = [each for each in everyone if each["member_count"] < FEWEST]
+    assert small
+    shown = {each["archetype_id"]: each for each in (await told(ask.analytics, TOP, limit=100))["archetypes"]}
+    assert set(shown) == {each["archetype_id"] for each in everyone} - {each["archetype_id"] for each in small} | {
+        "other"
+    }
+    assert shown["other"]["population_percentage"] == round(sum(each["population_percentage"] for each in small), 1)
+    for each in small:
+        await told(ask.analytics, f"/api/mcp/archetypes/{each['archetype_id']}", 404)
+        await told(ask.analytics, f"/api/mcp/archetypes/{each['archetype_id']}/members", 404)
+    await told(ask.analytics, "/api/mcp/archetypes/other", 404)
+    segments = (await told(ask.analytics, "/api/mcp/segments"))["segments"]
+    assert {each["id"] for each in segments} == set(shown)
+
+
+async def test_a_member_of_a_small_archetype_is_told_as_other(ask: Clients, database: Database) -> None:
+    ((pseudonym,), *_) = await rows(
+        database,
+        "SELECT pseudonym FROM customer_pseudonyms JOIN fact_customer_current USING (store_id, customer_id) "
+        "JOIN dim_archetype_l1 USING (store_id, run_id, archetype_id) WHERE store_id = :s AND member_count < :few",
+        s=STORE,
+        few=FEWEST,
+    )
+    profile = await told(ask.analytics, f"/api/mcp/customer/{pseudonym}")
+    assert profile["archetype_id"] == profile["archetype"]["archetype_id"] == "other"
+    assert profile["archetype_level2_id"] == profile["archetype_level3_id"] == "other"
+    assert profile["archetype"]["dominant_segments"] == {}
+    assert (await told(ask.analytics, f"/api/mcp/customers/{pseudonym}"))["archetype"]["id"] == "other"
+
+
+async def test_small_segments_stand_together_as_other(empty_shop: Ask, database: Database, store_id: str) -> None:
+    await put(database, store_id, a_shop(30))
+    await segmented(database, store_id, min_population=1)
+    axes = (await told(empty_shop, "/api/mcp/segments/axes"))["axes"]
+    few = {
+        axis["axis"]: {each["name"] for each in axis["segments"] if each["customer_count"] < FEWEST} for axis in axes
+    }
+    assert any(few.values())
+    ((run_id,),) = await rows(database, "SELECT served_run_id FROM stores WHERE store_id = :s", s=store_id)
+    small = await read_small_groups(database, store_id, run_id, fewer_than=FEWEST)
+    assert {axis: names for axis, names in few.items() if names} == dict(small.segments)
+    profile = await told(empty_shop, "/api/mcp/customer/c001")
+    hidden = anonymous.profile(profile, small)
+    for axis, shares in hidden["fuzzy_memberships"].items():
+        assert not few[axis] & set(shares)
+        assert sum(shares.values()) == pytest.approx(1, abs=1e-6)
+        assert hidden["dominant_segments"][axis] in shares
+    assert not any(name in hidden["interpretation"].split(", ") for names in few.values() for name in names)
+
+
+async def test_sums_do_not_tell_how_many_they_are_the_sum_of(ask: Clients) -> None:
+    everyone = (await told(ask.support, TOP, limit=100))["archetypes"]
+    counts = {each["archetype_id"]: each["member_count"] for each in everyone}
+    for each in (await told(ask.analytics, TOP, limit=100))["archetypes"]:
+        if each["archetype_id"] in counts:
+            assert float(f"{each['total_ltv']:.2e}") == each["total_ltv"]
+            assert each["total_ltv"] / each["avg_ltv"] != counts[each["archetype_id"]]

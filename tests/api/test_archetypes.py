@@ -1,0 +1,133 @@
+"""Archetypes and segments over HTTP: ranked, by id on every level, with their members, and the axes they stand on."""
+
+from typing import Any
+
+import pytest
+
+from app.api.archetypes.schemas import ArchetypeDetail, Axes, Kinds, Members, OneAxis, TopArchetypes
+from app.segmentation.axes import AXES
+from app.warehouse.engine import Database
+from tests.api.conftest import STORE, Ask, Clients
+from tests.api.test_customers import told
+from tests.fakes import a_shop, put, rows, segmented
+
+TOP = "/api/mcp/archetypes/top"
+
+
+async def first(asking: Ask) -> Any:
+    return (await told(asking, TOP))["archetypes"][0]
+
+
+@pytest.mark.parametrize("metric", ["total_ltv", "avg_ltv", "member_count"])
+async def test_archetypes_are_ranked_by_what_is_asked_for(ask: Clients, metric: str) -> None:
+    top = await told(ask.support, TOP, metric=metric, limit=100)
+    TopArchetypes.model_validate(top)
+    figures = [each[metric] for each in top["archetypes"]]
+    assert figures == sorted(figures, reverse=True)
+    assert top["metric"] == metric
+    assert len(figures) == top["total_archetypes"] > 1
+    assert sum(each["member_count"] for each in top["archetypes"]) == 400
+    assert sum(each["population_percentage"] for each in top["archetypes"]) == pytest.approx(100)
+
+
+async def test_an_archetype_says_its_figures_under_both_names(ask: Clients) -> None:
+    each = await first(ask.support)
+    assert (each["avg_lifetime_value"], each["total_revenue"]) == (each["avg_ltv"], each["total_ltv"])
+    assert each["churn_rate"] is None
+    assert (await told(ask.support, TOP, limit=1))["archetypes"] == [each]
+
+
+async def test_an_archetype_leads_to_those_under_it(ask: Clients) -> None:
+    top = await first(ask.support)
+    one = await told(ask.support, f"/api/mcp/archetypes/{top['archetype_id']}")
+    ArchetypeDetail.model_validate(one)
+    assert (one["level"], one["parent_id"], one["member_count"]) == (1, None, top["member_count"])
+    assert one["dominant_segments"] == top["dominant_segments"]
+    for level, key in ((2, "level2"), (3, "level3")):
+        subs = one["sub_archetypes"][key]
+        assert sum(sub["member_count"] for sub in subs) == one["member_count"]
+        under = await told(ask.support, f"/api/mcp/archetypes/{subs[0]['archetype_id']}")
+        ArchetypeDetail.model_validate(under)
+        assert (under["level"], under["parent_id"]) == (level, one["archetype_id"])
+        assert (under["strength_band"], under["second_segments"]) == (
+            subs[0]["strength_band"],
+            subs[0]["second_segments"],
+        )
+        assert under["sub_archetypes"] is None
+        members = await told(ask.support, f"/api/mcp/archetypes/{subs[0]['archetype_id']}/members", limit=100)
+        assert len(members["members"]) == min(subs[0]["member_count"], 100)
+
+
+async def test_members_come_page_by_page_worth_most_first(ask: Clients, database: Database) -> None:
+    top = await first(ask.support)
+    path = f"/api/mcp/archetypes/{top['archetype_id']}/members"
+    met: list[Any] = []
+    cursor: dict[str, str] = {}
+    while True:
+        page = await told(ask.support, path, limit=7, **cursor)
+        Members.model_validate(page)
+        met += page["members"]
+        if page["next_cursor"] is None:
+            break
+        cursor = {"cursor": page["next_cursor"]}
+    values = [each["lifetime_value"] for each in met]
+    assert values == sorted(values, reverse=True)
+    assert len({each["customer_id"] for each in met}) == len(met) == top["member_count"]
+    assert met[0]["name"]
+    stored = await rows(
+        database,
+        "SELECT customer_id FROM fact_customer_current WHERE store_id = :store AND archetype_id = :kind",
+        store=STORE,
+        kind=top["archetype_id"],
+    )
+    assert {each["customer_id"] for each in met} == {customer for (customer,) in stored}
+
+
+async def test_a_cursor_of_an_earlier_run_is_refused(empty_shop: Ask, database: Database, store_id: str) -> None:
+    await put(database, store_id, a_shop(60))
+    await segmented(database, store_id, min_population=1)
+    path = f"/api/mcp/archetypes/{(await first(empty_shop))['archetype_id']}/members"
+    cursor = (await told(empty_shop, path, limit=1))["next_cursor"]
+    await segmented(database, store_id, min_population=1)
+    problem = await told(empty_shop, path, 422, limit=1, cursor=cursor)
+    assert "segmented anew" in problem["detail"]
+
+
+async def test_segments_are_the_archetypes_in_other_words(ask: Clients) -> None:
+    kinds = await told(ask.support, "/api/mcp/segments")
+    Kinds.model_validate(kinds)
+    top = (await told(ask.support, TOP, limit=100))["archetypes"]
+    assert [each["id"] for each in kinds["segments"]] == [each["archetype_id"] for each in top]
+    assert [each["customer_count"] for each in kinds["segments"]] == [each["member_count"] for each in top]
+    assert [each["characteristics"]["frequency"] for each in kinds["segments"]] == [each["avg_orders"] for each in top]
+    assert all(each["characteristics"]["recency_days"] is not None for each in kinds["segments"])
+
+
+async def test_every_axis_is_told_also_those_without_data(ask: Clients) -> None:
+    axes = await told(ask.support, "/api/mcp/segments/axes")
+    Axes.model_validate(axes)
+    assert {each["axis"] for each in axes["axes"]} == {axis.name for axis in AXES}
+    for each in axes["axes"]:
+        assert each["note"] or each["status"] != "no_data"
+        if each["segments"]:
+            assert sum(segment["customer_count"] for segment in each["segments"]) == 400
+            assert len(each["segments"]) == each["k"]
+
+
+@pytest.mark.parametrize("name", ["purchase_value", "value", "Purchase_Value"])
+async def test_an_axis_answers_to_its_aliases(ask: Clients, name: str) -> None:
+    one = await told(ask.support, f"/api/mcp/segments/axes/{name}")
+    OneAxis.model_validate(one)
+    assert one["axis"] == "purchase_value"
+
+
+async def test_an_axis_that_is_none_is_told_which_there_are(ask: Clients) -> None:
+    problem = await told(ask.support, "/api/mcp/segments/axes/shoe_size", 404)
+    assert "purchase_value" in problem["detail"]
+
+
+@pytest.mark.parametrize("path", [TOP, "/api/mcp/archetypes/arch_1", "/api/mcp/segments", "/api/mcp/segments/axes"])
+async def test_before_a_segmentation_it_is_said_how_to_make_one(empty_shop: Ask, path: str) -> None:
+    problem = await told(empty_shop, path, 404)
+    assert problem["type"] == "/problems/nothing-published"
+    assert "app segment" in problem["detail"]

@@ -1,0 +1,246 @@
+"""Customers over HTTP: one in full, in brief, by chance, found by a search, scored anew."""
+
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+from app.api.customers.schemas import BriefCustomer, CustomerProfile, FoundCustomers
+from app.domain.records import Customer
+from app.warehouse.engine import Database
+from tests.api.conftest import STORE, Ask, Clients
+from tests.fakes import bought, execute, put, rows, segmented, value
+
+PROFILE = "/api/mcp/customer/C0000001"
+
+
+async def told(asking: Ask, path: str, status: int = 200, **parameters: Any) -> Any:
+    answer = await asking.get(path, params=parameters)
+    assert answer.status_code == status, answer.text
+    return answer.json()
+
+
+async def test_a_customer_is_told_in_full(ask: Clients, database: Database) -> None:
+    profile = await told(ask.support, PROFILE)
+    CustomerProfile.model_validate(profile)
+    assert profile["customer_id"] == "C0000001"
+    assert profile["segment_status"] == "segmented"
+    assert profile["message"] is None
+    assert profile["identity"]["email"].endswith("@example.net")
+    assert profile["identity"]["name"] == f"{profile['identity']['first_name']} {profile['identity']['last_name']}"
+    for shares in profile["fuzzy_memberships"].values():
+        assert sum(shares.values()) == pytest.approx(1, abs=1e-6)
+    assert profile["archetype"]["archetype_id"] == profile["archetype_id"]
+    stored = await rows(
+        database,
+        "SELECT archetype_id, archetype_level2_id, lifetime_value, total_orders, run_id FROM fact_customer_current "
+        "WHERE store_id = :store AND customer_id = 'C0000001'",
+        store=STORE,
+    )
+    assert (
+        profile["archetype_id"],
+        profile["archetype_level2_id"],
+        pytest.approx(profile["lifetime_value"]),
+        profile["total_orders"],
+        profile["run_id"],
+    ) == tuple(float(each) if not isinstance(each, str | int) else each for each in stored[0])
+
+
+async def test_the_flat_fields_say_what_the_nested_ones_say(ask: Clients) -> None:
+    profile = await told(ask.support, PROFILE)
+    for name, number in profile["business_metrics"].items():
+        assert name == "usual_gap_days" or profile[name] == number
+
+
+async def test_a_customer_is_found_by_pseudonym_too(ask: Clients) -> None:
+    profile = await told(ask.support, PROFILE)
+    assert await told(ask.support, f"/api/mcp/customer/{profile['pseudonym']}") == profile
+
+
+async def test_what_is_excluded_is_left_out(ask: Clients) -> None:
+    whole = await told(ask.support, PROFILE)
+    part = await told(ask.support, PROFILE, exclude="memberships, archetype,traits,churn,identity")
+    CustomerProfile.model_validate(part)
+    gone = set(whole) - set(part)
+    assert gone == {
+        *("fuzzy_memberships", "dominant_segments", "membership_strength", "interpretation"),
+        *("archetype", "archetype_id", "archetype_level2_id", "archetype_level3_id", "fold_distance"),
+        *("key_traits", "churn_risk", "churn_risk_score", "identity"),
+    }
+    assert all(part[name] == whole[name] for name in part)
+
+
+async def test_orders_come_with_a_profile_when_asked_for(ask: Clients) -> None:
+    profile = await told(ask.support, PROFILE, include="churn,orders")
+    assert profile["orders"] == await told(ask.support, f"{PROFILE}/orders")
+    await told(ask.analytics, "/api/mcp/customer/random", include="orders", status=403)
+
+
+@pytest.mark.parametrize("parameter", ["include", "exclude"])
+async def test_an_unknown_part_is_named_with_those_there_are(ask: Clients, parameter: str) -> None:
+    problem = await told(ask.support, PROFILE, 422, **{parameter: "everything"})
+    assert problem["errors"][0]["field"] == parameter
+    assert "churn" in problem["errors"][0]["message"]
+
+
+async def test_chance_brings_different_customers_of_the_run(ask: Clients, database: Database) -> None:
+    met = {(await told(ask.support, "/api/mcp/customer/random"))["customer_id"] for _ in range(12)}
+    assert len(met) > 6
+    there = await rows(database, "SELECT customer_id FROM customer_profiles WHERE store_id = :store", store=STORE)
+    assert met <= {customer for (customer,) in there}
+
+
+async def test_a_past_day_gives_the_numbers_of_that_day(ask: Clients) -> None:
+    now = await told(ask.support, PROFILE)
+    first_order = (await told(ask.support, f"{PROFILE}/orders", limit=200))["orders"][-1]["created_at"][:10]
+    past = await told(ask.support, PROFILE, as_of="2025-06-01")
+    CustomerProfile.model_validate(past)
+    assert past["as_of"] == "2025-06-01T05:00:00+00:00"  # midnight in Chicago
+    assert past["total_orders"] <= now["total_orders"]
+    day_before = date.fromisoformat(first_order) - timedelta(days=1)
+    before = await told(ask.support, PROFILE, as_of=day_before.isoformat())
+    assert before["segment_status"] == "awaiting_first_purchase"
+    assert before["total_orders"] == 0
+    assert await told(ask.support, PROFILE) == now
+
+
+async def test_a_day_that_lies_ahead_is_refused(ask: Clients) -> None:
+    problem = await told(ask.support, PROFILE, 422, as_of="9999-12-31")
+    assert "as_of" in problem["detail"]
+    assert "future" in problem["detail"]
+
+
+async def test_someone_without_an_order_awaits_the_first(ask: Clients, database: Database) -> None:
+    (nobody,) = (
+        await rows(
+            database,
+            "SELECT customer_id FROM customers WHERE store_id = :store AND orders_count = 0 LIMIT 1",
+            store=STORE,
+        )
+    )[0]
+    profile = await told(ask.support, f"/api/mcp/customer/{nobody}")
+    CustomerProfile.model_validate(profile)
+    assert set(profile) == set(await told(ask.support, PROFILE))
+    assert profile["segment_status"] == "awaiting_first_purchase"
+    assert profile["message"] == "Awaiting first purchase to analyze behavior"
+    assert (profile["archetype"], profile["fuzzy_memberships"], profile["membership_strength"]) == (None, None, None)
+    assert (profile["lifetime_value"], profile["total_orders"], profile["avg_order_value"]) == (0, 0, 0)
+    assert (profile["days_since_last_purchase"], profile["ltv_tier"]) == (None, None)
+    assert (await told(ask.support, f"/api/mcp/customers/{nobody}"))["archetype"] is None
+
+
+async def test_before_a_segmentation_the_orders_speak(empty_shop: Ask, database: Database, store_id: str) -> None:
+    await told(empty_shop, "/api/mcp/customer/random", 404)
+    await put(database, store_id, bought("ada", "o1", "2024-01-05", ("thread", "2", "4.50")))
+    profile = await told(empty_shop, "/api/mcp/customer/ada")
+    CustomerProfile.model_validate(profile)
+    assert profile["segment_status"] == "awaiting_segmentation"
+    assert "app segment" in profile["message"]
+    assert (profile["lifetime_value"], profile["total_orders"], profile["avg_order_value"]) == (9, 1, 9)
+    assert profile["days_since_last_purchase"] > 100
+    assert profile["run_id"] is None
+    assert (await told(empty_shop, "/api/mcp/customer/random"))["customer_id"] == "ada"
+    problem = await told_post(empty_shop, "/api/mcp/customer/ada/refresh", 404)
+    assert "app segment" in problem["detail"]
+
+
+async def told_post(asking: Ask, path: str, status: int = 200) -> Any:
+    answer = await asking.post(path)
+    assert answer.status_code == status, answer.text
+    return answer.json()
+
+
+async def test_who_ordered_after_the_run_is_scored_at_once_and_kept_by_a_refresh(
+    empty_shop: Ask, database: Database, store_id: str
+) -> None:
+    for number in range(8):
+        await put(database, store_id, bought(f"c{number}", f"o{number}", f"2024-01-{number + 1:02}", ("x", "1", "5")))
+    await segmented(database, store_id, min_population=1, min_members=1)
+    await put(database, store_id, bought("late", "o99", "2024-03-01", ("x", "1", "7")))
+    profile = await told(empty_shop, "/api/mcp/customer/late")
+    CustomerProfile.model_validate(profile)
+    assert profile["segment_status"] == "segmented"
+    assert profile["archetype"]["archetype_id"] == profile["archetype_id"]
+    assert (profile["total_orders"], profile["days_since_last_purchase"]) == (1, 1)
+    kept = "SELECT count(*) FROM customer_profiles WHERE store_id = :store AND customer_id = 'late'"
+    assert await value(database, kept, store=store_id) == 0
+    assert await told_post(empty_shop, "/api/mcp/customer/late/refresh") == profile
+    assert await value(database, kept, store=store_id) == 1
+    assert await told(empty_shop, "/api/mcp/customer/late") == profile
+
+
+async def test_a_profile_that_an_older_version_stored_is_scored_at_once(
+    empty_shop: Ask, database: Database, store_id: str
+) -> None:
+    for number in range(8):
+        await put(database, store_id, bought(f"c{number}", f"o{number}", f"2024-01-{number + 1:02}", ("x", "1", "5")))
+    await segmented(database, store_id, min_population=1, min_members=1)
+    ready = await told(empty_shop, "/api/mcp/customer/c1")
+    await execute(database, "UPDATE customer_profiles SET profile = NULL WHERE store_id = :store", store=store_id)
+    await execute(database, "UPDATE dim_archetype_l1 SET profile = NULL WHERE store_id = :store", store=store_id)
+    scored = await told(empty_shop, "/api/mcp/customer/c1")
+    assert set(scored) == set(ready)
+    assert scored["archetype"] == ready["archetype"]
+
+
+async def test_a_run_of_an_older_version_leaves_the_orders_to_speak(
+    empty_shop: Ask, database: Database, store_id: str
+) -> None:
+    for number in range(8):
+        await put(database, store_id, bought(f"c{number}", f"o{number}", f"2024-01-{number + 1:02}", ("x", "1", "5")))
+    await segmented(database, store_id, min_population=1, min_members=1)
+    await execute(database, "UPDATE customer_profiles SET profile = NULL WHERE store_id = :store", store=store_id)
+    await execute(database, "UPDATE segmentation_runs SET yardstick = NULL WHERE store_id = :store", store=store_id)
+    older = await told(empty_shop, "/api/mcp/customer/c1")
+    CustomerProfile.model_validate(older)
+    await told_post(empty_shop, "/api/mcp/customer/c1/refresh", 409)
+    assert older["segment_status"] == "awaiting_segmentation"
+    assert "older version" in older["message"]
+
+
+async def test_a_customer_in_brief_agrees_with_the_whole(ask: Clients) -> None:
+    whole, brief = await told(ask.support, PROFILE), await told(ask.support, "/api/mcp/customers/C0000001")
+    BriefCustomer.model_validate(brief)
+    assert brief["archetype"] == {
+        "id": whole["archetype_id"],
+        "name": whole["archetype"]["segment_name"],
+        "level": 1,
+    }
+    assert (brief["ltv"], brief["total_orders"], brief["avg_order_value"]) == (
+        whole["lifetime_value"],
+        whole["total_orders"],
+        whole["avg_order_value"],
+    )
+    assert (brief["email"], brief["churn_risk"]) == (whole["identity"]["email"], None)
+
+
+@pytest.mark.parametrize("what", ["id", "ID in other case", "first name", "e-mail", "order number", "pseudonym"])
+async def test_a_search_finds_a_customer_by_any_of_their_marks(ask: Clients, database: Database, what: str) -> None:
+    profile = await told(ask.support, PROFILE)
+    number = await value(
+        database, "SELECT order_number FROM orders WHERE store_id = :s AND customer_id = 'C0000001' LIMIT 1", s=STORE
+    )
+    query = {
+        "id": "C0000001",
+        "ID in other case": "c0000001",
+        "first name": profile["identity"]["first_name"].upper(),
+        "e-mail": profile["identity"]["email"].split("@")[0],
+        "order number": number or "C0000001",
+        "pseudonym": profile["pseudonym"],
+    }[what]
+    found = await told(ask.support, "/api/mcp/customers/search", query=query, limit=100)
+    FoundCustomers.model_validate(found)
+    assert "C0000001" in [each["customer_id"] for each in found["customers"]]
+    assert found["count"] == len(found["customers"])
+
+
+async def test_a_search_takes_wildcards_as_they_are_written(empty_shop: Ask, database: Database, store_id: str) -> None:
+    await put(database, store_id, [Customer("a_b", email="50%@example.org"), Customer("axb", email="5@example.org")])
+    for query, expected in (("a_", ["a_b"]), ("%", ["a_b"]), ("'", []), ("\\", [])):
+        found = await told(empty_shop, "/api/mcp/customers/search", query=query)
+        assert [each["customer_id"] for each in found["customers"]] == expected
+
+
+async def test_a_search_shows_no_more_than_asked_for(ask: Clients) -> None:
+    found = await told(ask.support, "/api/mcp/customers/search", query="c0000", limit=3)
+    assert found["count"] == 3

@@ -1,0 +1,52 @@
+"""Keys that are kept: found while they open, listed always, refused at once when revoked."""
+
+import pytest
+
+from app.core.errors import KeyNotFound, StoreNotFound
+from app.core.keys import hash_key, new_key
+from app.warehouse.engine import Database
+from app.warehouse.keys import add_key, list_keys, opening_key, revoke_key
+from tests.fakes import bought, put
+
+
+async def made(database: Database, store_id: str, **about: object) -> tuple[str, str]:
+    key_id, key = new_key()
+    arguments = {"name": "help desk", "scopes": ["support"], **about}
+    async with database.transaction() as connection:
+        await add_key(connection, key_id=key_id, store_id=store_id, secret_hash=hash_key(key.encode()), **arguments)
+    return key_id, key
+
+
+async def test_a_key_opens_until_it_is_revoked(database: Database, store_id: str) -> None:
+    await put(database, store_id, bought("ada", "o1", "2024-01-05", ("x", "1", "5")))
+    key_id, key = await made(database, store_id)
+    assert await opening_key(database, key_id) == (store_id, hash_key(key.encode()), ["support"])
+    async with database.transaction() as connection:
+        assert await revoke_key(connection, key_id)
+    assert await opening_key(database, key_id) is None
+    async with database.transaction() as connection:
+        assert not await revoke_key(connection, key_id)
+    assert await opening_key(database, "nokeyatall") is None
+
+
+async def test_keys_are_listed_with_what_is_known_of_them(database: Database, store_id: str) -> None:
+    await put(database, store_id, bought("ada", "o1", "2024-01-05", ("x", "1", "5")))
+    first, second = await made(database, store_id), await made(database, store_id, scopes=["analytics", "privacy"])
+    async with database.transaction() as connection:
+        await revoke_key(connection, first[0])
+        listed = {key.key_id: key for key in await list_keys(connection) if key.store_id == store_id}
+    assert list(listed) == [first[0], second[0]]
+    assert listed[first[0]].revoked_at is not None
+    assert (listed[second[0]].revoked_at, listed[second[0]].scopes) == (None, ["analytics", "privacy"])
+    assert not any(key in str(listed) for _, key in (first, second))
+
+
+async def test_a_key_needs_a_store_that_is_there(database: Database, store_id: str) -> None:
+    with pytest.raises(StoreNotFound, match=store_id):
+        await made(database, store_id)
+
+
+async def test_revoking_a_key_that_is_none_says_so(database: Database) -> None:
+    with pytest.raises(KeyNotFound, match="keys list"):
+        async with database.transaction() as connection:
+            await revoke_key(connection, "nokeyatall")
