@@ -10,12 +10,13 @@ BIN := $(VENV)/bin
 help:                 ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-demo: $(VENV)/.runs   ## load the built-in shop, segment it, show what was found
+demo: $(VENV)/.runs   ## load the built-in shop, segment it, serve it on http://127.0.0.1:8080 (PORT)
 	@ENV=$${ENV:-development} $(BIN)/python -m app demo
 
 setup: $(VENV)/.tests ## create .venv with everything installed
 
 test: $(VENV)/.tests  ## all tests
+	@scripts/provide_browser.sh
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(VENV)/.tests  ## format, lint, types, import contracts, migrations in step

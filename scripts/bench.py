@@ -28,8 +28,9 @@ from app.core.clock import utc_now
 from app.core.config import Environment, load_settings
 from app.core.logging import configure_logging
 from app.embedded import EmbeddedPostgres
+from app.pipeline.features import feature_values
 from app.pipeline.ingest import ingest
-from app.pipeline.run import RunOptions, feature_values, latest_as_of, segment
+from app.pipeline.run import RunOptions, latest_as_of, segment
 from app.pipeline.sample import SampleShop
 from app.segmentation.axes import AXES, Need
 from app.sources.base import Source
@@ -101,7 +102,15 @@ def source() -> Source:
 
 def measure_import(url: str) -> Measured:
     async def work(database: Database, steps: Steps) -> None:
-        await ingest(database, source(), store_id=STORE, timezone="UTC", currency="GBP", progress=steps)
+        await ingest(
+            database,
+            source(),
+            store_id=STORE,
+            timezone="UTC",
+            currency="GBP",
+            pseudonym_secret=b"bench",
+            progress=steps,
+        )
 
     return _measured(url, work)
 

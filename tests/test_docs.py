@@ -2,14 +2,21 @@
 
 import asyncio
 import csv
+import json
 import os
 import random
 import re
-import shlex
+import shutil
+import signal
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from sqlalchemy import text
@@ -23,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
-APP = ".venv/bin/python -m app "
+KEY = "a-key-for-the-examples"
 
 
 def anchors(page: Path) -> set[str]:
@@ -63,33 +70,117 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def environment(folder: Path, **settings: str) -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "LOG_LEVEL": "WARNING",
+        "DATA_DIR": str(folder / "data"),
+        "PYTHONPATH": str(ROOT),
+        **settings,
+    }
+
+
 def run(arguments: list[str], folder: Path, **settings: str) -> str:
-    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "LOG_LEVEL": "WARNING", **settings}
-    environment |= {"DATA_DIR": str(folder / "data"), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+        arguments, cwd=folder, env=environment(folder, **settings), capture_output=True, text=True, timeout=300
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
     return done.stdout
 
 
-def test_the_commands_of_the_readme_run_as_they_stand(shop: Path) -> None:
-    commands = [line for body in blocks(ROOT / "README.md", "sh") for line in body.splitlines() if line.startswith(APP)]
-    assert len(commands) == 3
-    for command in commands:
-        run(["-m", "app", *shlex.split(command.removeprefix(APP))], shop)
+@contextmanager
+def started(command: list[str], folder: Path, **settings: str) -> Iterator[int]:
+    """A command that serves: its port, from when it is ready until the block ends. It must then end in order."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment(folder, PORT=str(port), **settings),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        until = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < until:
+            with suppress(OSError), urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=1):
+                break
+            time.sleep(0.1)
+        yield port
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0, process.stdout.read()
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def demo(shop: Path) -> Iterator[int]:
+    """The built-in shop, small, served as `make demo` serves it."""
+    command = [sys.executable, "-m", "app", "demo"]
+    with started(command, shop, ENV="development", DEMO_CUSTOMERS="300", API_KEY=KEY, ADMIN_KEY=f"{KEY}-admin") as port:
+        yield port
+
+
+def documented_commands() -> list[object]:
+    """Every line of every block of shell there is, with the page it stands on; lines that end in \\ go on."""
+    return [
+        pytest.param(line, id=f"{page.name}: {line[:60]}")
+        for page in PAGES
+        for body in blocks(page, "sh")
+        for line in body.replace("\\\n", " ").splitlines()
+        if line.strip() and not line.startswith("#")
+    ]
+
+
+def runnable(command: str, port: int) -> list[str]:
+    command = re.sub(r"\s+#.*$", "", command)
+    for written, meant in (
+        (".venv/bin/python", sys.executable),
+        ("scripts/", f"{ROOT}/scripts/"),
+        ("http://127.0.0.1:8080", f"http://127.0.0.1:{port}"),
+        ("curl -s ", "curl -sS --fail-with-body "),
+    ):
+        command = command.replace(written, meant)
+    return ["bash", "-c", command]
+
+
+@pytest.mark.parametrize("command", documented_commands())
+def test_every_documented_command_runs_as_it_stands(shop: Path, demo: int, command: str) -> None:
+    """In the order of the pages, beside the running demo: what one imports the next segments."""
+    if command.startswith("make "):
+        assert re.search(rf"^{command.split()[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), command
+    elif command.startswith("export API_KEY=..."):
+        pass  # the reader puts in their own; the test has put in its own
+    elif "app serve" in command:
+        command = command.replace("API_KEY=...", f"API_KEY={KEY}", 1).replace("ADMIN_KEY=...", f"ADMIN_KEY={KEY}-admin")
+        with started(["bash", "-c", f"exec env {runnable(command, 0)[-1]}"], shop) as port:
+            assert urlopen(f"http://127.0.0.1:{port}/health", timeout=5).status == 200
+    elif "demo" in command.split():
+        pytest.fail("demo serves until it is stopped: write `make demo`")
+    elif command.startswith("curl ") and shutil.which("curl") is None:
+        pytest.skip("curl is not installed here, so its documented examples are not run")
+    else:
+        told = run(runnable(command, demo), shop, API_KEY=KEY, ENV="development")
+        if command.startswith("curl ") and "/metrics" not in command:
+            assert json.loads(told), command
+
+
+def test_the_export_of_the_readme_holds_every_membership(shop: Path) -> None:
     assert (shop / "segments.csv").stat().st_size > 10_000
 
 
-def test_the_library_example_of_the_readme_runs_as_it_stands(shop: Path) -> None:
-    run(["-m", "app", "demo"], shop, DEMO_CUSTOMERS="300")
+def test_the_library_example_of_the_readme_runs_as_it_stands(shop: Path, demo: int) -> None:
     (example,) = blocks(ROOT / "README.md", "python")
-    printed = run(["-c", example], shop).splitlines()
+    printed = run([sys.executable, "-c", example], shop).splitlines()
     assert len(printed) == 3
     assert printed[0].startswith("['")
 
 
-def test_the_query_of_the_readme_answers(shop: Path) -> None:
+def test_the_query_of_the_readme_answers(shop: Path, demo: int) -> None:
     (query,) = blocks(ROOT / "README.md", "sql")
 
     async def ask() -> int:
