@@ -20,6 +20,7 @@ from app.core.clock import utc_now
 from app.core.config import Settings, load_settings
 from app.core.errors import CustomerNotFound
 from app.core.logging import configure_logging
+from app.domain.value_tiers import TierMode
 from app.pipeline.features import feature_values
 from app.pipeline.plain_records import behaviour_of
 from app.pipeline.run import MIN_POPULATION, RunOptions, discovery_options, segment
@@ -74,6 +75,7 @@ class EcommerceClusteringEngine:
             as_of=_aware(as_of),
             min_population=self._min_population,
             discovery=discovery_options(self._settings, self._k_range),
+            tier_mode=TierMode(self._settings.ltv_tier_mode.value),
         )
         async with self._open() as database:
             result = await segment(database, store_id, options, now=utc_now())

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from importlib import import_module
 
 from fastapi import FastAPI
 
@@ -37,7 +38,7 @@ def create_app(settings: Settings | None = None, resources: Resources | None = N
                 opened = await stack.enter_async_context(open_resources(settings or load_settings()))
             app.state.resources = opened
             # Meanwhile questions that need the database are answered with 503.
-            preparing = asyncio.create_task(opened.prepare_when_possible())
+            preparing = asyncio.create_task(_prepare(opened))
             try:
                 yield
             finally:
@@ -61,3 +62,9 @@ def create_app(settings: Settings | None = None, resources: Resources | None = N
     describe(app, ROUTERS)
     app.add_middleware(RequestFrame)
     return app
+
+
+async def _prepare(resources: Resources) -> None:
+    await resources.prepare_when_possible()
+    # Scoring loads a second's worth of libraries, which the first customer scored would otherwise wait for.
+    await asyncio.to_thread(import_module, "app.pipeline.score")

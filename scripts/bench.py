@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from app.warehouse.behaviour import read_behaviour
 from app.warehouse.engine import Connection, Database, raw
 from app.warehouse.migrate import migrate
 from app.warehouse.stores import read_store
+from scripts import bench_serving
 from scripts.bench_references import copy_raw_rows, plain_segmentation
 
 STORE = "bench"
@@ -176,7 +177,8 @@ def run(repeat: int) -> dict[str, Any]:
                     ours.append(_apart(job.work, ready))
                     theirs.append(_apart(job.reference, ready))
             results.append(_summary(job, ours, theirs))
-    return {"file": file_in_use(), "machine": _machine(), "repeat": repeat, "jobs": results}
+    serving = [asdict(line) for line in bench_serving.measure(repeat)]
+    return {"file": file_in_use(), "machine": _machine(), "repeat": repeat, "jobs": results, "serving": serving}
 
 
 @contextmanager
@@ -272,6 +274,7 @@ def markdown(found: dict[str, Any]) -> str:
         ]
         lines += ["| step | seconds |", "| --- | --- |"]
         lines += [f"| {step} | {seconds:.2f} |" for step, seconds in job["steps"].items()]
+    lines += ["", *bench_serving.lines(found["serving"])]
     return "\n".join(lines) + "\n"
 
 

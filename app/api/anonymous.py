@@ -13,9 +13,11 @@ OTHER_ID, OTHER_NAME = "other", "Other"
 OTHER_DESCRIPTION = f"All that have fewer than {FEWEST} customers, together."
 
 _RUNS_REMEMBERED = 64
-# "1,234 customers (12.3 %) with ..." is how descriptions and interpretations begin.
+# "1,234 customers (12.3 %) with ..." is how runs of older versions began descriptions and interpretations.
 _COUNT = re.compile(r"\b[\d,]+ customers? \(([\d.]+) %\)")
-_SIGNIFICANT = 3
+_SIGNIFICANT = 2
+#: Members of a group that are listed: as many as the smallest group has, so that nobody can be counted.
+LISTED = FEWEST
 
 
 async def small_groups(resources: Resources, store_id: str, run_id: int) -> SmallGroups:
@@ -35,7 +37,7 @@ def uncounted(text: str) -> str:
 
 
 def about(amount: float) -> float:
-    """A sum to three digits: the exact one, over the mean, would tell how many it is the sum of."""
+    """A sum to two digits: the exact one, over the mean, would tell how many it is the sum of."""
     return float(f"{amount:.{_SIGNIFICANT - 1}e}")
 
 

@@ -13,6 +13,12 @@ from app.warehouse.engine import Database
 from app.warehouse.migrate import current_revision, migrate
 from app.warehouse.stores import StoreSummary, summaries
 
+_UNSET = {
+    "api_key": "unset; serving needs it, unless ENV is development",
+    "admin_key": "unset; serving needs it, unless ENV is development",
+    "id_hash_secret": "unset; one made up once is kept in the data folder",
+}
+
 
 def add_commands(commands: Commands, shared: argparse.ArgumentParser) -> None:
     migrating = commands.add_parser(
@@ -41,9 +47,11 @@ async def _migrate(wanted: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _doctor(_wanted: argparse.Namespace, settings: Settings) -> int:
-    """Prints no secret: of DATABASE_URL only whether it is set."""
+    """Prints no secret: of DATABASE_URL and keys only whether they are set."""
     say(f"customer-intelligence {version('customer-intelligence')}, environment {settings.env}")
     say(f"Data folder: {settings.data_dir.resolve()}")
+    for name in ("api_key", "admin_key", "id_hash_secret"):
+        say(f"{name.upper()}: {'set' if getattr(settings, name) is not None else _UNSET[name]}")
     say(
         "Database: the server of DATABASE_URL"
         if settings.database_url

@@ -7,6 +7,7 @@ from app.cli.output import progress, say
 from app.cli.serve import address_of, listening, prepare, serve
 from app.core.clock import utc_now
 from app.core.config import Environment, Settings
+from app.core.logging import configure_logging
 from app.core.secrets_file import serving_keys
 from app.resources import Resources, open_resources
 from app.warehouse.stores import StoreSummary, summaries
@@ -29,6 +30,8 @@ async def _run(_wanted: argparse.Namespace, settings: Settings) -> int:
     if "env" not in settings.model_fields_set:
         # A made-up shop on this machine: keys that are unset are made up too, as in development.
         settings = settings.model_copy(update={"env": Environment.development})
+    if "log_level" not in settings.model_fields_set:
+        configure_logging(level="WARNING", json_logs=settings.json_logs)  # a line a request would bury the keys
     with listening(settings) as listener:
         async with open_resources(settings) as resources:
             await prepare(resources)

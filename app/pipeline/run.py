@@ -147,7 +147,7 @@ async def _discover(
     )
     local_end = (as_of - timedelta(microseconds=1)).astimezone(ZoneInfo(store.timezone))
     progress("profiles", 0.0)
-    yardstick = yardstick_of([each.axis for each in discovery.axes], values, options.tier_mode)
+    yardstick = yardstick_of(discovery.axes, values, options.tier_mode)
     star = star_of(
         discovery,
         behaviour.customer_ids,

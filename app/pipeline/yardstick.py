@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from app.domain.value_tiers import TierMode, ValueTiers, value_tiers, value_tiers_from
-from app.segmentation.axes import Axis
+from app.segmentation.discovery import DiscoveredAxis
 from app.segmentation.membership import Array
 from app.segmentation.norms import ShopNorms, shop_norms, shop_norms_from
 
@@ -20,9 +22,16 @@ class Yardstick:
         return {"norms": self.norms.stored(), "tiers": self.tiers.stored()}
 
 
-def yardstick_of(axes: Sequence[Axis], values: Mapping[str, Array], mode: TierMode) -> Yardstick:
+def yardstick_of(found: Sequence[DiscoveredAxis], values: Mapping[str, Array], mode: TierMode) -> Yardstick:
     """values : the metrics and features of everyone segmented, each (n_customers,)"""
-    return Yardstick(norms=shop_norms(axes, values), tiers=value_tiers(values["lifetime_value"], mode))
+    members = {
+        axis.axis.name: {
+            segment.name: np.flatnonzero(axis.dominant == position) for position, segment in enumerate(axis.segments)
+        }
+        for axis in found
+    }
+    norms = shop_norms([axis.axis for axis in found], values, members)
+    return Yardstick(norms=norms, tiers=value_tiers(values["lifetime_value"], mode))
 
 
 def yardstick_from(stored: Mapping[str, Any]) -> Yardstick:

@@ -127,9 +127,9 @@ AXES: tuple[Axis, ...] = (
         "purchase_frequency",
         "how often they buy",
         (
-            Feature("total_purchases", "few", "many", "{:.0f} orders", "log1p"),
+            Feature("total_purchases", "few", "many", "{:,.0f} orders", "log1p"),
             Feature("orders_per_month", "low_rate", "high_rate", "{:.2f} orders a month", "log1p"),
-            Feature("avg_days_between_orders", "short_gap", "long_gap", "{:.0f} days between orders", "log1p"),
+            Feature("avg_days_between_orders", "short_gap", "long_gap", "{:,.0f} days between orders", "log1p"),
             Feature("purchase_consistency", "irregular", "regular", "regularity {:.2f} of 1", telling=False),
         ),
         aliases=("frequency",),
@@ -148,7 +148,7 @@ AXES: tuple[Axis, ...] = (
         "category_exploration",
         "how widely they buy",
         (
-            Feature("unique_categories", "narrow", "wide", "{:.0f} kinds of goods", "log1p"),
+            Feature("unique_categories", "narrow", "wide", "{:,.0f} kinds of goods", "log1p"),
             Feature("category_diversity", "focused", "diverse", "diversity {:.2f} of 1", telling=False),
             Feature(
                 "exploration_breadth", "settled", "exploring", "{:.1f} kinds for each order", "log1p", telling=False
@@ -186,7 +186,7 @@ AXES: tuple[Axis, ...] = (
         "customer_maturity",
         "how long and how far they have come",
         (
-            Feature("tenure_days", "recent", "long_standing", "{:.0f} days since the first order"),
+            Feature("tenure_days", "recent", "long_standing", "{:,.0f} days since the first order"),
             Feature("maturity_score", "unproven", "proven", "maturity {:.2f} of 1", telling=False),
             Feature("acceleration", "slowing", "accelerating", "pace shifting {:+z.2f}", signed=True, telling=False),
         ),
@@ -297,10 +297,10 @@ AXES: tuple[Axis, ...] = (
         "support_history",
         "what help they have needed",
         (
-            Feature("total_tickets", "few_tickets", "many_tickets", "{:.0f} tickets", "log1p"),
+            Feature("total_tickets", "few_tickets", "many_tickets", "{:,.0f} tickets", "log1p"),
             Feature("tickets_per_order", "seldom_asking", "often_asking", "{:.1f} tickets an order", "log1p"),
             Feature(
-                "days_since_last_ticket", "recent_ticket", "old_ticket", "{:.0f} days since the last ticket", "log1p"
+                "days_since_last_ticket", "recent_ticket", "old_ticket", "{:,.0f} days since the last ticket", "log1p"
             ),
             Feature("dissatisfied_ratio", "content", "discontent", "{:.0f} % of ratings poor", percent=True),
         ),

@@ -37,10 +37,12 @@ class ShopNorms:
 
     percentiles : feature -> (101,) of its values, ascending
     typical     : feature -> the mean of a share, the median of anything else
+    segments    : axis -> segment -> feature -> the same among its members
     """
 
     percentiles: Mapping[str, Array]
     typical: Mapping[str, float]
+    segments: Mapping[str, Mapping[str, Mapping[str, float]]]
 
     def unusualness(self, feature: Feature, values: Array) -> Array:
         """How far values lie from the shop's middle, 0..1; 0 for a stand-in, and for what is hardly different."""
@@ -54,28 +56,52 @@ class ShopNorms:
             differs = (values >= _TIMES_APART * shop) | (values * _TIMES_APART <= shop)
         return np.where(differs & _known(feature.name, values), far, 0.0)
 
+    def told_by(self, axis: Axis, segment: str, feature: Feature, value: float) -> str:
+        """Whose name a number goes by: the segment's where its members lie on the same side of the shop, else the
+        axis's; of an axis without structure, whose one segment says nothing of anyone, always the axis's.
+        """
+        shop = self.typical[feature.name]
+        members = self.segments[axis.name][segment][feature.name]
+        agrees = (members - shop) * (value - shop) > 0
+        return segment if agrees and segment != EVERYONE else axis.name
+
     def stored(self) -> dict[str, Any]:
         """Plain enough for JSON; `shop_norms_from` reads it back."""
-        return {
+        features = {
             name: {"percentiles": grid.tolist(), "typical": self.typical[name]}
             for name, grid in self.percentiles.items()
         }
+        return {"features": features, "segments": self.segments}
 
 
-def shop_norms(axes: Sequence[Axis], values: Mapping[str, Array]) -> ShopNorms:
-    """The norms of a shop. values : feature -> (n_customers,), at least one customer"""
+def shop_norms(
+    axes: Sequence[Axis], values: Mapping[str, Array], members: Mapping[str, Mapping[str, NDArray[np.intp]]]
+) -> ShopNorms:
+    """The norms of a shop.
+
+    values  : feature -> (n_customers,), at least one customer
+    members : axis -> segment -> positions of the customers whose dominant segment it is
+    """
     features = {feature.name: feature for axis in axes for feature in axis.features}
     return ShopNorms(
         percentiles={name: np.percentile(_measured(name, values[name]), _PERCENTILES) for name in features},
         typical={name: typical_value(feature, values[name]) for name, feature in features.items()},
+        segments={
+            axis.name: {
+                segment: {feature.name: typical_value(feature, values[feature.name][who]) for feature in axis.features}
+                for segment, who in members[axis.name].items()
+            }
+            for axis in axes
+        },
     )
 
 
 def shop_norms_from(stored: Mapping[str, Any]) -> ShopNorms:
     """The norms that `ShopNorms.stored` was taken from."""
     return ShopNorms(
-        percentiles={name: np.array(each["percentiles"]) for name, each in stored.items()},
-        typical={name: each["typical"] for name, each in stored.items()},
+        percentiles={name: np.array(each["percentiles"]) for name, each in stored["features"].items()},
+        typical={name: each["typical"] for name, each in stored["features"].items()},
+        segments=stored["segments"],
     )
 
 
@@ -127,16 +153,11 @@ def traits(
         for axis_number, extreme in zip(axis_numbers, extremes, strict=True):
             if extreme < unusual:
                 break
-            feature = axes[axis_number].features[chosen[number][axis_number]]
-            mine.append(
-                _trait(
-                    axes[axis_number],
-                    feature,
-                    segments[axis_number][number],
-                    columns[feature.name][number],
-                    norms.typical[feature.name],
-                )
-            )
+            axis = axes[axis_number]
+            feature = axis.features[chosen[number][axis_number]]
+            value = columns[feature.name][number]
+            label = words(norms.told_by(axis, segments[axis_number][number], feature, value))
+            mine.append(f"{label}: {feature.phrase(value)} (shop: {feature.number(norms.typical[feature.name])})")
         found.append(mine)
     return found
 
@@ -158,12 +179,6 @@ def _candidates(norms: ShopNorms, axes: Sequence[Axis], values: Mapping[str, Arr
         told.append(extremes.argmax(axis=0))
         far.append(extremes.max(axis=0))
     return np.array(told), np.array(far)
-
-
-def _trait(axis: Axis, feature: Feature, segment: str, value: float, shop: float) -> str:
-    # An axis without structure has one segment, "everyone", which says nothing of anyone: its own name stands then.
-    label = axis.name if segment == EVERYONE else segment
-    return f"{words(label)}: {feature.phrase(value)} (shop: {feature.number(shop)})"
 
 
 def words(name: str) -> str:

@@ -7,13 +7,13 @@ from decimal import Decimal
 from app.warehouse.engine import Database, Row
 
 _SERVED = """
-    SELECT store.store_id, store.currency, run.run_id, run.as_of
+    SELECT store.store_id, store.currency, store.timezone, run.run_id, run.as_of
     FROM stores AS store JOIN segmentation_runs AS run ON run.run_id = store.served_run_id
     WHERE store.store_id = $1
 """
 _TOP = f"""
     WITH served AS ({_SERVED})
-    SELECT served.currency, served.as_of, kind.*
+    SELECT served.currency, served.timezone, served.as_of, kind.*
     FROM served JOIN dim_archetype_l1 AS kind ON kind.store_id = served.store_id AND kind.run_id = served.run_id
     ORDER BY kind.total_ltv DESC, kind.archetype_id
 """  # noqa: S608  put together from the constants above

@@ -1,12 +1,12 @@
 // "About this number": what it means, to the digit, as of when and from which run.
 
 import { h } from "./dom.js";
-import { date, lastDay } from "./words.js";
+import { date, isOfRun, lastDay } from "./words.js";
 
 /** A number that says what it means when clicked.
  *
  * shown : what stands there; title : the number's name; exact : all its digits, where `shown` is rounded
- * from  : the answer it came in, for its as_of and run_id
+ * from  : the answer it came in, for its as_of, timezone and run_id
  */
 export function figure(shown, { title, meaning, exact = "", from, name = "" }) {
   const open = (event) => explain(event.currentTarget, { title, meaning, exact, from });
@@ -46,19 +46,17 @@ export function show(button, title, content) {
 
 export const hide = () => document.getElementById("about").hidePopover();
 
-function source(from) {
-  if (!from?.as_of) return null;
-  const day = lastDay(from.as_of);
-  const run = from.run_id === null || from.run_id === undefined ? "" : `, run ${from.run_id}`;
-  return h(
-    "p",
-    { class: "about-source" },
-    "From records up to ",
-    h("time", { datetime: day.toISOString().slice(0, 10), title: from.as_of }, date(day)),
-    run,
-    ".",
-  );
+/** Up to when the records go that an answer is from, and its run; null where it is from none. */
+export function source(from, name = "about-source") {
+  if (!from || !isOfRun(from)) return null;
+  return h("p", { class: name }, "From records up to ", recordsEnd(from), `, run ${from.run_id}.`);
 }
+
+/** The last day whose orders are in, on the shop's calendar. Where its zone is not known, the day is one of UTC. */
+export const recordsEnd = (answer) => [
+  h("time", { datetime: lastDay(answer), title: answer.as_of }, date(lastDay(answer))),
+  !answer.timezone && " (UTC)",
+];
 
 /** Below the button and within the window; above where there is no room below. */
 function beside(about, button) {

@@ -186,7 +186,6 @@ export function archetypePage(answer) {
         ],
       ),
       h("h1", { id: "view-title", tabindex: "-1" }, answer.segment_name),
-      answer.description && h("p", {}, answer.description),
     ),
     h(
       "dl",
@@ -363,8 +362,7 @@ function membersOf(answer) {
       cursor = page.next_cursor;
       more.hidden = !cursor;
       table.hidden = rows.childElementCount === 0;
-      status.textContent =
-        rows.childElementCount === 0 ? "Nobody is of this kind any more." : "By what they have spent, largest first.";
+      status.textContent = order(rows.childElementCount, answer);
     } catch (problem) {
       if (problem.name === "AbortError") return;
       status.textContent =
@@ -378,6 +376,14 @@ function membersOf(answer) {
   more.addEventListener("click", load);
   load();
   return section("Who they are", { name: "tile members-tile" }, status, table, more);
+}
+
+/** What stands above the members. A key that may not count them is told a few, and that there are no more for it. */
+function order(shown, { member_count: members }) {
+  if (shown === 0) return "Nobody is of this kind any more.";
+  return members === null
+    ? `The ${number(shown)} worth most; this key may not see more.`
+    : "By what they have spent, largest first.";
 }
 
 const memberRow = (member, answer) =>

@@ -15,11 +15,13 @@ import {
   country,
   date,
   daysBefore,
-  isoDay,
+  daysBetween,
+  isOfRun,
   money,
   number,
   percent,
   span,
+  today,
   trait,
   words,
 } from "./words.js";
@@ -73,13 +75,13 @@ function who(profile) {
 }
 
 function since(profile) {
-  const tenure = profile.business_metrics?.customer_tenure_days;
-  const long = tenure > 0 ? `${span(tenure)} before the last day of records` : "";
+  const days = isOfRun(profile) ? daysBetween(profile.customer_since, today(profile)) : 0;
+  const long = days > 0 ? `${span(days)} before the end of the records` : "";
   return h(
     "span",
     {},
     "Customer since ",
-    h("time", { datetime: isoDay(profile.customer_since), title: long }, date(profile.customer_since)),
+    h("time", { datetime: profile.customer_since, title: long }, date(profile.customer_since)),
   );
 }
 
@@ -100,8 +102,8 @@ function comingBack(profile) {
   const days = profile.business_metrics.days_since_last_purchase;
   const tile = (...children) => section("Will they come back?", { name: "tile" }, risk(profile), ...children);
   if (!numbers.last) return tile(h("p", {}, "No order has been dated yet."));
-  const on = daysBefore(profile.as_of, days);
-  const last = figure(h("time", { datetime: isoDay(on), title: date(on) }, ago(days)), {
+  const on = daysBefore(today(profile), days);
+  const last = figure(h("time", { datetime: on, title: date(on) }, ago(days)), {
     ...numbers.last,
     from: profile,
   });

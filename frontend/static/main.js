@@ -1,6 +1,6 @@
 // The page: which view the address asks for, and what surrounds it.
 
-import { hide, show } from "./about.js";
+import { hide, recordsEnd, show } from "./about.js";
 import * as api from "./api.js";
 import { MOST, TOP, archetypePage, metricOf, welcome } from "./archetypes.js";
 import { card, isIdentified, nameOf } from "./card.js";
@@ -9,16 +9,17 @@ import { announce, h } from "./dom.js";
 import { onMove, place, rename } from "./place.js";
 import { RESULTS, results, searchBox } from "./search.js";
 import { awaitingSegmentation, emptyShop, keyForm, problemState, skeleton } from "./states.js";
-import { date, lastDay } from "./words.js";
+import { isOfRun } from "./words.js";
 
 const PRODUCT = "Customer Intelligence Platform";
+const NOT_SEGMENTED = "Not segmented yet";
 const SKELETON_AFTER_MS = 200;
 const THEMES = ["auto", "light", "dark"];
 
-/** What answers have told so far. identified : whether the key sees names; null until an answer shows it */
-const shop = { currency: "", identified: null };
+/** What answers have told so far, null until one does. timezone : the shop's; identified : whether the key sees names */
+const shop = { timezone: null, identified: null };
 const main = document.getElementById("main");
-const box = searchBox(shop);
+const box = searchBox();
 let retry;
 
 /** {title, content} of where we are; title is the tab's. */
@@ -38,6 +39,7 @@ async function customerView(id, signal) {
     throw problem;
   }
   learn(profile, isIdentified(profile));
+  if (profile.run_id === null) fresh(NOT_SEGMENTED);
   if (id === "random") rename({ customer: profile.customer_id });
   if (profile.fuzzy_memberships) warmUp();
   return { title: nameOf(profile), content: card(profile) };
@@ -50,26 +52,15 @@ async function archetypeView(id, signal) {
 }
 
 async function resultsView(query, signal) {
-  // The list carries no currency, so the shop is asked for it, once, beside it.
-  const [answer] = await Promise.all([api.search(query, RESULTS, signal), shop.currency ? null : glance(signal)]);
+  const answer = await api.search(query, RESULTS, signal);
   if (answer.customers.length === 1) {
     const { customer_id: customer } = answer.customers[0];
     rename({ customer });
     return customerView(customer, signal);
   }
-  learn(answer, shop.identified);
+  learn(answer, answer.customers.some(({ name, email }) => name || email) || shop.identified);
   announce(`${answer.customers.length} found`);
   return { title: query, content: results(answer, shop) };
-}
-
-async function glance(signal) {
-  try {
-    const answer = await api.topArchetypes({ limit: 1 }, signal);
-    learn(answer, answer.archetypes[0]?.member_count !== null);
-  } catch (problem) {
-    if (problem.name === "AbortError" || problem.kind === "key") throw problem;
-    // The results stand without it.
-  }
 }
 
 async function welcomeView(here, signal) {
@@ -89,27 +80,29 @@ async function welcomeView(here, signal) {
 async function bareView(problem, signal) {
   const { data_status: data } = await api.health(signal);
   const empty = !data?.customers_loaded;
-  document.getElementById("freshness").textContent = empty ? "No data yet" : "Not segmented yet";
+  fresh(empty ? "No data yet" : NOT_SEGMENTED);
   return { title: "", content: empty ? emptyShop() : awaitingSegmentation(problem?.detail) };
 }
 
+/** How far the data go, beside the product's name. */
+function fresh(...told) {
+  document.getElementById("freshness").replaceChildren(...told);
+}
+
+/** Remember what an answer tells of the shop. Not every answer names its zone: such a one gets the last known. */
 function learn(answer, identified) {
-  if (answer.currency) shop.currency = answer.currency;
+  shop.timezone = answer.timezone ?? shop.timezone;
+  answer.timezone = shop.timezone;
   shop.identified = identified;
   document.getElementById("search").placeholder =
     identified === false ? "Pseudonym, such as C-5A3B2F18" : "Name, e-mail, id or order number";
   showKey();
-  if (!answer.as_of) return;
-  const day = lastDay(answer.as_of);
-  const stamp = h(
-    "time",
-    {
-      datetime: day.toISOString().slice(0, 10),
-      title: `Orders up to and including this day. Run ${answer.run_id ?? "–"}`,
-    },
-    date(day),
-  );
-  document.getElementById("freshness").replaceChildren("Data as of ", stamp);
+  if (isOfRun(answer)) fresh("Data as of ", ...recordsEnd(answer).filter(Boolean));
+}
+
+/** Another key may be another shop's. */
+function forgetShop() {
+  Object.assign(shop, { timezone: null, identified: null });
 }
 
 /** Show where we are. focus : move the reader there; scroll : how far down; quiet : we ask again, of our own accord */
@@ -153,10 +146,10 @@ function put(content) {
 
 function askForKey({ refused }) {
   if (refused) api.forgetKey();
-  shop.identified = null;
+  forgetShop();
   showKey();
   document.title = PRODUCT;
-  document.getElementById("freshness").textContent = "Waiting for a key";
+  fresh("Waiting for a key");
   put(
     keyForm(refused, (key) => {
       api.setKey(key);
@@ -248,7 +241,11 @@ function icon(path) {
 
 document.getElementById("theme").addEventListener("click", changeTheme);
 document.getElementById("key").addEventListener("click", keyMenu);
-addEventListener("hashchange", () => api.takeKeyFromAddress() && render());
+addEventListener("hashchange", () => {
+  if (!api.takeKeyFromAddress()) return;
+  forgetShop();
+  render();
+});
 addEventListener("beforeprint", () =>
   document.querySelectorAll("details.fold").forEach((fold) => {
     fold.open = true;

@@ -1,7 +1,8 @@
 // A customer's numbers: what each is called, how it reads to the digit, and what it means.
 
+import { source } from "./about.js";
 import { h } from "./dom.js";
-import { TIERS, counted, date, daysBefore, exactMoney, lastDay, number, percent, words } from "./words.js";
+import { TIERS, counted, date, daysBefore, exactMoney, isOfRun, number, percent, today, words } from "./words.js";
 
 /** What the card's numbers are called, read to the digit, and mean. rest : what the sentence goes on to say of one */
 export function numbersOf(profile) {
@@ -9,6 +10,7 @@ export function numbersOf(profile) {
   const days = metrics.days_since_last_purchase;
   const gap = metrics.usual_gap_days;
   const top = profile.ltv_top_percent;
+  const end = isOfRun(profile) ? "the end of the records" : "today";
   return {
     spent: {
       title: "Spent in all",
@@ -29,8 +31,8 @@ export function numbersOf(profile) {
       days !== null &&
       profile.as_of && {
         title: "Last order",
-        exact: `${date(daysBefore(profile.as_of, days))}, ${counted(days, "day")} ago`,
-        meaning: "Whole days on the shop's calendar from the last order to the end of the records.",
+        exact: `${date(daysBefore(today(profile), days))}, ${counted(days, "day")} ago`,
+        meaning: `Whole days on the shop's calendar from the last order to ${end}.`,
       },
     gap: gap > 0 && {
       title: "Usual gap",
@@ -60,7 +62,7 @@ export function numbersOf(profile) {
     tenure: metrics.customer_tenure_days > 0 && {
       title: "Customer for",
       exact: counted(metrics.customer_tenure_days, "day"),
-      meaning: "Days on the shop's calendar from the first order to the end of the records.",
+      meaning: `Days on the shop's calendar from the first order to ${end}.`,
     },
   };
 }
@@ -89,10 +91,5 @@ export function everyNumber(profile) {
         h("dd", { class: "fine" }, [meaning].flat().join(" ")),
       ),
     );
-  const from = profile.as_of && [
-    `From records up to ${date(lastDay(profile.as_of))}`,
-    profile.run_id && `, run ${profile.run_id}`,
-    ".",
-  ];
-  return [h("dl", { class: "numbers" }, rows), from && h("p", { class: "fine" }, from)];
+  return [h("dl", { class: "numbers" }, rows), source(profile, "fine")];
 }

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { announce, foreign, h } from "./dom.js";
-import { ago, counted, date, dayOf, daysBetween, exactMoney, isoDay, number, words } from "./words.js";
+import { ago, counted, date, dayOf, daysBetween, exactMoney, number, quantity, timeOf, today, words } from "./words.js";
 
 const PAGE = 10;
 const LINES = 6;
@@ -84,7 +84,8 @@ function summary(answer, { terms, shown, currency }) {
 
 function entry(order, profile) {
   const currency = order.currency || profile.currency;
-  const since = profile.as_of ? `, ${ago(daysBetween(isoDay(order.created_at), dayOf(profile.as_of)))}` : "";
+  const day = dayOf(order.created_at, profile.timezone);
+  const since = profile.as_of ? `, ${ago(daysBetween(day, today(profile)))}` : "";
   const chips = [order.fulfillment_status, order.financial_status]
     .filter(Boolean)
     .map((text) => h("span", { class: "chip" }, foreign(words(text))));
@@ -109,8 +110,8 @@ function entry(order, profile) {
       h("h4", { tabindex: "-1" }, foreign(order.order_number || order.order_id)),
       h(
         "time",
-        { datetime: order.created_at, title: `${order.created_at.replace("T", " ").replace("Z", "")} UTC` },
-        `${date(order.created_at)}${since}`,
+        { datetime: order.created_at, title: timeOf(order.created_at, profile.timezone) },
+        `${date(day)}${since}`,
       ),
       chips,
       refunded,
@@ -143,7 +144,7 @@ function line(item, currency) {
   return h(
     "li",
     {},
-    h("span", { class: "number quantity" }, `${number(item.quantity)} ×`),
+    h("span", { class: "number quantity" }, `${quantity(item.quantity)} ×`),
     h(
       "span",
       { class: "title" },

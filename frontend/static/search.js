@@ -13,17 +13,17 @@ const LEAST = 2;
 
 const nameOf = (found) => found.name || found.customer_id;
 
-/** What the list says besides the name. shop : for the currency, which a search does not carry */
-function besides(found, shop) {
+/** What the list says besides the name. */
+function besides(found) {
   return [
     found.archetype?.name ?? (found.total_orders > 0 ? "Not described yet" : "No purchases yet"),
-    found.total_orders > 0 && `${money(found.ltv, found.currency ?? shop.currency)} spent`,
+    found.total_orders > 0 && `${money(found.ltv, found.currency)} spent`,
     found.total_orders > 0 && counted(found.total_orders, "order"),
   ].filter(Boolean);
 }
 
-/** The box in the bar. shop : {currency} of the answers so far */
-export function searchBox(shop) {
+/** The box in the bar. */
+export function searchBox() {
   const form = document.getElementById("search-form");
   const field = document.getElementById("search");
   const list = document.getElementById("suggestions");
@@ -61,7 +61,7 @@ export function searchBox(shop) {
           h(
             "span",
             { class: "suggestion-besides fine" },
-            besides(found, shop).map((text) => h("span", {}, text)),
+            besides(found).map((text) => h("span", {}, text)),
           ),
         ),
       ),
@@ -142,15 +142,20 @@ export function searchBox(shop) {
   };
 }
 
-/** The page of results. shop : {currency, identified} */
-export function results(answer, shop) {
+const NAMES = "names, e-mail addresses, ids and order numbers";
+
+/** Where a key makes the service look, said when nothing was found. identified : null where that is not known yet */
+function lookedAt(identified) {
+  if (identified === false) return "This key sees pseudonyms. Write one in full, such as C-5A3B2F18.";
+  const where = identified ? NAMES : `${NAMES}; for a key that sees none of these, at pseudonyms`;
+  return `We look at ${where}. Check the spelling, or try fewer letters.`;
+}
+
+/** The page of results. identified : as above */
+export function results(answer, { identified }) {
   const { query, customers } = answer;
   if (customers.length === 0) {
-    const looked =
-      shop.identified === false
-        ? "This key sees pseudonyms. Write one in full, such as C-5A3B2F18."
-        : "We look at names, e-mail addresses, ids and order numbers. Check the spelling, or try fewer letters.";
-    return state(h("span", {}, "Nobody matches ", foreign(query)), looked, findAnother());
+    return state(h("span", {}, "Nobody matches ", foreign(query)), lookedAt(identified), findAnother());
   }
   const list = h(
     "ol",
@@ -173,7 +178,7 @@ export function results(answer, shop) {
           h(
             "span",
             { class: "result-besides" },
-            besides(found, shop).map((text) => h("span", {}, text)),
+            besides(found).map((text) => h("span", {}, text)),
           ),
         ),
       ),

@@ -66,6 +66,11 @@ export function number(value) {
   return Math.abs(value) < 9.95 ? plain.format(value) : whole.format(value);
 }
 
+const measured = new Intl.NumberFormat("en-US", { maximumFractionDigits: 3 });
+
+/** How many of an item: pieces, or a part of a yard. */
+export const quantity = (value) => measured.format(value);
+
 export const counted = (n, one, many = `${one}s`) => `${whole.format(n)}${NARROW}${n === 1 ? one : many}`;
 
 /** A percentage as the interface gives it (0..100): "71 %", "3.2 %", "under 0.1 %" */
@@ -102,11 +107,8 @@ const dates = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short",
 const countries = new Intl.DisplayNames("en", { type: "region", fallback: "code" });
 const DAY = 86_400_000;
 
-/** "2 Mar 2023", of a day or a time. */
-export const date = (text) => dates.format(new Date(text));
-
-/** A <time> needs the day alone. */
-export const isoDay = (day) => new Date(day).toISOString().slice(0, 10);
+/** "2 Mar 2023", of a day of a calendar such as "2023-03-02". */
+export const date = (day) => dates.format(new Date(day));
 
 export function country(code) {
   try {
@@ -116,24 +118,48 @@ export function country(code) {
   }
 }
 
-/** Whether a moment can be a midnight somewhere: zones differ by quarters of an hour. */
-const isMidnight = (moment) => moment.getTime() % (DAY / 96) === 0;
+const clocks = new Map();
 
-/** The day on the shop's calendar that begins at `asOf`, a midnight there.
- *
- * The interface gives the moment in UTC, without the shop's zone; a midnight up to ten in the morning UTC is taken for
- * one west of Greenwich, a later one for one east of it. Of any other moment it is the day in UTC.
- */
-export function dayOf(asOf) {
-  const moment = new Date(asOf);
-  const midnight = Date.UTC(moment.getUTCFullYear(), moment.getUTCMonth(), moment.getUTCDate());
-  return new Date(isMidnight(moment) && moment.getUTCHours() > 10 ? midnight + DAY : midnight);
+/** A moment on the clock of a zone: {year, month, day, hour, minute}. Without a zone, or with an unknown one, in UTC. */
+function clock(moment, zone) {
+  const name = zone || "UTC";
+  if (!clocks.has(name)) {
+    const digits = { month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+    const made = (timeZone) => new Intl.DateTimeFormat("en-GB", { year: "numeric", ...digits, timeZone });
+    try {
+      clocks.set(name, made(name));
+    } catch {
+      // The browser's zones are older than the shop's.
+      clocks.set(name, made("UTC"));
+    }
+  }
+  const parts = clocks.get(name).formatToParts(new Date(moment));
+  return Object.fromEntries(parts.map(({ type, value }) => [type, value]));
 }
 
-/** The last day whose orders are in: the one before a midnight, the very day of any other moment. */
-export const lastDay = (asOf) => (isMidnight(new Date(asOf)) ? new Date(dayOf(asOf).getTime() - DAY) : dayOf(asOf));
+/** The day a moment falls on in a zone: "2025-10-22" */
+export function dayOf(moment, zone) {
+  const { year, month, day } = clock(moment, zone);
+  return `${year}-${month}-${day}`;
+}
 
-export const daysBefore = (asOf, days) => new Date(dayOf(asOf).getTime() - days * DAY);
+/** "22 Oct 2025, 19:03 (America/Chicago)" */
+export function timeOf(moment, zone) {
+  const { hour, minute } = clock(moment, zone);
+  return `${date(dayOf(moment, zone))}, ${hour}:${minute} (${zone || "UTC"})`;
+}
+
+/** The day an answer is told on, from which days "ago" count: the one after the last whose orders are in. */
+export const today = ({ as_of: asOf, timezone }) => dayOf(asOf, timezone);
+
+/** The last day whose orders are in, which the answer's as_of closes. */
+export const lastDay = ({ as_of: asOf, timezone }) => dayOf(new Date(asOf).getTime() - 1, timezone);
+
+/** Whether an answer is of a run, and so of its records. Of anything else as_of is but the moment of asking. */
+export const isOfRun = ({ as_of: asOf, run_id: run, segment_status: status }) =>
+  Boolean(asOf) && run !== null && run !== undefined && status !== "awaiting_segmentation";
+
+export const daysBefore = (day, days) => new Date(new Date(day).getTime() - days * DAY).toISOString().slice(0, 10);
 
 export const daysBetween = (earlier, later) => Math.round((new Date(later) - new Date(earlier)) / DAY);
 
@@ -153,13 +179,13 @@ export function span(days) {
 
 /** A trait as the interface tells it, "Deal hunter: 71 % of …": its name and the rest.
  *
- * On an axis without groups its name is the axis's own.
+ * One named after its axis gets the words that the axis has everywhere else on the page.
  */
 export function trait(text) {
   const at = text.indexOf(": ");
-  if (at < 0) return [words(text), ""];
+  if (at < 0) return [text, ""];
   const name = text.slice(0, at);
-  return [AXES[name.toLowerCase().replaceAll(" ", "_")] ?? words(name), text.slice(at + 2)];
+  return [AXES[name.toLowerCase().replaceAll(" ", "_")] ?? name, text.slice(at + 2)];
 }
 
 /** Foreign text short enough to stand within a sentence. */

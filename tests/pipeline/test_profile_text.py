@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from app.domain.features import FEATURES, GAP_STAND_IN_DAYS, METRICS
-from app.domain.value_tiers import TierMode
+from app.domain.value_tiers import value_tiers
 from app.pipeline.placing import PlacedAxis, Standing
 from app.pipeline.profile_text import profile_text, profile_texts
-from app.pipeline.yardstick import Yardstick, yardstick_from, yardstick_of
-from app.segmentation.axes import AXES, axes_named
+from app.pipeline.yardstick import Yardstick, yardstick_from
+from app.segmentation.axes import axes_named
 from app.segmentation.membership import Array
+from app.segmentation.norms import shop_norms
 
 AS_OF = datetime(2025, 10, 23, 5, tzinfo=UTC)
 N = 60
@@ -38,7 +39,15 @@ def shop() -> dict[str, Any]:
 
 
 def yardstick(shop: dict[str, Any]) -> Yardstick:
-    return yardstick_of(AXES, shop["values"], TierMode.percentile)
+    members = {
+        axis.axis.name: {
+            name: np.flatnonzero(axis.memberships.argmax(axis=1) == position)
+            for position, name in enumerate(axis.names)
+        }
+        for axis in shop["axes"]
+    }
+    norms = shop_norms([axis.axis for axis in shop["axes"]], shop["values"], members)
+    return Yardstick(norms=norms, tiers=value_tiers(shop["values"]["lifetime_value"]))
 
 
 def texts(shop: dict[str, Any]) -> list[str]:

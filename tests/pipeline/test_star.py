@@ -72,7 +72,7 @@ def run_of(values: dict[str, Array], *, axes: list[str] | None = None, **options
     chosen = DiscoveryOptions(**{"k_range": KRange(2, 3), **options})
     found = discover("shop", values, axes_named(axes), available=frozenset(Need), options=chosen)
     ids = [f"C{number:05d}" for number in range(len(values["total_orders"]))]
-    yardstick = yardstick_of([axis.axis for axis in found.axes], values, TierMode.percentile)
+    yardstick = yardstick_of(found.axes, values, TierMode.percentile)
     star = star_of(found, ids, values, snapshot=DAY, as_of=AS_OF, yardstick=yardstick)
     return Run(found, values, ids, star, yardstick)
 
@@ -373,7 +373,7 @@ def test_the_report_says_why_an_axis_has_no_structure_or_no_data() -> None:
         available=frozenset({Need.orders}),
         options=DiscoveryOptions(),
     )
-    yardstick = yardstick_of([axis.axis for axis in found.axes], values, TierMode.percentile)
+    yardstick = yardstick_of(found.axes, values, TierMode.percentile)
     ids = [str(number) for number in range(120)]
     star = star_of(found, ids, values, snapshot=DAY, as_of=AS_OF, yardstick=yardstick)
     cadence, support = report_of(Run(found, values, ids, star, yardstick))["axes"]

@@ -1,12 +1,14 @@
 """What is unusual in a shop, told with the shop's own number beside it."""
 
 import json
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 
 from app.domain.features import FEATURES, GAP_STAND_IN_DAYS, METRICS
-from app.segmentation.axes import AXES, axes_named
+from app.segmentation.axes import AXES, Axis, axes_named
 from app.segmentation.membership import Array
 from app.segmentation.naming import EVERYONE
 from app.segmentation.norms import MOST_TRAITS, shop_norms, shop_norms_from, traits, typical_value
@@ -17,11 +19,36 @@ def a_shop(n_customers: int = 1_000) -> dict[str, Array]:
     return {name: rng.gamma(2, 1, n_customers) for name in (*METRICS, *FEATURES)}
 
 
-def told(values: dict[str, Array], customer: dict[str, float], *axes: str, segment: str = "deal_hunter") -> list[str]:
-    """The traits of one customer who is as the shop's median in all else."""
+def of_one_segment(axes: Sequence[Axis], names: Sequence[Sequence[str]]) -> dict[str, dict[str, Any]]:
+    """{axis: {segment: positions of its members}} from each axis's names, one a customer."""
+    return {
+        axis.name: {name: np.flatnonzero(np.array(mine) == name) for name in sorted(set(mine))}
+        for axis, mine in zip(axes, names, strict=True)
+    }
+
+
+def told(
+    values: dict[str, Array],
+    customer: dict[str, float],
+    *axes: str,
+    segment: str = "deal_hunter",
+    members: slice | None = None,
+) -> list[str]:
+    """The traits of one customer who is as the shop's median in all else.
+
+    members : who is in their segment; only the customers most like them, if not given
+    """
     chosen = axes_named(list(axes))
     one = {name: np.array([customer.get(name, np.median(column))]) for name, column in values.items()}
-    (mine,) = traits(shop_norms(chosen, values), chosen, [[segment]] * len(chosen), one)
+    names = [["others"] * len(values["refund_rate"]) for _ in chosen]
+    for axis, mine in zip(chosen, names, strict=True):
+        if members is not None:
+            mine[members] = [segment] * len(mine[members])
+            continue
+        apart = sum(np.abs(values[name] - one[name]) / (values[name].std() or 1) for name in axis.feature_names)
+        for position in np.argsort(apart)[:20]:
+            mine[position] = segment
+    (mine,) = traits(shop_norms(chosen, values, of_one_segment(chosen, names)), chosen, [[segment]] * len(chosen), one)
     return mine
 
 
@@ -67,6 +94,16 @@ def test_at_most_three_are_told_the_most_unusual_first_each_feature_once() -> No
     assert len(set(numbers)) == MOST_TRAITS
 
 
+def test_a_number_that_contradicts_the_segments_name_goes_by_the_axis() -> None:
+    """Premium by other features, and yet buying cheap: "Premium focused: 5 an item" would be read as a mistake."""
+    values = a_shop() | {"avg_item_price": np.linspace(1, 20, 1_000)}
+    dear = slice(900, 1_000)
+    (trait,) = told(values, {"avg_item_price": 1.0}, "value_sophistication", segment="premium_focused", members=dear)
+    assert trait == "Value sophistication: 1.00 an item (shop: 10.50)"
+    (trait,) = told(values, {"avg_item_price": 20.0}, "value_sophistication", segment="premium_focused", members=dear)
+    assert trait == "Premium focused: 20.00 an item (shop: 10.50)"
+
+
 def test_an_axis_without_structure_speaks_by_its_own_name() -> None:
     (trait,) = told(a_shop(), {"refund_rate": 50.0}, "return_behavior", segment=EVERYONE)
     assert trait.startswith("Return behavior: ")
@@ -82,8 +119,8 @@ def test_an_hour_of_the_shop_reads_as_one() -> None:
 
 def test_everyone_is_told_the_same_alone_as_among_all() -> None:
     values = a_shop(200)
-    norms = shop_norms(AXES, values)
     segments = [[f"{axis.name}_{number % 3}" for number in range(200)] for axis in AXES]
+    norms = shop_norms(AXES, values, of_one_segment(AXES, segments))
     among_all = traits(norms, AXES, segments, values)
     assert any(among_all)
     for number in range(200):
@@ -93,16 +130,18 @@ def test_everyone_is_told_the_same_alone_as_among_all() -> None:
 
 def test_norms_come_back_from_storage_as_they_were() -> None:
     values = a_shop(77)
-    norms = shop_norms(AXES, values)
-    back = shop_norms_from(json.loads(json.dumps(norms.stored(), allow_nan=False)))
     segments = [["x"] * 77 for _ in AXES]
+    norms = shop_norms(AXES, values, of_one_segment(AXES, segments))
+    back = shop_norms_from(json.loads(json.dumps(norms.stored(), allow_nan=False)))
     assert traits(back, AXES, segments, values) == traits(norms, AXES, segments, values)
 
 
 @pytest.mark.parametrize("n_customers", [1, 2])
 def test_a_shop_of_one_or_two_has_norms_too(n_customers: int) -> None:
     values = a_shop(n_customers)
-    assert len(traits(shop_norms(AXES, values), AXES, [["x"] * n_customers for _ in AXES], values)) == n_customers
+    segments = [["x"] * n_customers for _ in AXES]
+    norms = shop_norms(AXES, values, of_one_segment(AXES, segments))
+    assert len(traits(norms, AXES, segments, values)) == n_customers
 
 
 def test_a_group_is_judged_by_those_of_whom_a_number_is_known() -> None:

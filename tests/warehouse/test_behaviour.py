@@ -7,16 +7,24 @@ import polars as pl
 import pytest
 
 from app.domain.records import Customer, LineKind, OrderLine
-from app.warehouse.behaviour import Behaviour, read_behaviour
+from app.warehouse.behaviour import Behaviour, read_behaviour, read_behaviour_of_one
 from app.warehouse.engine import Database
 from tests.fakes import NOW, at, bought, execute, gave_back, put
 
 
-async def read(database: Database, store_id: str, *, as_of: str = "2025-01-01", **arguments: str) -> Behaviour:
+async def read(
+    database: Database,
+    store_id: str,
+    *,
+    as_of: str = "2025-01-01",
+    timezone: str = "Europe/London",
+    customer_id: str | None = None,
+) -> Behaviour:
+    """Everyone's behaviour; of one customer if one is named."""
     async with database.snapshot() as connection:
-        return await read_behaviour(
-            connection, store_id, **{"as_of": at(as_of), "timezone": "Europe/London", **arguments}
-        )
+        if customer_id is None:
+            return await read_behaviour(connection, store_id, as_of=at(as_of), timezone=timezone)
+        return await read_behaviour_of_one(connection, store_id, customer_id, as_of=at(as_of), timezone=timezone)
 
 
 def dated(frame: pl.DataFrame) -> list[float]:
@@ -191,10 +199,10 @@ async def test_odd_ids_are_read_as_they_are(database: Database, store_id: str, o
             *gave_back(odd, odd, "2024-03-05", odd, "1", "2"),
         ],
     )
-    found = await read(database, store_id, customer_id=odd)
-    assert found.customer_ids == [odd]
-    assert (found.orders.height, found.lines.height, found.refunds.height) == (1, 1, 1)
-    assert found.refunds["order"].item() == found.orders["order"].item()
+    for found in (await read(database, store_id), await read(database, store_id, customer_id=odd)):
+        assert found.customer_ids == [odd]
+        assert (found.orders.height, found.lines.height, found.refunds.height) == (1, 1, 1)
+        assert found.refunds["order"].item() == found.orders["order"].item()
 
 
 async def test_numbers_are_read_exactly(database: Database, store_id: str) -> None:

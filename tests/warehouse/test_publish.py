@@ -1,6 +1,7 @@
 """Writing a run's rows: in one transaction, text as it is, many rows or one."""
 
 from datetime import date
+from typing import Any
 
 import polars as pl
 import pytest
@@ -84,12 +85,18 @@ def a_star(customers: list[str], *, day: date = date(2024, 5, 1), words: str = "
     }
 
 
+def rows_of(customer: str, *, words: str = "plain") -> dict[str, dict[str, Any]]:
+    """One customer's two rows, as scoring hands them over."""
+    star = a_star([customer], words=words)
+    return {table: star[table].to_dicts()[0] for table in ("fact_customer_current", "customer_profiles")}
+
+
 async def published(database: Database, store_id: str, star: dict[str, pl.DataFrame], *, keep: bool = True) -> int:
     async with database.transaction() as connection:
         run_id = await runs.start_run(connection, store_id, {})
     async with database.transaction(keep=keep) as connection:
         await publish.publish(connection, store_id, run_id, star)
-        await runs.finish_run(connection, run_id, as_of=at("2024-05-02"), report={})
+        await runs.finish_run(connection, run_id, as_of=at("2024-05-02"), report={}, yardstick={})
     return run_id
 
 
@@ -175,7 +182,7 @@ async def test_replacing_a_customer_touches_nobody_else(database: Database, stor
     run_id = await published(database, store_id, a_star(["c000", "c001"]))
     before = await dump(database, store_id, STAR)
     async with database.transaction() as connection:
-        await publish.replace_customer(connection, store_id, run_id, "c001", a_star(["c001"], words="replaced"))
+        await publish.replace_customer(connection, store_id, run_id, rows_of("c001", words="replaced"))
     after = await dump(database, store_id, STAR)
     changed = {table: len(set(after[table]) - set(before[table])) for table in STAR}
     assert changed == {**dict.fromkeys(STAR, 0), "fact_customer_current": 1, "customer_profiles": 1}
@@ -190,7 +197,7 @@ async def test_replacing_a_customer_keeps_what_was_predicted_of_them(database: D
         await connection.execute(
             text("UPDATE customer_profiles SET churn_risk_score = 0.3 WHERE store_id = :s"), {"s": store_id}
         )
-        await publish.replace_customer(connection, store_id, run_id, "c000", a_star(["c000"]))
+        await publish.replace_customer(connection, store_id, run_id, rows_of("c000"))
     assert (
         await value(database, "SELECT churn_risk_score FROM customer_profiles WHERE store_id = :s", s=store_id) == 0.3
     )

@@ -40,6 +40,7 @@ class TopArchetypes(Answer):
     total_archetypes: int
     population: str = Field(description="What the percentages are of.")
     currency: str
+    timezone: str = Field(description="The shop's: its days and hours are meant.")
     run_id: int
     as_of: str
 

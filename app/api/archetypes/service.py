@@ -51,6 +51,7 @@ async def top(resources: Resources, caller: Caller, *, metric: Metric, limit: in
         total_archetypes=len(summaries),
         population=POPULATION,
         currency=rows[0]["currency"],
+        timezone=rows[0]["timezone"],
         run_id=rows[0]["run_id"],
         as_of=_moment(rows[0]["as_of"]),
     )
@@ -73,7 +74,7 @@ async def kinds(resources: Resources, caller: Caller) -> Kinds:
                 customer_count=each.member_count,
                 avg_ltv=each.avg_ltv,
                 characteristics=Characteristics(
-                    recency_days=_mean(recency.get(each.archetype_id)),
+                    recency_days=_mean(recency[each.archetype_id]) if each.archetype_id in recency else None,
                     frequency=each.avg_orders,
                     monetary_avg=each.avg_order_value,
                 ),
@@ -106,7 +107,7 @@ def _summary(row: Row) -> ArchetypeSummary:
         description=row["description"],
         level=1,
         member_count=row["member_count"],
-        population_percentage=row["population_percentage"],
+        population_percentage=_mean(row["population_percentage"]),
         avg_ltv=average,
         total_ltv=total,
         avg_lifetime_value=average,
@@ -188,7 +189,7 @@ async def detail(resources: Resources, caller: Caller, archetype_id: str) -> Arc
         level=row["level"],
         parent_id=row["parent_id"],
         member_count=row["member_count"],
-        population_percentage=row["population_percentage"],
+        population_percentage=_mean(row["population_percentage"]),
         population=POPULATION,
         metrics=ArchetypeMetrics(
             avg_ltv=float(row["avg_ltv"]),
@@ -238,7 +239,12 @@ async def _one(resources: Resources, caller: Caller, archetype_id: str) -> Row:
 
 
 def _subs(told: str | None) -> list[SubArchetype]:
-    return [SubArchetype(segment_name=each.pop("name"), **each) for each in json.loads(told or "[]")]
+    return [
+        SubArchetype(
+            segment_name=each.pop("name"), population_percentage=_mean(each.pop("population_percentage")), **each
+        )
+        for each in json.loads(told or "[]")
+    ]
 
 
 def _hidden_subs(subs: Sequence[SubArchetype], small: archetypes.SmallGroups) -> list[SubArchetype]:
@@ -271,11 +277,14 @@ def _hidden_subs(subs: Sequence[SubArchetype], small: archetypes.SmallGroups) ->
 async def members(
     resources: Resources, caller: Caller, archetype_id: str, *, limit: int, cursor: str | None
 ) -> Members:
-    """A page of members by lifetime value, the largest first.
+    """A page of members by lifetime value, the largest first; for who may not see identities the first few.
 
     Raises NothingPublished, ArchetypeNotFound, or InvalidParameter for a cursor of another list or of an earlier run.
     """
     kind = await _one(resources, caller, archetype_id)
+    if not caller.identified:
+        # The first few, and no page after them: going on to the last would count them.
+        limit, cursor = min(limit, anonymous.LISTED), None
     purpose = json.dumps(["members", caller.store_id, archetype_id])
     after = None
     if cursor is not None:
@@ -287,7 +296,7 @@ async def members(
         resources.database, caller.store_id, archetype_id, level=kind["level"], after=after, limit=limit + 1
     )
     found = [row for row in rows if row["customer_id"] is not None]
-    page, more = found[:limit], len(found) > limit
+    page, more = found[:limit], caller.identified and len(found) > limit
     about = rows[0] if rows else kind
     return Members(
         archetype_id=archetype_id,
@@ -359,7 +368,7 @@ def _axis(told: Mapping[str, Any]) -> AxisReport:
                 name=each["name"],
                 interpretation=each["interpretation"],
                 customer_count=each["count"],
-                population_percentage=100 * each["share"],
+                population_percentage=_mean(100 * each["share"]),
             )
             for each in told.get("segments", [])
         ],
@@ -399,8 +408,9 @@ def _amount(amount: Decimal) -> float:
     return float(amount)
 
 
-def _mean(value: float | None) -> float | None:
-    return None if value is None else round(value, 2)
+def _mean(value: float) -> float:
+    """Of a mean or a share, what can be read."""
+    return round(value, 2)
 
 
 def _moment(moment: datetime) -> str:

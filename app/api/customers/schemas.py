@@ -55,7 +55,7 @@ class Cutoffs(Answer):
 class LineItem(Answer):
     title: str
     vendor: str | None
-    quantity: float
+    quantity: int | float
     price: str
     line_total: str
     refund_amount: str
@@ -121,6 +121,7 @@ class CustomerProfile(Answer):
     churn_risk: dict[str, object] | None = None
     churn_risk_score: float | None = None
     currency: str
+    timezone: str = Field(description="The shop's: its days and hours are meant.")
     run_id: int | None
     as_of: str | None
     orders: Orders | None = None
@@ -143,6 +144,7 @@ class BriefCustomer(Answer):
     churn_risk: float | None
     total_orders: int
     avg_order_value: float
+    currency: str
     run_id: int | None
     as_of: str | None
 

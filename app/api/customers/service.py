@@ -147,6 +147,7 @@ def _head(row: Row, status: str, message: str | None) -> dict[str, Any]:
         "segment_status": status,
         "message": message,
         "currency": row["currency"],
+        "timezone": row["timezone"],
     }
 
 
@@ -355,13 +356,18 @@ def _line(item: Sequence[Any]) -> LineItem:
     return LineItem(
         title=title,
         vendor=vendor,
-        quantity=float(quantity),
+        quantity=_quantity(Decimal(quantity)),
         price=_money(Decimal(price)),
         line_total=_money(Decimal(line_total)),
         refund_amount=_money(Decimal(refund_amount)),
         product_id=product_id,
         category=category,
     )
+
+
+def _quantity(units: Decimal) -> int | float:
+    """Whole units as what they are; half a yard as a fraction."""
+    return int(units) if units == int(units) else float(units)
 
 
 # Customers in brief
@@ -422,6 +428,7 @@ async def _briefs(resources: Resources, caller: Caller, rows: Sequence[Row]) -> 
                 churn_risk=row["churn_risk"],
                 total_orders=row["total_orders"],
                 avg_order_value=_number(average),
+                currency=row["currency"],
                 run_id=row["run_id"],
                 as_of=_moment(row["as_of"]),
             )
