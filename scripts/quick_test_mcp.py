@@ -74,7 +74,7 @@ def look(service: Service, say: Callable[[str], None]) -> bool:
 
     ask("GET", "/health/live", lambda body: body["status"], key=False)
     ask("GET", "/health", lambda body: f"{body['status']}, {body['data_status']['customers_loaded']:,} customers")
-    ask("GET", f"{_ROOT}/customer/random", lambda body: body["customer_id"], wanted=401, key=False)
+    ask("GET", f"{_ROOT}/customer/random", lambda body: body["title"], wanted=401, key=False)
 
     someone = ask("GET", f"{_ROOT}/customer/random", lambda body: f"{body['customer_id']}, {body['ltv_tier']}")
     customer = quote(someone.get("customer_id", "nobody"), safe="")

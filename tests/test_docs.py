@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -94,27 +95,25 @@ def started(command: list[str], folder: Path, **settings: str) -> Iterator[int]:
     """A command that serves: its port, from when it is ready until the block ends. It must then end in order."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        env=environment(folder, PORT=str(port), **settings),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
-        until = time.monotonic() + 120
-        while process.poll() is None and time.monotonic() < until:
-            with suppress(OSError), urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=1):
-                break
-            time.sleep(0.1)
-        yield port
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0, process.stdout.read()
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait(10)
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment(folder, PORT=str(port), **settings), stdout=said, stderr=said
+        )
+        try:
+            until = time.monotonic() + 120
+            while process.poll() is None and time.monotonic() < until:
+                with suppress(OSError), urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=1):
+                    break
+                time.sleep(0.1)
+            yield port
+            process.send_signal(signal.SIGINT)
+            ended = process.wait(60)
+            said.seek(0)
+            assert ended == 0, said.read().decode()
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait(10)
 
 
 @pytest.fixture(scope="module")

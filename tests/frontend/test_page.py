@@ -15,7 +15,6 @@ from tests.frontend.conftest import HOSTILE_NAMES, N_CUSTOMERS, Service, Visits,
 from tests.frontend.reading import faint_text, nameless, overflow
 
 WITHOUT_ORDERS = f"C{N_CUSTOMERS + 1:07}"
-SHOP_ZONE = ZoneInfo("America/Chicago")
 RENDERED = "svg.marks"
 NOT_FOUND, AWAY, REFUSED = "404 (Not Found)", "503 (Service Unavailable)", "401 (Unauthorized)"
 
@@ -32,8 +31,13 @@ def profile_of(service: Service, customer_id: str) -> Any:
 
 def last_day(told: Any) -> str:
     """The last day on the shop's calendar that an answer knows of: "22 Oct 2025"."""
-    day = datetime.fromisoformat(told["as_of"]).astimezone(SHOP_ZONE) - timedelta(microseconds=1)
-    return f"{day.day} {day:%b %Y}"
+    return day_of(datetime.fromisoformat(told["as_of"]) - timedelta(microseconds=1), told["timezone"])
+
+
+def day_of(moment: datetime, zone: str) -> str:
+    """A moment's day on a zone's calendar, as the page writes it."""
+    day = moment.astimezone(ZoneInfo(zone))
+    return f"{day.day} {day:%b %Y}".replace("Sep ", "Sept ")
 
 
 def money(amount: float) -> str:
@@ -122,6 +126,7 @@ async def test_finding_someone_by_name_shows_their_card_with_their_numbers(
     await expect(card).to_contain_text(f"Top {someone['ltv_top_percent']:g} %")
     for trait in someone["key_traits"]:
         await expect(card.locator(".traits")).to_contain_text(trait.partition(": ")[2])
+    assert someone["timezone"] == "America/Chicago"
     await expect(page.locator(".freshness")).to_have_text(f"Data as of {last_day(someone)}")
 
 
@@ -151,7 +156,11 @@ async def test_arrow_keys_choose_among_suggestions_and_escape_puts_them_away(ser
 
 
 async def test_several_matches_make_a_list_with_an_address_and_arrow_keys(service: Service, visit: Visits) -> None:
-    page = await visit.to(service, "/?q=ro")
+    page = await visit.blank()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(httpx.URL(request.url).path))
+    await page.goto(f"{service.address}/?q=ro#key={service.key}")
+    await ready(page)
     found = answer(service, "/api/mcp/customers/search", query="ro", limit=50)["customers"]
     rows = page.locator(".result")
     await expect(rows).to_have_count(len(found))
@@ -159,6 +168,7 @@ async def test_several_matches_make_a_list_with_an_address_and_arrow_keys(servic
     row = rows.nth(found.index(bought))
     await expect(row).to_contain_text(bought["archetype"]["name"])
     await expect(row).to_contain_text(f"{money(bought['ltv'])} spent")
+    assert [path for path in asked if path.startswith("/api/")] == ["/api/mcp/customers/search"]
     await rows.first.focus()
     await page.keyboard.press("ArrowDown")
     await expect(rows.nth(1)).to_be_focused()
@@ -313,8 +323,8 @@ async def test_a_predicted_risk_is_told_by_word_shape_and_number(service: Servic
     await expect(page.locator(".badge.risk-critical .shape.octagon")).to_be_visible()
 
 
-async def _shown(service: Service, visit: Visits, profile: Any, *texts: str) -> Page:
-    page = await visit.blank()
+async def _shown(service: Service, visit: Visits, profile: Any, *texts: str, **options: Any) -> Page:
+    page = await visit.blank(**options)
     await page.route(
         f"**/api/mcp/customer/{profile['customer_id']}",
         lambda route: route.fulfill(body=json.dumps(profile), content_type="application/json"),
@@ -324,6 +334,16 @@ async def _shown(service: Service, visit: Visits, profile: Any, *texts: str) -> 
     for text in texts:
         await expect(page.locator("article")).to_contain_text(text)
     return page
+
+
+async def test_a_trait_named_after_its_axis_is_called_as_the_axis_is_elsewhere(
+    service: Service, visit: Visits, someone: Any
+) -> None:
+    told = ["Deal hunter: 12 % of orders at full price (shop: 71 %)", "Value sophistication: 5.17 an item (shop: 8.99)"]
+    page = await _shown(service, visit, {**someone, "key_traits": told})
+    await expect(page.locator(".traits li")).to_have_text(
+        [told[0], "What kind of price they choose: 5.17 an item (shop: 8.99)"]
+    )
 
 
 async def test_every_number_says_what_it_means_as_of_when_and_from_which_run(
@@ -341,6 +361,55 @@ async def test_every_number_says_what_it_means_as_of_when_and_from_which_run(
         await expect(window).to_be_hidden()
         await expect(figures.nth(at)).to_be_focused()
     assert at > 5
+
+
+@pytest.mark.parametrize(
+    ("zone", "as_of", "closed", "last_order"),
+    [
+        ("America/Chicago", "2025-10-23T05:00:00+00:00", "22 Oct 2025", "13 Oct 2025"),
+        ("America/Chicago", "2025-12-23T06:00:00+00:00", "22 Dec 2025", "13 Dec 2025"),
+        ("Pacific/Auckland", "2025-10-22T11:00:00+00:00", "22 Oct 2025", "13 Oct 2025"),
+        ("Asia/Kathmandu", "2025-10-22T18:15:00+00:00", "22 Oct 2025", "13 Oct 2025"),
+        ("UTC", "2025-10-23T00:00:00+00:00", "22 Oct 2025", "13 Oct 2025"),
+        ("UTC", "2025-10-23T14:30:00+00:00", "23 Oct 2025", "13 Oct 2025"),
+        ("Nowhere/At_All", "2025-10-23T05:00:00+00:00", "23 Oct 2025", "13 Oct 2025"),
+    ],
+)
+async def test_days_are_those_of_the_shops_calendar_whichever_that_is(
+    service: Service, visit: Visits, someone: Any, zone: str, as_of: str, closed: str, last_order: str
+) -> None:
+    metrics = {**someone["business_metrics"], "days_since_last_purchase": 10}
+    # Wherever the reader is.
+    page = await _shown(
+        service,
+        visit,
+        {**someone, "business_metrics": metrics, "timezone": zone, "as_of": as_of, "customer_since": "2023-03-02"},
+        "Customer since 2 Mar 2023",
+        timezone_id="Pacific/Kiritimati",
+    )
+    await expect(page.locator(".freshness")).to_have_text(f"Data as of {closed}")
+    await page.get_by_role("button", name="about last order").click()
+    await expect(page.get_by_role("dialog")).to_contain_text(f"{last_order}, 10 days ago")
+    await expect(page.get_by_role("dialog")).to_contain_text(f"From records up to {closed}, run")
+
+
+async def test_a_zone_once_told_holds_for_answers_without_one_and_until_then_a_day_is_said_to_be_of_utc(
+    service: Service, visit: Visits, someone: Any
+) -> None:
+    told = answer(service, "/api/mcp/customers/search", query="ro", limit=50)
+    assert "timezone" not in told
+    in_utc = day_of(datetime.fromisoformat(told["as_of"]) - timedelta(microseconds=1), "UTC")
+    page = await visit.to(service, "/?q=ro")
+    await expect(page.locator(".freshness")).to_have_text(f"Data as of {in_utc} (UTC)")
+    await page.locator(".brand").click()
+    await expect(page.locator(".freshness")).to_have_text(f"Data as of {last_day(someone)}")
+    await page.go_back()
+    await expect(page.locator(".results-view h1")).to_be_visible()
+    await expect(page.locator(".freshness")).to_have_text(f"Data as of {last_day(someone)}")
+    visit.expect(NOT_FOUND)
+    await page.evaluate("history.pushState(null, '', '?customer=nobody'); dispatchEvent(new PopStateEvent('popstate'))")
+    await expect(page.locator("h1")).to_contain_text("nobody")
+    await expect(page.locator(".freshness")).to_have_text(f"Data as of {last_day(someone)}")
 
 
 async def test_memberships_are_drawn_and_their_table_has_the_same_numbers(
@@ -392,11 +461,35 @@ async def test_orders_come_when_asked_for_and_can_be_searched(service: Service, 
     await expect(shown.first).to_contain_text(newest["order_number"])
     await expect(shown.first).to_contain_text(newest["line_items"][0]["title"])
     await expect(shown.first).to_contain_text(f"${float(newest['total_price']):,.2f}")
+    zone = someone["timezone"]
+    for at, order in enumerate(told["orders"][:10]):
+        placed = datetime.fromisoformat(order["created_at"])
+        end = datetime.fromisoformat(someone["as_of"])
+        days = (end.astimezone(ZoneInfo(zone)).date() - placed.astimezone(ZoneInfo(zone)).date()).days
+        await expect(shown.nth(at).locator("time")).to_contain_text(day_of(placed, zone))
+        if 1 < days < 90:
+            await expect(shown.nth(at).locator("time")).to_contain_text(f"{days} days ago")
     number = told["orders"][-1]["order_number"]
     await page.get_by_label("Search in these orders").fill(number)
     await expect(page.locator(".order h4").first).to_have_text(number)
     await page.get_by_label("Search in these orders").fill("nothing is called this")
     await expect(page.locator(".order-history")).to_contain_text("No order matches")
+
+
+async def test_an_orders_day_is_the_shops_and_a_part_of_a_piece_is_not_rounded(
+    service: Service, visit: Visits, someone: Any
+) -> None:
+    path = f"/api/mcp/customer/{someone['customer_id']}/orders"
+    told = answer(service, path, limit=1)
+    told["orders"][0]["created_at"] = "2025-03-02T04:30:00Z"
+    line = told["orders"][0]["line_items"][0]
+    told["orders"][0]["line_items"] = [{**line, "quantity": quantity} for quantity in (3, 0.25, 12.5)]
+    page = await visit.blank(timezone_id="Asia/Tokyo")
+    await page.route(f"**{path}?*", lambda route: route.fulfill(json=told))
+    await page.goto(f"{service.address}/?customer={someone['customer_id']}&open=orders#key={service.key}")
+    await expect(page.locator(".order time")).to_contain_text("1 Mar 2025")
+    await expect(page.locator(".order time")).to_have_attribute("title", "1 Mar 2025, 22:30 (America/Chicago)")
+    await expect(page.locator(".quantity")).to_have_text([f"{quantity} \u00d7" for quantity in ("3", "0.25", "12.5")])
 
 
 async def test_older_orders_come_page_by_page(service: Service, visit: Visits) -> None:
@@ -442,7 +535,9 @@ async def test_an_archetype_has_a_page_with_its_members_and_the_levels_below(ser
     page = await visit.to(service, f"/?archetype={told['archetype_id']}")
     await expect(page.locator("h1")).to_have_text(told["segment_name"])
     main = page.locator("main")
-    await expect(main).to_contain_text(told["description"])
+    await expect(main).to_contain_text("By what they have spent, largest first.")
+    shares = re.findall(r"[\d.]+(?=\s%\sof (?:all|customers))", await main.inner_text())
+    assert len(shares) == 1, "a share told twice may be rounded twice"
     for segment in told["dominant_segments"].values():
         await expect(page.locator(".signature")).to_contain_text(segment.replace("_", " ").capitalize())
     members = page.locator(".members tbody tr")
@@ -473,7 +568,9 @@ async def test_a_key_without_identities_shows_none_anywhere(service: Service, vi
     await expect(other).to_have_count(1)
     await expect(other.locator("a")).to_have_count(0)
     await page.locator(".archetype h3 a").first.click()
-    await expect(page.locator(".members tbody tr").first).to_be_visible()
+    await expect(page.locator(".members tbody tr")).to_have_count(20)
+    await expect(page.locator(".members-tile")).to_contain_text("The 20 worth most; this key may not see more.")
+    await expect(page.get_by_role("button", name="Show more")).to_be_hidden()
     seen.append(await page.content())
     await page.locator(".members a").first.click()
     await expect(page.locator("article h1")).to_have_text(re.compile(r"^C-[0-9A-F]{8,}$"))
@@ -540,8 +637,13 @@ async def test_a_shop_nobody_has_segmented_says_what_to_run_and_shows_customers_
     page = await visit.to(fresh_service)
     await expect(page.locator("main")).to_contain_text("python -m app segment --store fresh")
     page = await visit.to(fresh_service, "/?customer=C0000001")
+    await expect(page.locator(".freshness")).to_have_text("Not segmented yet")
     await expect(page.locator("article")).to_contain_text("Not described yet")
     await expect(page.locator("article")).to_contain_text("spent")
+    await page.locator("article .figure").first.click()
+    await expect(page.get_by_role("dialog")).to_contain_text("to today")
+    await expect(page.get_by_role("dialog")).not_to_contain_text("From records up to")
+    await page.keyboard.press("Escape")
     await open_fold(page, "orders")
     await expect(page.locator(".order").first).to_be_visible()
 
@@ -644,6 +746,10 @@ async def test_everything_that_acts_has_a_name(service: Service, visit: Visits, 
 async def test_nothing_is_wider_than_the_window(service: Service, visit: Visits, someone: Any, width: int) -> None:
     for where, page in await everywhere(service, visit, someone, width=width):
         assert await overflow(page) == 0, where
+    page = await visit.to(service, key=service.pseudonymous, width=width)
+    await page.locator(".archetype h3 a").first.click()
+    await expect(page.locator(".members a").first).to_be_visible()
+    assert await overflow(page) == 0, "pseudonyms of members"
 
 
 async def test_each_view_has_one_main_heading_and_landmarks(service: Service, visit: Visits, someone: Any) -> None:

@@ -82,7 +82,7 @@ async def test_every_row_is_accounted_for(shop: Shop) -> None:
     assert account.set_aside["no customer id"].rows == 135_080
     assert {table.table: table.staged for table in shop.imported.merged} == {
         table: await shop.value(f"SELECT count(*) FROM {table} WHERE store_id = :s")  # noqa: S608
-        for table in ("customers", "orders", "order_items", "refunds")
+        for table in ("customers", "orders", "order_items", "refunds", "tickets")
     }
 
 

@@ -1,4 +1,4 @@
-"""Pictures of the page, for the README and for eyes: `SCREENSHOTS=folder pytest tests/frontend/test_screenshots.py`."""
+"""Pictures of the page, for the README and for eyes: `SCREENSHOTS=folder pytest tests/frontend/screenshots.py`."""
 
 import os
 from pathlib import Path
@@ -44,6 +44,10 @@ async def test_pictures_of_customers_and_archetypes(
     await save(await visit.to(service, archetype, scheme=scheme), f"archetype-{scheme}", whole=True)
     await save(await visit.to(service, "/?q=ro", scheme=scheme), f"results-{scheme}")
     await save(await visit.to(service, key=service.pseudonymous, scheme=scheme), f"pseudonymous-{scheme}")
+    page = await visit.to(service, key=service.pseudonymous, scheme=scheme, **PHONE)
+    await page.locator(".archetype h3 a").first.click()
+    await expect(page.locator(".members a").first).to_be_visible()
+    await save(page, f"pseudonymous-members-360-{scheme}", whole=True)
     page = await visit.to(service, scheme=scheme)
     await page.keyboard.press("/")
     await page.keyboard.type("ros")
