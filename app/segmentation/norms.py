@@ -24,6 +24,9 @@ MOST_TRAITS = 3
 
 #: What else it takes: a share this far from the shop's, or anything else this many times as much or as little.
 _SHARE_APART, _TIMES_APART = 0.1, 1.4
+#: How near a number must be to what is typical of a segment to go by its name: "Quarterly shopper: 1 day between
+#: orders" would be read as a mistake.
+_SHARE_ALIKE, _TIMES_ALIKE = 0.25, 2.5
 
 #: Whose stand-in says that there was nothing to measure. Elsewhere it is a value like others: nobody back yet is 0 %.
 _NOTHING_TO_MEASURE = ("avg_days_between_orders", "days_since_last_ticket", "discount_depth", "product_switching")
@@ -57,12 +60,16 @@ class ShopNorms:
         return np.where(differs & _known(feature.name, values), far, 0.0)
 
     def told_by(self, axis: Axis, segment: str, feature: Feature, value: float) -> str:
-        """Whose name a number goes by: the segment's where its members lie on the same side of the shop, else the
-        axis's; of an axis without structure, whose one segment says nothing of anyone, always the axis's.
+        """Whose name a number goes by: the segment's where its members are much the same and on the same side of the
+        shop, else the axis's; of an axis without structure, whose one segment says nothing of anyone, the axis's.
         """
         shop = self.typical[feature.name]
         members = self.segments[axis.name][segment][feature.name]
-        agrees = (members - shop) * (value - shop) > 0
+        if feature.percent:
+            alike = abs(value - members) <= _SHARE_ALIKE
+        else:
+            alike = members <= _TIMES_ALIKE * value and value <= _TIMES_ALIKE * members
+        agrees = alike and (members - shop) * (value - shop) > 0
         return segment if agrees and segment != EVERYONE else axis.name
 
     def stored(self) -> dict[str, Any]:

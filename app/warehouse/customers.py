@@ -88,7 +88,7 @@ _BRIEF = """
         coalesce(standing.total_orders, customer.orders_count) AS total_orders,
         standing.avg_order_value, standing.archetype_id, archetype.name AS archetype_name,
         archetype.member_count, placed.churn_risk_score AS churn_risk, store.served_run_id AS run_id, run.as_of,
-        store.currency
+        store.currency, store.timezone
     FROM customers AS customer
     JOIN stores AS store ON store.store_id = customer.store_id
     LEFT JOIN customer_pseudonyms AS named

@@ -54,7 +54,11 @@ export function source(from, name = "about-source") {
 
 /** The last day whose orders are in, on the shop's calendar. Where its zone is not known, the day is one of UTC. */
 export const recordsEnd = (answer) => [
-  h("time", { datetime: lastDay(answer), title: answer.as_of }, date(lastDay(answer))),
+  h(
+    "time",
+    { datetime: lastDay(answer), title: `Orders up to and including this day. Run ${answer.run_id}` },
+    date(lastDay(answer)),
+  ),
   !answer.timezone && " (UTC)",
 ];
 

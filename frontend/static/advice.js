@@ -2,7 +2,7 @@
 //
 // These are rules of thumb and say so; none of them predicts. Where no rule applies there is no recommendation.
 
-import { TIERS, percent, span } from "./words.js";
+import { TIERS, every, percent, span } from "./words.js";
 
 /** More than so many usual gaps without an order: overdue. */
 export const OVERDUE_GAPS = 2;
@@ -68,7 +68,7 @@ export function advice(profile) {
 }
 
 const usually = ({ rhythm }) =>
-  `They usually order every ${span(Math.round(rhythm.gap))}; their last order was ${span(rhythm.since)} ago.`;
+  `They usually order ${every(rhythm.gap)}; their last order was ${span(rhythm.since)} ago.`;
 
 function worth({ tier, topPercent }) {
   return topPercent > 0 ? `They are in the top ${percent(topPercent)} by spend.` : `Their tier is ${TIERS[tier]}.`;

@@ -16,6 +16,7 @@ import {
   date,
   daysBefore,
   daysBetween,
+  every,
   isOfRun,
   money,
   number,
@@ -29,8 +30,9 @@ import {
 const MAX_TRAITS = 3;
 const BANDS = { core: "Core", typical: "Typical", edge: "Edge" };
 
-/** Name, or what stands for it. */
-export const nameOf = (profile) => profile.identity?.name || profile.pseudonym || profile.customer_id;
+/** Name, or what stands for it: the shop's own number of someone who gave none, else the pseudonym. */
+export const nameOf = (profile) =>
+  profile.identity?.name || (profile.identity ? `Customer ${profile.customer_id}` : profile.customer_id);
 
 const described = (profile) => profile.segment_status === "segmented";
 
@@ -58,7 +60,6 @@ function who(profile) {
     isIdentified(profile) && h("span", {}, "Id ", h("code", {}, foreign(profile.customer_id))),
     isIdentified(profile) &&
       profile.pseudonym &&
-      identity.name &&
       h("span", { class: "wide" }, "Pseudonym ", h("code", {}, profile.pseudonym)),
     !isIdentified(profile) && h("span", {}, "Pseudonym: this key does not see names"),
   ];
@@ -125,7 +126,7 @@ function comingBack(profile) {
       ),
     );
   }
-  const gap = figure(`every ${span(Math.round(shown.gap))}`, { ...numbers.gap, from: profile });
+  const gap = figure(every(shown.gap), { ...numbers.gap, from: profile });
   const states = {
     overdue: ["Overdue", "triangle", "high"],
     late: ["A little late", "diamond", "medium"],

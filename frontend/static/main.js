@@ -16,7 +16,10 @@ const NOT_SEGMENTED = "Not segmented yet";
 const SKELETON_AFTER_MS = 200;
 const THEMES = ["auto", "light", "dark"];
 
-/** What answers have told so far, null until one does. timezone : the shop's; identified : whether the key sees names */
+/** What answers have told so far, null until one does.
+ *
+ * timezone : the shop's; identified : whether the key sees names
+ */
 const shop = { timezone: null, identified: null };
 const main = document.getElementById("main");
 const box = searchBox();

@@ -120,7 +120,7 @@ export function country(code) {
 
 const clocks = new Map();
 
-/** A moment on the clock of a zone: {year, month, day, hour, minute}. Without a zone, or with an unknown one, in UTC. */
+/** A moment on a zone's clock: {year, month, day, hour, minute}. Without a zone, or with an unknown one, in UTC. */
 function clock(moment, zone) {
   const name = zone || "UTC";
   if (!clocks.has(name)) {
@@ -176,6 +176,9 @@ export function span(days) {
   if (days < 730) return counted(Math.round(days / 30.44), "month");
   return `${number(days / 365.25)}${NARROW}years`;
 }
+
+/** A rhythm: "every day", "every 24 days". */
+export const every = (days) => (Math.round(days) === 1 ? "every day" : `every ${span(Math.round(days))}`);
 
 /** A trait as the interface tells it, "Deal hunter: 71 % of …": its name and the rest.
  *

@@ -89,6 +89,7 @@ class ArchetypeDetail(Answer):
     second_segments: dict[str, str] | None
     sub_archetypes: SubArchetypes | None = Field(description="Of level 1 only.")
     currency: str
+    timezone: str
     run_id: int
     as_of: str
 

@@ -207,6 +207,7 @@ async def detail(resources: Resources, caller: Caller, archetype_id: str) -> Arc
         if row["level"] == 1
         else None,
         currency=row["currency"],
+        timezone=row["timezone"],
         run_id=row["run_id"],
         as_of=_moment(row["as_of"]),
     )

@@ -145,6 +145,7 @@ class BriefCustomer(Answer):
     total_orders: int
     avg_order_value: float
     currency: str
+    timezone: str
     run_id: int | None
     as_of: str | None
 

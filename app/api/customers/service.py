@@ -235,8 +235,8 @@ async def _unsegmented(
             "lifetime_value": _number(row["total_spent"]),
             "total_orders": row["orders_count"],
             "avg_order_value": _number(customers.per_order(row["total_spent"], row["orders_count"])),
-            "days_since_last_purchase": max((today - last).days, 0),
-            "customer_tenure_days": max((today - first).days, 0),
+            "days_since_last_purchase": max((today.date() - last.date()).days, 0),
+            "customer_tenure_days": max((today.date() - first.date()).days, 0),
         }
     return _awaiting(row, "awaiting_segmentation", message, metrics, moment or utc_now())
 
@@ -429,6 +429,7 @@ async def _briefs(resources: Resources, caller: Caller, rows: Sequence[Row]) -> 
                 total_orders=row["total_orders"],
                 avg_order_value=_number(average),
                 currency=row["currency"],
+                timezone=row["timezone"],
                 run_id=row["run_id"],
                 as_of=_moment(row["as_of"]),
             )
