@@ -8,6 +8,7 @@ from importlib import import_module
 from fastapi import FastAPI
 
 from app import __version__
+from app.api.customers.plain import PLAIN_PROFILE
 from app.api.failures import answer_failures
 from app.api.middleware import RequestFrame
 from app.api.openapi import describe
@@ -55,6 +56,7 @@ def create_app(settings: Settings | None = None, resources: Resources | None = N
         redoc_url=None,
         redirect_slashes=False,
     )
+    app.router.routes.append(PLAIN_PROFILE)
     for router in ROUTERS:
         app.include_router(router)
     serve_pages(app)

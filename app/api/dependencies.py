@@ -59,8 +59,9 @@ async def _opened(request: Request) -> Resources:
     return resources_of(request)
 
 
+READERS = Needs(Scope.support, Scope.analytics, Scope.campaigns)
 #: Anyone who may read customers and kinds of customer, in their own view.
-Reader = Annotated[Caller, Depends(Needs(Scope.support, Scope.analytics, Scope.campaigns))]
+Reader = Annotated[Caller, Depends(READERS)]
 #: Who may see identities.
 Agent = Annotated[Caller, Depends(Needs(Scope.support))]
 #: Whoever asks; None without a valid key.

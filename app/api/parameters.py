@@ -58,6 +58,14 @@ Limit = Annotated[int, Query(ge=1, le=100, description="How many at most.")]
 Cursor = Annotated[str | None, Query(max_length=2_000, description="`next_cursor` of the page before.")]
 
 
+def plain_id(field: str, text: str) -> str:
+    """An id as it may be looked up. Raises InvalidParameter as the route's own parameters do."""
+    try:
+        return _plain(text)
+    except ValueError as error:
+        raise InvalidParameter(field, str(error)) from None
+
+
 def names_among(field: str, listed: str | None, there: Iterable[str]) -> frozenset[str]:
     """The names of a comma list. Raises InvalidParameter for one that is not among those there are."""
     if listed is None:
