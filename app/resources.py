@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from app.core.config import Settings
-from app.core.errors import Unavailable
+from app.core.errors import AppError, Unavailable
 from app.core.keys import BootstrapKeys, Caller, Scope
 from app.core.secrets_file import ServingKeys, id_hash_secret, serving_keys
 from app.embedded import EmbeddedPostgres
@@ -72,12 +72,17 @@ class Resources:
         self.prepared = True
 
     async def prepare_when_possible(self) -> None:
-        """`prepare`, tried again until the database answers."""
+        """`prepare`, tried again until it succeeds. What stands in the way is logged when it is something new."""
+        said = ""
         while not self.prepared:
             try:
                 await self.prepare()
-            except Unavailable as error:
-                log.warning("database.away", why=str(error))
+            except Exception as error:  # a database of another version, for instance, which somebody may mend
+                why = str(error) if isinstance(error, AppError) else repr(error)
+                if why != said:
+                    level = log.warning if isinstance(error, Unavailable) else log.error
+                    level("database.not_ready", why=why)
+                said = why
                 await asyncio.sleep(_RETRY_SECONDS)
 
 

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -126,3 +127,15 @@ def test_what_the_image_holds_is_enough_to_run_its_command(image: Path, command:
         if process.poll() is None:
             process.kill()
             process.wait(10)
+
+
+def test_where_only_the_requirements_are_installed_the_version_is_the_checkouts() -> None:
+    """As on hosts that read requirements.txt and the Procfile, and install nothing else."""
+    hidden = (
+        "import importlib.metadata as metadata\n"
+        "def absent(name): raise metadata.PackageNotFoundError(name)\n"
+        "metadata.version = absent\n"
+        "import app; print(app.__version__)"
+    )
+    done = subprocess.run([sys.executable, "-c", hidden], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]

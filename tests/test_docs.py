@@ -22,7 +22,11 @@ from urllib.request import urlopen
 import pytest
 from sqlalchemy import text
 
+from app.api.archetypes.schemas import ArchetypeDetail, Kinds, OneAxis, TopArchetypes
+from app.api.customers.schemas import CustomerProfile, FoundCustomers, Orders
+from app.api.health.schemas import Health
 from app.core.config import Environment, Settings
+from app.core.problems import Problem
 from app.resources import open_database
 from app.sources.csv_file import CsvSource
 from app.sources.csv_presets import PRESETS
@@ -208,3 +212,28 @@ def test_the_fates_of_online_retail_are_as_the_page_says(real_data_dir: Path) ->
     account = source.account
     tallies = [*account.set_aside.values(), *account.taken.values(), account.read]
     assert sorted(said) == sorted((tally.rows, tally.money) for tally in tallies)
+
+
+#: What a documented answer is, by a field that only it has.
+ANSWERS = {
+    "fuzzy_memberships": CustomerProfile,
+    "query": FoundCustomers,
+    "metric": TopArchetypes,
+    "metrics": ArchetypeDetail,
+    "measures": OneAxis,
+    "segments": Kinds,
+    "matching_orders": Orders,
+    "data_status": Health,
+    "instance": Problem,
+}
+
+
+def test_the_documented_answers_have_every_field_and_no_other() -> None:
+    """Fields that are there only when something is asked for beside need not be shown."""
+    documented = [json.loads(body) for body in blocks(ROOT / "docs" / "API_DOCUMENTATION.md", "json")]
+    kinds = [next(kind for field, kind in ANSWERS.items() if field in answer) for answer in documented]
+    assert set(kinds) == set(ANSWERS.values())
+    for answer, kind in zip(documented, kinds, strict=True):
+        kind.model_validate(answer)
+        missing = set(kind.model_fields) - set(answer)
+        assert missing <= {"orders", "errors"}, (kind, missing)

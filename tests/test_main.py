@@ -4,11 +4,15 @@ import time
 from pathlib import Path
 
 import httpx
+import pytest
+import structlog
 
 from app.core.config import Environment, Settings
+from app.core.errors import ConfigurationError
+from app.core.keys import BootstrapKeys
 from app.core.secrets_file import serving_keys
 from app.main import create_app
-from app.resources import open_resources
+from app.resources import Resources, open_resources
 from tests.serving import served
 
 
@@ -38,3 +42,26 @@ async def test_resources_name_everyone_there_is(tmp_path: Path) -> None:
         await resources.prepare()
         assert resources.prepared
         assert (await resources.database.row("SELECT count(*) FROM customer_pseudonyms"))[0] == 0
+
+
+async def test_what_keeps_the_database_from_being_ready_is_logged_once_and_waited_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database of a newer version, say, that somebody then puts right."""
+    troubles = [ConfigurationError("a newer version's"), ConfigurationError("a newer version's"), ValueError("odd")]
+
+    async def prepare(self: Resources) -> None:
+        if troubles:
+            raise troubles.pop(0)
+        self.prepared = True
+
+    monkeypatch.setattr(Resources, "prepare", prepare)
+    monkeypatch.setattr("app.resources._RETRY_SECONDS", 0)
+    resources = Resources(settings=Settings(_env_file=None), database=None, secret=b"", keys=BootstrapKeys([]))  # type: ignore[arg-type]
+    with structlog.testing.capture_logs() as logged:
+        await resources.prepare_when_possible()
+    assert [(each["log_level"], each["why"]) for each in logged] == [
+        ("error", "a newer version's"),
+        ("error", "ValueError('odd')"),
+    ]
+    assert resources.prepared

@@ -1,7 +1,7 @@
 """What is left out for those who may not see identities: counts, and every group too small to hide in."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from app.resources import Resources
@@ -15,7 +15,7 @@ OTHER_DESCRIPTION = f"All that have fewer than {FEWEST} customers, together."
 _RUNS_REMEMBERED = 64
 # "1,234 customers (12.3 %) with ..." is how runs of older versions began descriptions and interpretations.
 _COUNT = re.compile(r"\b[\d,]+ customers? \(([\d.]+) %\)")
-_SIGNIFICANT = 2
+_DIGITS_OF_A_SUM, _DIGITS_OF_A_MEAN = 1, 2
 #: Members of a group that are listed: as many as the smallest group has, so that nobody can be counted.
 LISTED = FEWEST
 
@@ -37,8 +37,33 @@ def uncounted(text: str) -> str:
 
 
 def about(amount: float) -> float:
-    """A sum to two digits: the exact one, over the mean, would tell how many it is the sum of."""
-    return float(f"{amount:.{_SIGNIFICANT - 1}e}")
+    """A sum to one digit: a more exact one, over the mean, would tell how many it is the sum of."""
+    return _to_digits(amount, _DIGITS_OF_A_SUM)
+
+
+def mean(value: float) -> float:
+    """A mean to two digits: the exact one is a fraction whose denominator is how many it is the mean of."""
+    return _to_digits(value, _DIGITS_OF_A_MEAN)
+
+
+def _to_digits(value: float, digits: int) -> float:
+    return float(f"{value:.{digits - 1}e}")
+
+
+def description(percentage: float) -> str:
+    """Of a group: its share alone. What it is like stands in its traits, and what it spends beside it, rounded."""
+    return f"{share(percentage):.1f} % of customers."
+
+
+def without_small(told: Sequence[str], small: SmallGroups) -> list[str]:
+    """Traits, without those that go by the name of a small segment."""
+    names = {words(name) for few in small.segments.values() for name in few}
+    return [trait for trait in told if trait.partition(":")[0] not in names]
+
+
+def words(name: str) -> str:
+    """A segment's name as traits tell it."""
+    return name.replace("_", " ").capitalize()
 
 
 def share(percentage: float) -> float:
@@ -60,10 +85,11 @@ def archetype(told: Mapping[str, Any], small: SmallGroups) -> dict[str, Any]:
         }
     return {
         **told,
-        "description": uncounted(told["description"]),
+        "description": description(told["population_percentage"]),
         "member_count": None,
         "population_percentage": share(told["population_percentage"]),
         "dominant_segments": dominant(told["dominant_segments"], small),
+        "key_traits": without_small(told["key_traits"], small),
     }
 
 
@@ -99,4 +125,5 @@ def profile(told: Mapping[str, Any], small: SmallGroups) -> dict[str, Any]:
         hidden["fuzzy_memberships"] = memberships(told["fuzzy_memberships"], small)
         hidden["dominant_segments"] = dominant(told["dominant_segments"], small)
         hidden["interpretation"] = ", ".join(hidden["dominant_segments"].values())
+    hidden["key_traits"] = without_small(told["key_traits"], small)
     return hidden

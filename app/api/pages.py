@@ -71,9 +71,12 @@ def charts_script(data_dir: Path) -> Path:
         script = f"(() => {{\n{javascript_bundle(_CHARTS)}\n}})();\n"
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(descriptor, "w") as file:
-            file.write(script)
-        Path(name).replace(path)
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(script)
+            Path(name).replace(path)
+        finally:
+            Path(name).unlink(missing_ok=True)
     return path
 
 

@@ -52,7 +52,7 @@ CustomerId = Annotated[
 ArchetypeId = Annotated[
     str,
     AfterValidator(_plain),
-    Path(description="Of any level; take one from `GET /api/mcp/archetypes/top`.", examples=["take one from /top"]),
+    Path(description="Of any level; take one from `GET /api/mcp/archetypes/top`."),
 ]
 Limit = Annotated[int, Query(ge=1, le=100, description="How many at most.")]
 Cursor = Annotated[str | None, Query(max_length=2_000, description="`next_cursor` of the page before.")]

@@ -1,8 +1,8 @@
 """`migrate` and `doctor`: the database's shape, and what is configured, reachable and missing."""
 
 import argparse
-from importlib.metadata import version
 
+from app import __version__
 from app.cli.options import Commands
 from app.cli.output import say, show_table
 from app.core.config import Settings
@@ -48,7 +48,7 @@ async def _migrate(wanted: argparse.Namespace, settings: Settings) -> int:
 
 async def _doctor(_wanted: argparse.Namespace, settings: Settings) -> int:
     """Prints no secret: of DATABASE_URL and keys only whether they are set."""
-    say(f"customer-intelligence {version('customer-intelligence')}, environment {settings.env}")
+    say(f"customer-intelligence {__version__}, environment {settings.env}")
     say(f"Data folder: {settings.data_dir.resolve()}")
     for name in ("api_key", "admin_key", "id_hash_secret"):
         say(f"{name.upper()}: {'set' if getattr(settings, name) is not None else _UNSET[name]}")

@@ -10,6 +10,7 @@ from app.core.config import Environment, Settings
 from app.core.logging import configure_logging
 from app.core.secrets_file import serving_keys
 from app.resources import Resources, open_resources
+from app.warehouse.runs import read_yardstick
 from app.warehouse.stores import StoreSummary, summaries
 
 _ARCHETYPES_SHOWN = 3
@@ -45,7 +46,7 @@ async def _fill(resources: Resources) -> None:
     settings = resources.settings
     store = await _look(resources)
     if store is not None and store.n_orders:
-        say(f"Store '{settings.store_id}' holds {store.n_orders:,} orders already; they are left as they are.")
+        say(f"Store '{settings.store_id}' is in place with {store.n_orders:,} orders.")
     else:
         # The sample shop and the segmentation load a second's worth of libraries, which a second start does without.
         from app.pipeline.ingest import ingest
@@ -62,7 +63,7 @@ async def _fill(resources: Resources) -> None:
                 pseudonym_secret=resources.secret,
                 progress=listener,
             )
-    if store is None or store.served_run_id is None:
+    if store is None or not await _is_served(resources, store):
         await _segment(resources)
 
 
@@ -70,6 +71,14 @@ async def _look(resources: Resources) -> StoreSummary | None:
     async with resources.database.snapshot() as connection:
         found = {each.store_id: each for each in await summaries(connection)}
     return found.get(resources.settings.store_id)
+
+
+async def _is_served(resources: Resources, store: StoreSummary) -> bool:
+    """Whether there is a run, and not one of an older version, which kept less than is served now."""
+    if store.served_run_id is None:
+        return False
+    async with resources.database.snapshot() as connection:
+        return await read_yardstick(connection, store.served_run_id) is not None
 
 
 async def _segment(resources: Resources) -> None:

@@ -27,9 +27,18 @@ class ServingKeys:
 
 
 def id_hash_secret(settings: Settings) -> bytes:
-    """What pseudonyms are made with: of the settings, or made up once."""
+    """What pseudonyms are made with: of the settings, or made up once.
+
+    Raises ConfigurationError in production for an example's value.
+    """
     if settings.id_hash_secret is not None:
-        return settings.id_hash_secret.get_secret_value().encode()
+        secret = settings.id_hash_secret.get_secret_value()
+        if settings.env is Environment.production and is_placeholder(secret):
+            raise ConfigurationError(
+                "ID_HASH_SECRET still has an example's value, with which anyone can work out who a pseudonym is. "
+                "Set it to a long random value, or leave it unset to have one made up."
+            )
+        return secret.encode()
     return _kept(settings.data_dir, ["id_hash_secret"])["id_hash_secret"].encode()
 
 
@@ -44,13 +53,16 @@ def serving_keys(settings: Settings) -> ServingKeys:
         if value is not None
     }
     if settings.env is Environment.production:
-        _check(given)
+        _check_given(given)
+    if given.get("api_key") is not None and given.get("api_key") == given.get("admin_key"):
+        raise ConfigurationError("API_KEY and ADMIN_KEY are the same, so whoever reads may do everything. Change one.")
+    if settings.env is Environment.production:
         return ServingKeys(**given, analytics_key=None)
     made_up = [name for name in ("api_key", "admin_key", "analytics_key") if name not in given]
     return ServingKeys(**{**_kept(settings.data_dir, made_up), **given})
 
 
-def _check(given: dict[str, str]) -> None:
+def _check_given(given: dict[str, str]) -> None:
     for name in ("api_key", "admin_key"):
         if name not in given:
             raise ConfigurationError(
@@ -62,8 +74,6 @@ def _check(given: dict[str, str]) -> None:
             raise ConfigurationError(
                 f"{name.upper()} still has an example's value, which anyone may know. Set it to a long random value."
             )
-    if given["api_key"] == given["admin_key"]:
-        raise ConfigurationError("API_KEY and ADMIN_KEY are the same, so whoever reads may do everything. Change one.")
 
 
 def _kept(data_dir: Path, names: Sequence[str]) -> dict[str, str]:

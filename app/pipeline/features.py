@@ -62,7 +62,7 @@ class _PreparedQuery:
         return register_io_source(rows, schema=FRAMES[name])
 
 
-# A day's clock stands in the query; a store's last day is the same for all of its customers.
+# The moment stands in the query; it is the same for all of a store's customers who are scored within a minute.
 _prepared = lru_cache(maxsize=8)(_PreparedQuery)
 
 

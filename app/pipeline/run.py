@@ -1,5 +1,6 @@
 """The whole flow on one screen: records → features → axes → segments → archetypes → the published star."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -106,13 +107,17 @@ async def segment(
 
 
 async def latest_as_of(connection: Connection, store: Store, *, now: datetime) -> datetime:
-    """The moment up to which a store's records are complete, UTC."""
+    """The moment up to which a store's records are complete, UTC: the end of its last recorded day, or of this minute.
+
+    To the minute, so that customers scored one after the other have one moment in common.
+    """
+    this_minute = datetime.fromtimestamp(math.ceil(now.timestamp() / 60) * 60, UTC)
     last = await last_record_at(connection, store.store_id)
     if last is None:
-        return now
+        return this_minute
     next_day = (last.astimezone(ZoneInfo(store.timezone)) + timedelta(days=1)).date()
     midnight = datetime.combine(next_day, datetime.min.time(), ZoneInfo(store.timezone)).astimezone(UTC)
-    return min(midnight, now)
+    return min(midnight, this_minute)
 
 
 @dataclass(frozen=True, slots=True)

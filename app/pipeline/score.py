@@ -56,7 +56,8 @@ async def score_customer(
 
     Raises StoreNotFound, NothingPublished, OutdatedRun, or CustomerNotFound for an id without an order before as_of.
     """
-    async with database.transaction() as connection:
+    # Of one moment, whatever is published meanwhile: kept, by holding the run; else, by reading a snapshot.
+    async with database.transaction() if keep else database.snapshot() as connection:
         if keep:
             await hold_served_run(connection, store_id)
         store = await read_store(connection, store_id)

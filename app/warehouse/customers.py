@@ -1,6 +1,7 @@
 """Customers as they are served: one of them in full, their orders, those a search finds."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
@@ -46,18 +47,19 @@ async def read_profile_by_pseudonym(database: Database, store_id: str, pseudonym
 
 
 # Digests are evenly spread, so whoever stands next to a random point is as good as drawn; the second half of the union
-# goes round the end. Of a store with a run, someone it has placed.
+# goes round the end. Of a store with a run, someone it has placed: asked of one after the other by key, which EXISTS,
+# hashed, would answer by reading everyone.
 _RANDOM = """
     WITH served AS (SELECT served_run_id AS run_id FROM stores WHERE store_id = $1)
     (SELECT named.customer_id FROM customer_pseudonyms AS named, served
-    WHERE named.store_id = $1 AND named.pseudonym >= $2 AND (served.run_id IS NULL OR EXISTS (
-        SELECT FROM customer_profiles AS placed
+    WHERE named.store_id = $1 AND named.pseudonym >= $2 AND (served.run_id IS NULL OR (
+        SELECT true FROM customer_profiles AS placed
         WHERE placed.store_id = $1 AND placed.customer_id = named.customer_id AND placed.run_id = served.run_id))
     ORDER BY named.pseudonym LIMIT 1)
     UNION ALL
     (SELECT named.customer_id FROM customer_pseudonyms AS named, served
-    WHERE named.store_id = $1 AND (served.run_id IS NULL OR EXISTS (
-        SELECT FROM customer_profiles AS placed
+    WHERE named.store_id = $1 AND (served.run_id IS NULL OR (
+        SELECT true FROM customer_profiles AS placed
         WHERE placed.store_id = $1 AND placed.customer_id = named.customer_id AND placed.run_id = served.run_id))
     ORDER BY named.pseudonym LIMIT 1)
     LIMIT 1
@@ -70,30 +72,48 @@ async def random_customer(database: Database, store_id: str, point: str) -> str 
     return None if row is None else str(row["customer_id"])
 
 
-_UNSEGMENTED = """
-    SELECT min(order_date) AS first_order_at, max(order_date) AS last_order_at
-    FROM orders WHERE store_id = $1 AND customer_id = $2
+_UNTIL = """
+    SELECT count(*) AS n_orders, min(order_date) AS first_order_at, max(order_date) AS last_order_at,
+        coalesce(sum(total_price), 0) - (
+            SELECT coalesce(sum(amount), 0) FROM refunds
+            WHERE store_id = $1 AND customer_id = $2 AND refunded_at < $3
+        ) AS spent
+    FROM orders WHERE store_id = $1 AND customer_id = $2 AND order_date < $3
 """
 
 
-async def order_span(database: Database, store_id: str, customer_id: str) -> tuple[datetime, datetime] | None:
-    """When a customer first and last ordered, UTC; None for who never did."""
-    row = await database.row(_UNSEGMENTED, store_id, customer_id)
-    return None if row is None or row["last_order_at"] is None else (row["first_order_at"], row["last_order_at"])
+@dataclass(frozen=True, slots=True)
+class OrdersUntil:
+    """What a customer's orders come to before a moment. spent : net of what was refunded by then"""
+
+    n_orders: int
+    first_order_at: datetime
+    last_order_at: datetime
+    spent: Decimal
 
 
+async def orders_until(database: Database, store_id: str, customer_id: str, moment: datetime) -> OrdersUntil | None:
+    """None for who had not ordered by then."""
+    row = await database.row(_UNTIL, store_id, customer_id, moment)
+    return None if row is None or not row["n_orders"] else OrdersUntil(*(row[name] for name in _UNTIL_COLUMNS))
+
+
+_UNTIL_COLUMNS = ("n_orders", "first_order_at", "last_order_at", "spent")
+
+
+# The moment is that of scoring, which the text ends with; it is not the run's of those who were scored anew.
 _BRIEF = """
     SELECT customer.customer_id, named.pseudonym, customer.email, customer.first_name, customer.last_name,
         coalesce(standing.lifetime_value, customer.total_spent) AS ltv,
         coalesce(standing.total_orders, customer.orders_count) AS total_orders,
         standing.avg_order_value, standing.archetype_id, archetype.name AS archetype_name,
-        archetype.member_count, placed.churn_risk_score AS churn_risk, store.served_run_id AS run_id, run.as_of,
+        placed.churn_risk_score AS churn_risk, store.served_run_id AS run_id,
+        substring(placed.profile FROM '"as_of":"([^"]+)"$') AS as_of,
         store.currency, store.timezone
     FROM customers AS customer
     JOIN stores AS store ON store.store_id = customer.store_id
     LEFT JOIN customer_pseudonyms AS named
       ON named.store_id = customer.store_id AND named.customer_id = customer.customer_id
-    LEFT JOIN segmentation_runs AS run ON run.run_id = store.served_run_id
     LEFT JOIN fact_customer_current AS standing
       ON standing.store_id = customer.store_id AND standing.customer_id = customer.customer_id
      AND standing.run_id = store.served_run_id
@@ -111,7 +131,11 @@ _BRIEF_BY_PSEUDONYM = f"{_BRIEF} WHERE named.store_id = $1 AND named.pseudonym =
 _ORDERS_LOOKED_AT = 1_000
 _LAST_SIGN = chr(0x10FFFF)
 _SEARCH = f"""
-    WITH meant AS (
+    WITH quoting AS (
+        SELECT customer_id FROM orders
+        WHERE store_id = $1 AND order_number = ANY ($3::text[]) AND customer_id IS NOT NULL
+        LIMIT {_ORDERS_LOOKED_AT}
+    ), meant AS (
         SELECT customer_id, total_spent FROM customers
         WHERE store_id = $1 AND (
             starts_with(lower(customer_id), lower($2))
@@ -122,22 +146,22 @@ _SEARCH = f"""
                 SELECT o.customer_id FROM unnest($3::text[], $4::text[]) AS number(first, beyond)
                 JOIN orders AS o
                   ON o.store_id = $1 AND o.order_number ~>=~ number.first AND o.order_number ~<~ number.beyond
+                WHERE o.customer_id IS NOT NULL
                 LIMIT {_ORDERS_LOOKED_AT}
             ) AS quoted
+            UNION ALL SELECT customer_id FROM quoting
             UNION ALL
             SELECT customer_id FROM customer_pseudonyms WHERE store_id = $1 AND pseudonym = upper($2))
     ), chosen AS MATERIALIZED (
-        SELECT customer_id FROM meant
-        ORDER BY lower(customer_id) = lower($2) DESC, total_spent DESC, customer_id LIMIT $5
+        SELECT customer_id,
+            lower(customer_id) = lower($2) OR customer_id IN (SELECT customer_id FROM quoting) AS exactly
+        FROM meant ORDER BY exactly DESC, total_spent DESC, customer_id LIMIT $5
     )
     {_BRIEF}
     JOIN chosen ON chosen.customer_id = customer.customer_id
     WHERE customer.store_id = $1
-    ORDER BY lower(customer.customer_id) = lower($2) DESC, customer.total_spent DESC, customer.customer_id
+    ORDER BY chosen.exactly DESC, customer.total_spent DESC, customer.customer_id
 """  # noqa: S608  put together from the constants above
-_SEARCH_PSEUDONYMS = f"""
-    {_BRIEF} WHERE named.store_id = $1 AND starts_with(named.pseudonym, $2) ORDER BY named.pseudonym LIMIT $3
-"""
 
 
 async def read_brief(database: Database, store_id: str, customer_id: str) -> Row | None:
@@ -150,15 +174,10 @@ async def read_brief_by_pseudonym(database: Database, store_id: str, pseudonym: 
 
 
 async def search_customers(database: Database, store_id: str, query: str, *, limit: int) -> Sequence[Row]:
-    """Whose id, name, e-mail or order number it is; the exact id first, then by what they spent."""
+    """Whose id, name, e-mail or order number it is; the exact id or number first, then by what they spent."""
     firsts = sorted({sign + number for sign in ("", "#") for number in (query, query.upper())})
     beyond = [first + _LAST_SIGN for first in firsts]
     return await database.rows(_SEARCH, store_id, query, firsts, beyond, limit)
-
-
-async def search_pseudonyms(database: Database, store_id: str, query: str, *, limit: int) -> Sequence[Row]:
-    """Whose pseudonym begins so."""
-    return await database.rows(_SEARCH_PSEUDONYMS, store_id, query.upper(), limit)
 
 
 # One statement, so that the totals, the page and the run belong to one moment. Days are the shop's own; the day after
@@ -186,7 +205,7 @@ _ORDERS = """
         ORDER BY order_date DESC, order_id DESC LIMIT $8
     )
     SELECT (SELECT count(*) FROM chosen) AS matching_orders, customer.orders_count, customer.total_spent,
-        store.currency AS store_currency, store.served_run_id AS run_id, run.as_of,
+        store.currency AS store_currency, store.served_run_id AS run_id,
         page.order_id, page.order_number, page.order_date, page.total_price, page.discount_amount, page.currency,
         page.fulfillment_status, page.financial_status, page.tracking_numbers,
         (SELECT coalesce(sum(refund.amount), 0) FROM refunds AS refund
@@ -199,7 +218,6 @@ _ORDERS = """
          WHERE item.store_id = page.store_id AND item.order_id = page.order_id)::text AS line_items
     FROM customers AS customer
     JOIN stores AS store ON store.store_id = customer.store_id
-    LEFT JOIN segmentation_runs AS run ON run.run_id = store.served_run_id
     LEFT JOIN page ON true
     WHERE customer.store_id = $1 AND customer.customer_id = $2
     ORDER BY page.order_date DESC, page.order_id DESC

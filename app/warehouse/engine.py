@@ -146,7 +146,7 @@ class _Readers:
     """
 
     def __init__(self, url: str, settings: Settings, *, size: int) -> None:
-        self._address = f"postgresql://{url.partition('://')[2]}"
+        self._address = _for_driver(url)
         self._settings = settings
         self._room = asyncio.Semaphore(max(1, size))
         self._idle: list[tuple[asyncpg.Connection, float]] = []
@@ -238,6 +238,15 @@ async def raw(connection: AsyncConnection) -> Any:
     if not driver.is_in_transaction():  # SQLAlchemy begins with its own first statement; a COPY before it stands alone
         await connection.execute(text("SELECT 1"))
     return driver
+
+
+def _for_driver(url: str) -> str:
+    """The address as the driver by itself takes it: libpq's, which calls SQLAlchemy's ssl sslmode."""
+    address = make_url(f"postgresql://{url.partition('://')[2]}")
+    if "ssl" in address.query:
+        mode = address.query["ssl"]
+        address = address.difference_update_query(["ssl"]).update_query_dict({"sslmode": mode})
+    return address.render_as_string(hide_password=False)
 
 
 def _with_driver(url: str) -> URL:

@@ -9,7 +9,7 @@ from app.api.customers.schemas import BriefCustomer, CustomerProfile, FoundCusto
 from app.domain.records import Customer
 from app.warehouse.engine import Database
 from tests.api.conftest import STORE, Ask, Clients
-from tests.fakes import bought, execute, put, rows, segmented, value
+from tests.fakes import a_shop, bought, execute, put, rows, segmented, value
 
 PROFILE = "/api/mcp/customer/C0000001"
 
@@ -72,7 +72,7 @@ async def test_what_is_excluded_is_left_out(ask: Clients) -> None:
 
 async def test_orders_come_with_a_profile_when_asked_for(ask: Clients) -> None:
     profile = await told(ask.support, PROFILE, include="churn,orders")
-    assert profile["orders"] == await told(ask.support, f"{PROFILE}/orders")
+    assert profile["orders"] | {"as_of": ""} == await told(ask.support, f"{PROFILE}/orders") | {"as_of": ""}
     await told(ask.analytics, "/api/mcp/customer/random", include="orders", status=403)
 
 
@@ -244,3 +244,59 @@ async def test_a_search_takes_wildcards_as_they_are_written(empty_shop: Ask, dat
 async def test_a_search_shows_no_more_than_asked_for(ask: Clients) -> None:
     found = await told(ask.support, "/api/mcp/customers/search", query="c0000", limit=3)
     assert found["count"] == 3
+
+
+async def test_an_order_number_finds_its_customer_first_however_many_begin_with_it(
+    empty_shop: Ask, database: Database, store_id: str
+) -> None:
+    many = [
+        record
+        for number in range(1, 131)
+        for record in bought(
+            f"c{number:03}", f"o{number}", "2024-03-01", ("tea", str(number), "9"), order_number=f"#{number}"
+        )
+    ]
+    await put(database, store_id, many)
+    for query in ("12", "#12"):
+        found = await told(empty_shop, "/api/mcp/customers/search", query=query, limit=5)
+        assert found["customers"][0]["customer_id"] == "c012"
+
+
+async def test_before_anything_is_published_a_day_in_the_past_counts_only_what_was_before_it(
+    empty_shop: Ask, database: Database, store_id: str
+) -> None:
+    await put(
+        database,
+        store_id,
+        [
+            *bought("ada", "o1", "2024-03-01", ("tea", "1", "6")),
+            *bought("ada", "o2", "2024-05-01", ("tea", "1", "100")),
+        ],
+    )
+    then = await told(empty_shop, "/api/mcp/customer/ada", as_of="2024-04-01")
+    assert (then["segment_status"], then["total_orders"], then["lifetime_value"]) == ("awaiting_segmentation", 1, 6)
+    assert then["days_since_last_purchase"] == 31
+    before = await told(empty_shop, "/api/mcp/customer/ada", as_of="2024-02-01")
+    assert (before["segment_status"], before["total_orders"]) == ("awaiting_first_purchase", 0)
+
+
+async def test_in_brief_a_customer_is_as_of_when_they_were_scored(
+    empty_shop: Ask, database: Database, store_id: str
+) -> None:
+    await put(database, store_id, a_shop(30))
+    await segmented(database, store_id, min_population=10)
+    await put(database, store_id, bought("c001", "late", "2024-12-01 10:00", ("P1", "3", "100")))
+    full = (await empty_shop.post("/api/mcp/customer/c001/refresh")).json()
+    brief = await told(empty_shop, "/api/mcp/customers/c001")
+    assert (brief["as_of"], brief["ltv"]) == (full["as_of"], full["lifetime_value"])
+    assert brief["as_of"] != (await told(empty_shop, "/api/mcp/customers/c002"))["as_of"]
+
+
+async def test_someone_whose_orders_all_lie_ahead_is_refreshed_to_what_they_are(
+    empty_shop: Ask, database: Database, store_id: str
+) -> None:
+    await put(database, store_id, a_shop(30))
+    await segmented(database, store_id, min_population=10)
+    await put(database, store_id, bought("ahead", "o9", "2199-01-01", ("tea", "1", "6")))
+    answer = await empty_shop.post("/api/mcp/customer/ahead/refresh")
+    assert (answer.status_code, answer.json()["segment_status"]) == (200, "awaiting_first_purchase")

@@ -167,3 +167,8 @@ async def test_the_log_names_routes_and_never_people_keys_or_questions(ask: Clie
     ]
     assert [line["status"] for line in lines] == [200, 200, 404, 401, 404]
     assert all(line["ms"] >= 0 and line["request_id"] for line in lines)
+
+
+async def test_answers_that_depend_on_the_key_are_kept_by_no_cache(ask: Clients) -> None:
+    for path in ("/api/mcp/customer/C0000001", "/api/mcp/archetypes/top", "/health", "/api/nothing"):
+        assert (await ask.support.get(path)).headers["Cache-Control"] == "no-store", path

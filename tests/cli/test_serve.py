@@ -121,7 +121,7 @@ def test_a_second_start_finds_everything_in_place_and_says_the_same_keys(folder:
         seconds = time.monotonic() - began
         process.terminate()
         assert process.wait(timeout=30) == 0
-    assert "orders already" in said
+    assert "is in place with" in said
     assert "Loading" not in said
     assert set(re.findall(r"ci_live_\w+", said)) == set(re.findall(r"ci_live_\w+", demo_said))
     assert seconds < 30  # five on a machine with nothing else to do

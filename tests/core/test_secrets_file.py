@@ -100,3 +100,17 @@ def test_a_file_cut_short_is_never_left(tmp_path: Path) -> None:
     serving_keys(settings(tmp_path))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["secrets.json", "secrets.lock"]
     assert set(json.loads((tmp_path / "secrets.json").read_text())) == {"api_key", "admin_key", "analytics_key"}
+
+
+@pytest.mark.parametrize("secret", ["changeme", "change-me"])
+def test_production_refuses_an_examples_secret_for_pseudonyms(tmp_path: Path, secret: str) -> None:
+    """With it anyone could work out who a pseudonym is."""
+    with pytest.raises(ConfigurationError, match="ID_HASH_SECRET still has an example's value"):
+        id_hash_secret(settings(tmp_path, Environment.production, id_hash_secret=secret))
+    assert id_hash_secret(settings(tmp_path, id_hash_secret=secret)) == secret.encode()
+
+
+@pytest.mark.parametrize("env", Environment)
+def test_one_key_for_reading_and_administration_is_refused_everywhere(tmp_path: Path, env: Environment) -> None:
+    with pytest.raises(ConfigurationError, match="API_KEY and ADMIN_KEY are the same"):
+        serving_keys(settings(tmp_path, env, api_key="k" * 20, admin_key="k" * 20))

@@ -229,6 +229,10 @@ async def test_as_of_is_the_end_of_the_last_orders_day_on_the_shops_clock(databa
         store = await read_store(connection, store_id)
         assert await latest_as_of(connection, store, now=NOW) == at("2024-07-02 23:00")
         assert await latest_as_of(connection, store, now=at("2024-07-02 12:00")) == at("2024-07-02 12:00")
+        # To the end of the minute: what was recorded in it counts, and who is scored within it is scored alike.
+        for second in (1, 59):
+            now = at("2024-07-02 12:00") + timedelta(seconds=second)
+            assert await latest_as_of(connection, store, now=now) == at("2024-07-02 12:01")
 
 
 async def test_a_day_counts_whole_when_the_clocks_change(database: Database, store_id: str) -> None:

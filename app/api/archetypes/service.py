@@ -74,7 +74,7 @@ async def kinds(resources: Resources, caller: Caller) -> Kinds:
                 customer_count=each.member_count,
                 avg_ltv=each.avg_ltv,
                 characteristics=Characteristics(
-                    recency_days=_mean(recency[each.archetype_id]) if each.archetype_id in recency else None,
+                    recency_days=_recency(recency.get(each.archetype_id), caller),
                     frequency=each.avg_orders,
                     monetary_avg=each.avg_order_value,
                 ),
@@ -133,14 +133,20 @@ async def _hidden(
             continue
         summary = _summary(row)
         total = anonymous.about(float(row["total_ltv"]))
+        average = anonymous.mean(float(row["avg_ltv"]))
         shown = summary.model_copy(
             update={
-                "description": anonymous.uncounted(summary.description),
+                "description": anonymous.description(row["population_percentage"]),
                 "member_count": None,
-                "population_percentage": anonymous.share(summary.population_percentage),
+                "population_percentage": anonymous.share(row["population_percentage"]),
+                "avg_ltv": average,
+                "avg_lifetime_value": average,
                 "total_ltv": total,
                 "total_revenue": total,
+                "avg_orders": anonymous.mean(row["avg_orders"]),
+                "avg_order_value": anonymous.mean(float(row["avg_order_value"])),
                 "dominant_segments": anonymous.dominant(summary.dominant_segments, small),
+                "key_traits": anonymous.without_small(summary.key_traits, small),
             }
         )
         told.append((_rank(row, metric), shown))
@@ -156,7 +162,7 @@ def _together(rows: Sequence[Row], metric: Metric) -> tuple[float, ArchetypeSumm
     orders = sum(row["avg_orders"] * row["member_count"] for row in rows)
     enough = members >= anonymous.FEWEST
     rank = {Metric.total_ltv: total, Metric.avg_ltv: total / members, Metric.member_count: float(members)}[metric]
-    average = round(total / members, 4) if enough else None
+    average = anonymous.mean(total / members) if enough else None
     about = anonymous.about(total) if enough else None
     return rank, ArchetypeSummary(
         archetype_id=anonymous.OTHER_ID,
@@ -170,8 +176,8 @@ def _together(rows: Sequence[Row], metric: Metric) -> tuple[float, ArchetypeSumm
         total_ltv=about,
         avg_lifetime_value=average,
         total_revenue=about,
-        avg_orders=_mean(orders / members) if enough else None,
-        avg_order_value=round(total / orders, 4) if enough else None,
+        avg_orders=anonymous.mean(orders / members) if enough else None,
+        avg_order_value=anonymous.mean(total / orders) if enough else None,
         churn_rate=None,
         dominant_segments={},
         key_traits=[],
@@ -215,13 +221,22 @@ async def detail(resources: Resources, caller: Caller, archetype_id: str) -> Arc
         return told
     small = await anonymous.small_groups(resources, caller.store_id, told.run_id)
     subs = told.sub_archetypes
-    metrics = told.metrics.model_copy(update={"total_ltv": anonymous.about(told.metrics.total_ltv)})
+    exact = told.metrics
+    metrics = ArchetypeMetrics(
+        avg_ltv=anonymous.mean(exact.avg_ltv),
+        total_ltv=anonymous.about(exact.total_ltv),
+        avg_orders=anonymous.mean(exact.avg_orders),
+        avg_order_value=anonymous.mean(exact.avg_order_value),
+        avg_recency_days=anonymous.mean(exact.avg_recency_days),
+        churn_rate=exact.churn_rate,
+    )
     return told.model_copy(
         update={
-            "description": anonymous.uncounted(told.description),
+            "description": anonymous.description(told.population_percentage),
             "member_count": None,
             "population_percentage": anonymous.share(told.population_percentage),
             "metrics": metrics,
+            "key_traits": anonymous.without_small(told.key_traits, small),
             "dominant_segments": anonymous.dominant(told.dominant_segments, small),
             "second_segments": told.second_segments and anonymous.dominant(told.second_segments, small),
             "sub_archetypes": subs
@@ -256,7 +271,7 @@ def _hidden_subs(subs: Sequence[SubArchetype], small: archetypes.SmallGroups) ->
             few += each.population_percentage
             continue
         update = {
-            "description": anonymous.uncounted(each.description),
+            "description": anonymous.description(each.population_percentage),
             "member_count": None,
             "population_percentage": anonymous.share(each.population_percentage),
             "second_segments": each.second_segments and anonymous.dominant(each.second_segments, small),
@@ -407,6 +422,13 @@ def _hidden_axis(told: AxisReport, small: archetypes.SmallGroups) -> AxisReport:
 
 def _amount(amount: Decimal) -> float:
     return float(amount)
+
+
+def _recency(days: float | None, caller: Caller) -> float | None:
+    """Of a group; None for those put together."""
+    if days is None:
+        return None
+    return _mean(days) if caller.identified else anonymous.mean(days)
 
 
 def _mean(value: float) -> float:

@@ -98,7 +98,7 @@ async def search(
         Something,
         Query(
             description="Part of a name or e-mail, or the beginning of an id or order number; for keys that may not "
-            "see identities, of a pseudonym.",
+            "see identities, a pseudonym in full.",
             examples=["C00000"],
         ),
     ],

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from types import ModuleType
@@ -70,7 +71,7 @@ async def profile(
         return text  # as it was stored: nothing in it is parsed
     told = json.loads(text)
     if not caller.identified:
-        small = await anonymous.small_groups(resources, caller.store_id, row["run_id"] or 0)
+        small = await anonymous.small_groups(resources, caller.store_id, told["run_id"] or 0)
         told = anonymous.profile(told, small)
     for part in without:
         for field in PARTS[part]:
@@ -90,8 +91,7 @@ async def random_profile(resources: Resources, caller: Caller, **options: Any) -
     customer_id = await customers.random_customer(resources.database, caller.store_id, point)
     if customer_id is None:
         raise NoCustomers(caller.store_id)
-    inside = Caller(caller.store_id, caller.scopes) if caller.identified else caller
-    return await profile(resources, inside, await _seen_as(resources, caller, customer_id), **options)
+    return await profile(resources, caller, await _seen_as(resources, caller, customer_id), **options)
 
 
 async def _seen_as(resources: Resources, caller: Caller, customer_id: str) -> str:
@@ -103,12 +103,16 @@ async def _seen_as(resources: Resources, caller: Caller, customer_id: str) -> st
 
 
 async def refreshed_profile(resources: Resources, caller: Caller, customer_id: str) -> str:
-    """Score a customer as of now, keep that, and tell it. Raises CustomerNotFound or NothingPublished."""
+    """Score a customer as of now, keep that, and tell it.
+
+    Raises CustomerNotFound, NothingPublished, or OutdatedRun.
+    """
     row = await _find(resources, caller, customer_id)
     if row["orders_count"] > 0:
         if row["run_id"] is None:
             raise NothingPublished(caller.store_id)
-        await _score(resources, caller.store_id, row["customer_id"], as_of=None, latest=True, keep=True)
+        with suppress(CustomerNotFound):  # whose orders all lie ahead: nothing to score yet
+            await _score(resources, caller.store_id, row["customer_id"], as_of=None, latest=True, keep=True)
     return await profile(resources, caller, customer_id)
 
 
@@ -225,20 +229,20 @@ async def _unsegmented(
     resources: Resources, caller: Caller, row: Row, message: str, moment: datetime | None
 ) -> dict[str, Any]:
     """Someone with orders whom no run has placed: what the orders alone say."""
-    span = await customers.order_span(resources.database, caller.store_id, row["customer_id"])
-    metrics = _no_orders()
-    if span is not None:
-        zone = ZoneInfo(row["timezone"])
-        today = (moment or utc_now()).astimezone(zone)
-        first, last = (each.astimezone(zone) for each in span)
-        metrics = {
-            "lifetime_value": _number(row["total_spent"]),
-            "total_orders": row["orders_count"],
-            "avg_order_value": _number(customers.per_order(row["total_spent"], row["orders_count"])),
-            "days_since_last_purchase": max((today.date() - last.date()).days, 0),
-            "customer_tenure_days": max((today.date() - first.date()).days, 0),
-        }
-    return _awaiting(row, "awaiting_segmentation", message, metrics, moment or utc_now())
+    until = moment or utc_now()
+    found = await customers.orders_until(resources.database, caller.store_id, row["customer_id"], until)
+    if found is None:
+        return _awaiting(row, "awaiting_first_purchase", AWAITING_FIRST_PURCHASE, _no_orders(), moment)
+    zone = ZoneInfo(row["timezone"])
+    today, first, last = (each.astimezone(zone).date() for each in (until, found.first_order_at, found.last_order_at))
+    metrics = {
+        "lifetime_value": _number(found.spent),
+        "total_orders": found.n_orders,
+        "avg_order_value": _number(customers.per_order(found.spent, found.n_orders)),
+        "days_since_last_purchase": (today - last).days,
+        "customer_tenure_days": (today - first).days,
+    }
+    return _awaiting(row, "awaiting_segmentation", message, metrics, until)
 
 
 def _no_orders() -> dict[str, Any]:
@@ -331,7 +335,7 @@ async def orders(
         if more
         else None,
         run_id=about["run_id"],
-        as_of=_moment(about["as_of"]),
+        as_of=_moment(utc_now()),
     )
 
 
@@ -388,8 +392,12 @@ async def brief(resources: Resources, caller: Caller, customer_id: str) -> Brief
 
 async def search(resources: Resources, caller: Caller, query: str, *, limit: int) -> FoundCustomers:
     """Those whose id, name, e-mail or order number it is; for who may not see identities, whose pseudonym."""
-    find = customers.search_customers if caller.identified else customers.search_pseudonyms
-    rows = await find(resources.database, caller.store_id, query, limit=limit)
+    if caller.identified:
+        rows = await customers.search_customers(resources.database, caller.store_id, query, limit=limit)
+    else:
+        # In full: by its beginning, everyone could be listed, and so counted.
+        row = await customers.read_brief_by_pseudonym(resources.database, caller.store_id, query.upper())
+        rows = [] if row is None else [row]
     found = await _briefs(resources, caller, rows)
     served = found[0] if found else None
     return FoundCustomers(
@@ -431,7 +439,8 @@ async def _briefs(resources: Resources, caller: Caller, rows: Sequence[Row]) -> 
                 currency=row["currency"],
                 timezone=row["timezone"],
                 run_id=row["run_id"],
-                as_of=_moment(row["as_of"]),
+                # Without a standing the numbers are those of all their orders so far.
+                as_of=row["as_of"] or _moment(utc_now()),
             )
         )
     return told
