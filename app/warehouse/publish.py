@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 import polars as pl
-from sqlalchemy import delete, update
+from sqlalchemy import delete, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.warehouse.engine import raw
@@ -48,6 +48,8 @@ async def publish(connection: AsyncConnection, store_id: str, run_id: int, star:
     await connection.execute(update(stores).where(stores.c.store_id == store_id).values(served_run_id=run_id))
     for table in reversed(_OF_A_RUN):
         await connection.execute(delete(table).where(table.c.store_id == store_id, table.c.run_id != run_id))
+    # Who reads them has planned for what was there before: nothing, at a store's first run.
+    await connection.execute(text("ANALYZE " + ", ".join(table.name for table in _OF_A_RUN)))
 
 
 async def replace_customer(
@@ -93,7 +95,7 @@ async def _copy(connection: AsyncConnection, store_id: str, run_id: int, table: 
     driver: Any = await raw(connection)
     for piece in rows.iter_slices(_ROWS_AT_ONCE):
         keyed = piece.with_columns(store_id=pl.lit(store_id), run_id=pl.lit(run_id))
-        text = io.BytesIO()
-        keyed.write_csv(text, include_header=False)
-        text.seek(0)
-        await driver.copy_to_table(table, source=text, columns=keyed.columns, format="csv")
+        csv = io.BytesIO()
+        keyed.write_csv(csv, include_header=False)
+        csv.seek(0)
+        await driver.copy_to_table(table, source=csv, columns=keyed.columns, format="csv")

@@ -8,10 +8,15 @@ from itertools import chain
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from app.core.config import Settings
 from app.domain.records import Customer, LineKind, Order, OrderLine, Record, Refund, RefundKind, Ticket
+from app.warehouse import load
 from app.warehouse.engine import Database
+from app.warehouse.migrate import migrate
+from tests.conftest import own_database
 from tests.fakes import COMMERCE, at, bought, dump, execute, gave_back, put, rows, value
 
 ADA = Customer("ada", "ada@example.com", "Ada", "Applique", "0123", "GB", at("2023-01-01"))
@@ -572,3 +577,34 @@ async def test_a_ticket_is_untouched_by_imports_of_orders(database: Database, st
     await put(database, store_id, records)
     assert await dump(database, store_id) == before
     assert len(before["tickets"]) == 1
+
+
+async def test_a_large_import_reads_no_table_through_for_every_row(
+    server_url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told that a table is empty, the planner would: it grows meanwhile, and seconds become hours."""
+    shop = [
+        record
+        for number in range(4_000)
+        for record in bought(f"c{number}", f"o{number}", "2024-03-01", ("tea", "1", "2"), ("jam", "1", "3"))
+    ]
+    plans = {}
+    merge_one = load._merge
+
+    async def explained(connection: Any, store_id: str, target: Any) -> Any:
+        for what, statement in (("insert", target.insert()), ("update", target.update())):
+            plan = await connection.execute(text(f"EXPLAIN {statement}"), {"store": store_id})
+            plans[target.table, what] = "\n".join(plan.scalars())
+        return await merge_one(connection, store_id, target)
+
+    monkeypatch.setattr(load, "_merge", explained)
+    async with own_database(server_url) as url:
+        database = Database(url, settings)
+        await migrate(database)
+        for table in COMMERCE:
+            await execute(database, f"ANALYZE {table}")
+        await put(database, "large", shop)
+        assert plans.keys() == {(table, what) for table in COMMERCE for what in ("insert", "update")}
+        assert [table for table, plan in plans.items() if "Nested Loop" in plan] == []
+        assert await value(database, "SHOW enable_nestloop") == "on"
+        await database.close()
