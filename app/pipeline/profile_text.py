@@ -76,10 +76,11 @@ def profile_text(
     standing: Standing,
     values: Mapping[str, Array],
     *,
+    strengths: Mapping[str, str],
     yardstick: Yardstick,
     as_of: datetime,
 ) -> str:
-    """The text of one customer: arrays hold one row."""
+    """The text of one customer: arrays hold one row. strengths : {axis: how clearly their top segment is theirs}"""
     dominant = {axis.axis.name: axis.dominant[0] for axis in axes}
     worth, gap = values["lifetime_value"], float(values["avg_days_between_orders"][0])
     metrics = {
@@ -98,7 +99,7 @@ def profile_text(
             for axis in axes
         },
         "dominant_segments": dominant,
-        "membership_strength": {axis.axis.name: STRENGTHS[strength_codes(axis.memberships)[0]].value for axis in axes},
+        "membership_strength": strengths,
         "interpretation": ", ".join(dominant.values()),
         "key_traits": _traits(axes, values, yardstick)[0],
         "business_metrics": {**metrics, "usual_gap_days": None if gap == GAP_STAND_IN_DAYS else round(gap, 1)},

@@ -58,9 +58,7 @@ async def score_customer(
     """
     # Of one moment, whatever is published meanwhile: kept, by holding the run; else, by reading a snapshot.
     async with database.transaction() if keep else database.snapshot() as connection:
-        if keep:
-            await hold_served_run(connection, store_id)
-        store = await read_store(connection, store_id)
+        store = await (hold_served_run if keep else read_store)(connection, store_id)
         if store.served_run_id is None:
             raise NothingPublished(store_id)
         run = await served(database, connection, store_id, store.served_run_id)

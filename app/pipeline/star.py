@@ -165,7 +165,7 @@ def customer_row(
         "feature_vectors": _dumped(features),
         "interpretation": ", ".join(dominant.values()),
         "lifetime_value": money["lifetime_value"],
-        "profile": profile_text(axes, standing, values, yardstick=yardstick, as_of=as_of),
+        "profile": profile_text(axes, standing, values, strengths=strengths, yardstick=yardstick, as_of=as_of),
     }
     return {"fact_customer_current": current, "customer_profiles": profile}
 

@@ -11,8 +11,8 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core.errors import NothingPublished
-from app.warehouse.stores import read_store
-from app.warehouse.tables import segmentation_runs, stores
+from app.warehouse.stores import Store, read_store
+from app.warehouse.tables import segmentation_runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +80,13 @@ async def finish_run(
     )
 
 
-async def hold_served_run(connection: AsyncConnection, store_id: str) -> None:
+async def hold_served_run(connection: AsyncConnection, store_id: str) -> Store:
     """Until this transaction ends the store keeps serving the run it serves: a run being published waits at its switch.
 
     Taken before anything of the run is read, so that who writes into it neither writes into one already swept nor
-    waits for rows that the sweeping holds, which waits for theirs.
+    waits for rows that the sweeping holds, which waits for theirs. Raises StoreNotFound.
     """
-    await connection.execute(select(stores.c.store_id).where(stores.c.store_id == store_id).with_for_update(read=True))
+    return await read_store(connection, store_id, hold=True)
 
 
 async def served_run(connection: AsyncConnection, store_id: str) -> Run:

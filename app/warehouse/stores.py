@@ -29,10 +29,11 @@ async def ensure_store(connection: AsyncConnection, store_id: str, *, timezone: 
     return await read_store(connection, store_id)
 
 
-async def read_store(connection: AsyncConnection, store_id: str) -> Store:
-    """Raises StoreNotFound, naming the stores there are."""
+async def read_store(connection: AsyncConnection, store_id: str, *, hold: bool = False) -> Store:
+    """Raises StoreNotFound, naming the stores there are. hold : until the transaction ends nobody changes it"""
     columns = (stores.c.store_id, stores.c.timezone, stores.c.currency, stores.c.served_run_id)
-    row = (await connection.execute(select(*columns).where(stores.c.store_id == store_id))).one_or_none()
+    query = select(*columns).where(stores.c.store_id == store_id)
+    row = (await connection.execute(query.with_for_update(read=True) if hold else query)).one_or_none()
     if row is None:
         known = (await connection.execute(select(stores.c.store_id).order_by(stores.c.store_id))).scalars().all()
         raise StoreNotFound(store_id, known=known)

@@ -13,7 +13,7 @@ from app.pipeline.placing import PlacedAxis, Standing
 from app.pipeline.profile_text import profile_text, profile_texts
 from app.pipeline.yardstick import Yardstick, yardstick_from
 from app.segmentation.axes import axes_named
-from app.segmentation.membership import Array
+from app.segmentation.membership import Array, strengths
 from app.segmentation.norms import shop_norms
 
 AS_OF = datetime(2025, 10, 23, 5, tzinfo=UTC)
@@ -100,5 +100,6 @@ def test_one_customer_alone_gets_the_text_written_among_all(shop: dict[str, Any]
         )
         values = {name: column[one] for name, column in shop["values"].items()}
         axes = placed(shop["axes"][0].memberships[one])
-        alone = profile_text(axes, standing, values, yardstick=kept, as_of=AS_OF)
+        clear = {axis.axis.name: strengths(axis.memberships)[0].value for axis in axes}
+        alone = profile_text(axes, standing, values, strengths=clear, yardstick=kept, as_of=AS_OF)
         assert list(json.loads(f"{{{alone}}}").items()) == list(json.loads(f"{{{among_all}}}").items())
