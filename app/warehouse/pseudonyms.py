@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core.keys import LONGEST_PSEUDONYM, SHORTEST_PSEUDONYM, pseudonym
 from app.warehouse.engine import raw
-from app.warehouse.tables import customer_pseudonyms, stores
+from app.warehouse.tables import stores
 
 _DIGITS_MORE = 4
 _UNNAMED = """
@@ -56,10 +56,3 @@ async def name_everyone(connection: AsyncConnection, store_id: str, secret: byte
 async def store_ids(connection: AsyncConnection) -> list[str]:
     """Every store there is."""
     return list((await connection.execute(select(stores.c.store_id).order_by(stores.c.store_id))).scalars())
-
-
-async def pseudonym_of(connection: AsyncConnection, store_id: str, customer_id: str) -> str | None:
-    table = customer_pseudonyms
-    query = select(table.c.pseudonym).where(table.c.store_id == store_id, table.c.customer_id == customer_id)
-    found: str | None = (await connection.execute(query)).scalar_one_or_none()
-    return found
