@@ -1,9 +1,12 @@
 """From dominant segments to kinds of customer.
 
-Level 1 is the signature: the dominant segment of every axis with structure. Signatures too rare to stand are folded
-into the kept one their members most likely belong to. Level 2 splits level 1 by how clearly its members belong, level 3
-by the second segment on the axes where it is close. Both nest in level 1, and no group of any level is smaller than the
-least size, unless a whole level-1 archetype is.
+Level 1 is a signature: dominant segments on the axes that lead. Customers are split by one axis after the other, those
+that tell most of what they will do first, and a kind is split by the next axis as long as at least two of its segments
+hold customers enough to speak of; who is in a thinner one goes with the segment among those that they belong to most.
+So a common kind is told apart on many axes and a rare one on few, and no kind is a handful of people who share a dozen
+segments by chance. Level 2 splits level 1 by how clearly its members belong, level 3 by the second segment on the axes
+where it is close. Both nest in level 1, and no group of any level is smaller than the least size, unless a whole
+level-1 archetype is.
 """
 
 import hashlib
@@ -19,28 +22,28 @@ from app.segmentation.membership import Array, is_close
 Codes = NDArray[np.int64]
 BANDS = ("core", "typical", "edge")
 NONE_CLOSE = -1
-
-_FOLDING_BLOCK = 2_000
-#: The least a share counts for when folding. In the segments of a reading that is not theirs customers have exactly 0:
-#: taken as it is, that one axis would outweigh all others together.
-_LEAST_SHARE = 1e-6
+#: In a signature, an axis that has no part in it.
+ANY = -1
+FOLLOWING = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Archetypes:
-    """Every customer's kind, on three levels. Groups are numbered from 0, level 1 with the most common signature first.
+    """Every customer's kind, on three levels. Groups are numbered from 0, level 1 with the most common first.
 
-    signatures    : (n_level1, n_axes) position of the dominant segment on each axis
+    signatures    : (n_level1, n_axes) position of the segment on each axis that defines the archetype, ANY on others
+    order         : the axes in the order they split by
     level1        : (n_customers,) group on level 1
-    fold_distance : (n_customers,) axes on which a customer's own dominant segment differs from their archetype's
+    fold_distance : (n_customers,) axes on which a customer's own dominant segment differs from the signature's
     level2        : (n_customers,) group on level 2; level2_of (n_level2, 2) its level-1 group and position in BANDS
     level3        : (n_customers,) group on level 3; level3_of (n_level3,) its level-1 group, and
     seconds       : (n_level3, n_axes) position of the second segment, NONE_CLOSE where none is close
     band_limits   : mean top membership from which a customer is typical, and from which core
-    kept_share    : of customers whose own signature stands, 0..1
+    least         : members each group has at least, or all customers where they are fewer
     """
 
     signatures: Codes
+    order: tuple[int, ...]
     level1: Codes
     fold_distance: Codes
     level2: Codes
@@ -49,46 +52,121 @@ class Archetypes:
     level3_of: Codes
     seconds: Codes
     band_limits: tuple[float, float]
-    kept_share: float
+    least: int
+
+    @property
+    def kept_share(self) -> float:
+        """Of customers whose own dominant segments are the signature of their archetype, 0..1."""
+        return float((self.fold_distance == 0).mean())
 
 
-def find_archetypes(memberships: Sequence[Array], *, min_members: int) -> Archetypes:
+def least_members(n_customers: int, *, at_least: int) -> int:
+    """How many customers a kind takes: a third of the square root of all, so that a larger shop has more kinds and each
+    of them more customers.
+    """
+    return max(at_least, round(np.sqrt(n_customers) / 3))
+
+
+def find_archetypes(
+    memberships: Sequence[Array], *, min_members: int, order: Sequence[int] | None = None, leading: int | None = None
+) -> Archetypes:
     """Group customers by signature.
 
     memberships : one (n_customers, k) array for each axis with structure; with none, all are of one kind
-    min_members : a signature with fewer members is folded; where none has as many, the most common ones stand
+    min_members : a group has as many at least, whatever the number of customers
+    order       : the axes by what they tell, first the one to split everyone by; None for the order given
+    leading     : so many of them lead; None for all. The others tell less of what customers will do: by them only kinds
+                  are split whose parts have FOLLOWING times as many members
     """
     if not memberships:
         raise ValueError("find_archetypes needs at least one axis; give a shop without structure one segment for all")
-    own = np.stack([shares.argmax(axis=1) for shares in memberships], axis=1).astype(np.int64)
-    unique, group, sizes = np.unique(own, axis=0, return_inverse=True, return_counts=True)
-    kept = np.flatnonzero(sizes >= min(min_members, sizes.max()))
-    kept = kept[np.argsort(-sizes[kept], kind="stable")]
-    signatures = unique[kept]
+    order = tuple(range(len(memberships)) if order is None else order)
+    least = least_members(len(memberships[0]), at_least=min_members)
+    n_leading = len(order) if leading is None else leading
+    leasts = [least if number < n_leading else FOLLOWING * least for number in range(len(order))]
+    signatures, level1 = _split(memberships, order, leasts)
+    by_size = np.argsort(-np.bincount(level1), kind="stable")
+    signatures, level1 = signatures[by_size], np.argsort(by_size)[level1]
 
-    number = np.full(len(unique), -1)
-    number[kept] = np.arange(len(kept))
-    level1 = number[group.ravel()]
-    rare = np.flatnonzero(level1 < 0)
-    level1[rare] = likeliest([shares[rare] for shares in memberships], signatures)
-    fold_distance = (own != signatures[level1]).sum(axis=1)
-
+    own = np.stack([shares.argmax(axis=1) for shares in memberships], axis=1)
+    theirs = signatures[level1]
     clarity = mean_top_membership(memberships)
     lower, upper = np.quantile(clarity, [1 / 3, 2 / 3])
-    level2, level2_of = _strength_bands(bands(clarity, (lower, upper)), level1, min_members)
-    level3, level3_of, seconds = _second_segments(close_seconds(memberships), signatures, level1, min_members)
+    level2, level2_of = _strength_bands(bands(clarity, (lower, upper)), level1, least)
+    seconds = defining(close_seconds(memberships), theirs)
+    level3, level3_of, seconds = _second_segments(seconds, signatures, level1, least)
     return Archetypes(
         signatures=signatures,
+        order=order,
         level1=level1,
-        fold_distance=fold_distance,
+        fold_distance=differing(own, theirs),
         level2=level2,
         level2_of=level2_of,
         level3=level3,
         level3_of=level3_of,
         seconds=seconds,
         band_limits=(float(lower), float(upper)),
-        kept_share=1 - len(rare) / len(own),
+        least=least,
     )
+
+
+def _split(memberships: Sequence[Array], order: Sequence[int], leasts: Sequence[int]) -> tuple[Codes, Codes]:
+    """Signatures, and everyone's place among them."""
+    everyone = np.arange(len(memberships[0]))
+    nothing = np.full(len(memberships), ANY, dtype=np.int64)
+    groups = [(everyone, nothing)]
+    for axis, least in zip(order, leasts, strict=True):
+        grown = []
+        for members, signature in groups:
+            shares = memberships[axis][members]
+            standing = np.flatnonzero(np.bincount(shares.argmax(axis=1), minlength=shares.shape[1]) >= least)
+            if len(standing) < 2:
+                grown.append((members, signature))
+                continue
+            nearest = standing[shares[:, standing].argmax(axis=1)]
+            for segment in standing:
+                narrower = signature.copy()
+                narrower[axis] = segment
+                grown.append((members[nearest == segment], narrower))
+        groups = grown
+    level1 = np.empty(len(everyone), dtype=np.int64)
+    for number, (members, _) in enumerate(groups):
+        level1[members] = number
+    return np.stack([signature for _, signature in groups]), level1
+
+
+def place(memberships: Sequence[Array], signatures: Codes, order: Sequence[int]) -> Codes:
+    """(n_customers,) the archetype of any customers, by the splits that `find_archetypes` made.
+
+    signatures : (n_archetypes, n_axes), all of them, in any order
+    """
+    found = np.empty(len(memberships[0]), dtype=np.int64)
+    waiting = [(np.arange(len(found)), np.arange(len(signatures)), 0)]
+    while waiting:
+        members, among, depth = waiting.pop()
+        if len(among) == 1 or depth == len(order):
+            found[members] = among[0]
+            continue
+        axis = order[depth]
+        standing = np.unique(signatures[among, axis])
+        if len(standing) == 1:
+            waiting.append((members, among, depth + 1))
+            continue
+        nearest = standing[memberships[axis][members][:, standing].argmax(axis=1)]
+        for segment in np.unique(nearest):
+            below = among[signatures[among, axis] == segment]
+            waiting.append((members[nearest == segment], below, depth + 1))
+    return found
+
+
+def differing(own: Codes, signatures: Codes) -> Codes:
+    """(n_customers,) axes of their signature on which customers' own segment is another; both (n_customers, n_axes)"""
+    return ((signatures != ANY) & (own != signatures)).sum(axis=1)
+
+
+def defining(seconds: Codes, signatures: Codes) -> Codes:
+    """Second segments on the axes that define a customer's archetype; both (n_customers, n_axes)"""
+    return np.where(signatures == ANY, NONE_CLOSE, seconds)
 
 
 def mean_top_membership(memberships: Sequence[Array]) -> Array:
@@ -122,18 +200,6 @@ def close_seconds(memberships: Sequence[Array]) -> Codes:
         others[np.arange(len(shares)), shares.argmax(axis=1)] = -1.0
         columns.append(np.where(is_close(shares), others.argmax(axis=1), NONE_CLOSE))
     return np.stack(columns, axis=1).astype(np.int64)
-
-
-def likeliest(memberships: Sequence[Array], signatures: Codes) -> Codes:
-    """(n_customers,) the signature of the highest likelihood for each: the sum of log memberships over the axes."""
-    found = np.empty(len(memberships[0]), dtype=np.int64)
-    for start in range(0, len(found), _FOLDING_BLOCK):
-        block = slice(start, start + _FOLDING_BLOCK)
-        likelihood = np.zeros((len(found[block]), len(signatures)))
-        for axis, shares in enumerate(memberships):
-            likelihood += np.log(np.maximum(shares[block], _LEAST_SHARE))[:, signatures[:, axis]]
-        found[block] = likelihood.argmax(axis=1)
-    return found
 
 
 def archetype_ids(signatures: Sequence[Sequence[str]], *, prefix: str = "arch_", least_digits: int = 6) -> list[str]:

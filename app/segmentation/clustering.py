@@ -1,17 +1,21 @@
-"""One axis: transform, scale, choose k, cluster, and say whether there is anything to see.
+"""One axis: transform, scale, choose k, cluster, and say whether there is anything to see, and whether it would stay.
 
-k is chosen by silhouette among the k whose every cluster holds at least 3 % of the customers, because silhouette alone
-rewards isolating a handful of outliers. The axis has structure when its silhouette beats, by .05, that of one Gaussian
-cloud with the same covariance clustered the same way (the idea of SigClust: Liu, Hayes, Nobel & Marron 2008).
+Silhouettes of different k do not compare: even one shapeless cloud scores .36 cut in two and .22 cut in five, so the
+best silhouette is most often that of k = 2. What compares is by how much the customers' silhouette beats that of one
+Gaussian cloud of the same covariance cut into as many (the idea of SigClust: Liu, Hayes, Nobel & Marron 2008; and of
+the gap statistic: Tibshirani, Walther & Hastie 2001). k is the one that beats its cloud by most, among those whose
+every cluster holds at least 3 % of the customers, because silhouette alone rewards isolating a handful of outliers, and
+that resamples of the customers bring back (Hennig 2007). The axis has structure when it beats its cloud by .05.
 """
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 from threadpoolctl import threadpool_limits
 
@@ -25,9 +29,15 @@ MIN_SHARE = 0.03
 MOST_SEGMENTS = 33  # more than these cannot all hold MIN_SHARE
 NULL_MARGIN = 0.05
 TIE = 0.01
+STAY = 0.03
+#: Share of customers that a refit on a resample leaves in their segment; below it the next best k is looked at.
+STABLE = 0.9
+REFITS = 6
 WINSOR_PERCENTILES = (1.0, 99.0)
 SILHOUETTE_SAMPLE = 5_000
 FIT_SAMPLE = 20_000
+# Centers reached from those served stand unless others are tighter by more than this.
+_AS_TIGHT = 1.005
 # Decimals of a standard deviation that clusters are looked for in. What lies below is rounding noise of the features:
 # taken as it is, .3 and .1 + .2 are two tight clusters.
 _DECIMALS = 9
@@ -55,15 +65,46 @@ class Scaler:
 
 
 @dataclass(frozen=True, slots=True)
+class TriedK:
+    """One k, tried. null_silhouette : of the Gaussian cloud cut into as many; smallest_share : over all customers"""
+
+    k: int
+    silhouette: float
+    null_silhouette: float
+    smallest_share: float
+
+    @property
+    def excess(self) -> float:
+        """By how much the customers are more clearly grouped than the cloud."""
+        return self.silhouette - self.null_silhouette
+
+
+@dataclass(frozen=True, slots=True)
+class Stability:
+    """How far refits on resamples of the customers, each from another seed, agree with the fit.
+
+    adjusted_rand : mean adjusted Rand index with it (Hubert & Arabie 1985): 1 the same groups, 0 no better than chance
+    kept          : mean share of customers who stay in their segment, segments matched as well as can be
+    refits        : how many
+    """
+
+    adjusted_rand: float
+    kept: float
+    refits: int
+
+
+@dataclass(frozen=True, slots=True)
 class FittedAxis:
     """An axis after discovery: enough to place any customer on it.
 
     centers         : (k, n_features), scaled units, in a fixed order (by the first feature, then the next)
     silhouette      : of the chosen k, -1..1; None where there is one segment because nothing could be tried
-    null_silhouette : what the Gaussian cloud reached
+    null_silhouette : what the Gaussian cloud reached, cut into as many
     smallest_share  : of the k tried and chosen, over all customers
     has_structure   : False where the axis is a continuum, or no k keeps every segment at MIN_SHARE; it then has one
                       segment and takes no part in archetypes
+    stability       : of the segments; None where there is one
+    tried           : every k there was, in order; empty in an axis that was read back
     """
 
     name: str
@@ -75,6 +116,8 @@ class FittedAxis:
     null_silhouette: float | None
     smallest_share: float
     has_structure: bool
+    stability: Stability | None = None
+    tried: tuple[TriedK, ...] = ()
 
     @property
     def n_segments(self) -> int:
@@ -103,6 +146,7 @@ class FittedAxis:
             "null_silhouette": self.null_silhouette,
             "smallest_share": self.smallest_share,
             "has_structure": self.has_structure,
+            "stability": None if self.stability is None else asdict(self.stability),
         }
 
 
@@ -127,6 +171,7 @@ def fitted_axis(name: str, scaler_params: Mapping[str, Any], centers: Sequence[S
         null_silhouette=stored["null_silhouette"],
         smallest_share=stored["smallest_share"],
         has_structure=stored["has_structure"],
+        stability=Stability(**stored["stability"]) if stored.get("stability") else None,
     )
 
 
@@ -201,12 +246,15 @@ def fit_axis(
     kernel: Kernel = "exponential",
     sample_size: int | None = None,
     seed: int = 0,
+    served: FittedAxis | None = None,
 ) -> FittedAxis:
     """Discover the segments of one axis.
 
     values      : (n_customers, n_features), finite; callers sort by customer, because the order of the rows decides
                   which of them the seeded samples and starts pick
     sample_size : clusters are fitted on this many customers at most (FIT_SAMPLE by default) and then hold for all
+    served      : the axis as it is served now; of k that do as well its own is kept, and the search starts from its
+                  centers too, so that nobody's segment changes for a hair's breadth
 
     Raises InvalidInput if a value is NaN or infinite.
     """
@@ -216,70 +264,159 @@ def fit_axis(
     scaler = fit_scaler(values, transforms, robust=robust)
     scaled = np.round(scaler.apply(values), _DECIMALS)
     rng = np.random.default_rng(seed)
+    start = _centers_of(served, features, transforms, scaler)
     # On one thread: arrays this small are slower on many, several times so where other work wants the cores too, and
     # the order in which threads add up changes the centers' last bits.
     with threadpool_limits(limits=1):
-        chosen = _best_clustering(scaled, k_range.candidates(len(scaled)), rng, sample_size=sample_size, seed=seed)
-        null = None if chosen is None else _null_silhouette(scaled, k_range, rng, seed=seed)
-    has_structure = chosen is not None and null is not None and chosen.silhouette >= null + NULL_MARGIN
-    if chosen is None or not has_structure:
+        tried = _clusterings(scaled, k_range.candidates(len(scaled)), rng, start, sample_size=sample_size, seed=seed)
+        chosen, stability = None, None
+        for each in _by_merit([each.of for each in tried], None if start is None else len(start)):
+            clusters = next(clustering for clustering in tried if clustering.of is each)
+            steady = _stability(
+                values, scaler, clusters.centers, transforms, robust=robust, sample_size=sample_size, rng=rng
+            )
+            if stability is None or steady.kept > stability.kept:
+                chosen, stability = clusters, steady
+            if steady.kept >= STABLE:
+                break
+    if chosen is None:
         centers = scaled.mean(axis=0, keepdims=True)
+        told = max((each.of for each in tried if each.of.smallest_share >= MIN_SHARE), key=_excess, default=None)
     else:
         # Rounded, so that noise in one feature does not decide an order that belongs to the next.
         centers = chosen.centers[np.lexsort(np.round(chosen.centers, _DECIMALS).T[::-1])]
+        told = chosen.of
     return FittedAxis(
         name=name,
         features=features,
         scaler=scaler,
         centers=centers,
         kernel=kernel,
-        silhouette=None if chosen is None else chosen.silhouette,
-        null_silhouette=null,
-        smallest_share=1.0 if chosen is None else chosen.smallest_share,
-        has_structure=has_structure,
+        silhouette=None if told is None else told.silhouette,
+        null_silhouette=None if told is None else told.null_silhouette,
+        smallest_share=1.0 if told is None else told.smallest_share,
+        has_structure=chosen is not None,
+        stability=stability,
+        tried=tuple(each.of for each in tried),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Clustering:
+    of: TriedK
     centers: Array
-    silhouette: float
-    smallest_share: float
 
 
-def _best_clustering(
-    scaled: Array, candidates: range, rng: np.random.Generator, *, sample_size: int | None, seed: int
-) -> _Clustering | None:
-    """The smallest k within TIE of the best silhouette among those that keep MIN_SHARE; None where none does."""
+def _clusterings(
+    scaled: Array,
+    candidates: range,
+    rng: np.random.Generator,
+    start: Array | None,
+    *,
+    sample_size: int | None,
+    seed: int,
+) -> list[_Clustering]:
+    """Every k there are customers enough for."""
     sample = _sample(scaled, sample_size or FIT_SAMPLE, rng)
     measured = _sample(scaled, SILHOUETTE_SAMPLE, rng)
     ks = [k for k in candidates if 2 <= k <= len(sample)]
     if not ks:
-        return None
-    centers = [_kmeans_centers(sample, k, seed=seed) for k in ks]
-    labels = [nearest(measured, each) for each in centers]
+        return []
+    centers = [_kmeans_centers(sample, k, seed=seed, start=start) for k in ks]
+    real = silhouettes(measured, [nearest(measured, each) for each in centers])
+    null = _null_silhouettes(scaled, ks, rng, seed=seed)
     shares = [np.bincount(nearest(scaled, each), minlength=len(each)).min() / len(scaled) for each in centers]
-    tried = [
-        _Clustering(each, silhouette, float(share))
-        for each, silhouette, share in zip(centers, silhouettes(measured, labels), shares, strict=True)
-        if share >= MIN_SHARE
+    return [
+        _Clustering(TriedK(k, silhouette, cloud, float(share)), each)
+        for k, silhouette, cloud, share, each in zip(ks, real, null, shares, centers, strict=True)
     ]
-    if not tried:
-        return None
-    best = max(each.silhouette for each in tried)
-    return next(each for each in tried if each.silhouette >= best - TIE)
 
 
-def _null_silhouette(scaled: Array, k_range: KRange, rng: np.random.Generator, *, seed: int) -> float:
-    """The silhouette that one Gaussian cloud of the same covariance reaches when clustered the same way.
+def _null_silhouettes(scaled: Array, ks: Sequence[int], rng: np.random.Generator, *, seed: int) -> list[float]:
+    """The silhouettes that one Gaussian cloud of the same covariance reaches, cut into as many the same way.
 
     It is a null for tails like a cloud's: a flat block, one feature or four, beats it by .03 to .08.
     """
     n_points = min(len(scaled), SILHOUETTE_SAMPLE)
     covariance = np.atleast_2d(np.cov(scaled, rowvar=False))
     cloud = rng.multivariate_normal(np.zeros(scaled.shape[1]), covariance, size=n_points, method="eigh")
-    chosen = _best_clustering(cloud, k_range.candidates(len(scaled)), rng, sample_size=None, seed=seed)
-    return 0.0 if chosen is None else chosen.silhouette
+    return silhouettes(cloud, [nearest(cloud, _kmeans_centers(cloud, k, seed=seed, n_init=3)) for k in ks])
+
+
+def _by_merit(tried: Sequence[TriedK], served_k: int | None) -> list[TriedK]:
+    """The k that show structure, best first: the k served now while it is within STAY of the one that beats its cloud
+    by most, then the smallest within TIE of that, then the others by how far they beat theirs.
+    """
+    real = [each for each in tried if each.smallest_share >= MIN_SHARE and each.excess >= NULL_MARGIN]
+    best = max((each.excess for each in real), default=0.0)
+
+    def rank(each: TriedK) -> tuple[bool, bool, float]:
+        tied = each.excess >= best - TIE
+        return not (each.k == served_k and each.excess >= best - STAY), not tied, each.k if tied else -each.excess
+
+    return sorted(real, key=rank)
+
+
+def _excess(tried: TriedK) -> float:
+    return tried.excess
+
+
+def _stability(
+    values: Array,
+    scaler: Scaler,
+    centers: Array,
+    transforms: tuple[Transform, ...],
+    *,
+    robust: bool,
+    sample_size: int | None,
+    rng: np.random.Generator,
+) -> Stability:
+    """Everything fitted again, scaler and all, on customers drawn with replacement, REFITS times."""
+    asked = _sample(values, SILHOUETTE_SAMPLE, rng)
+    fitted = nearest(scaler.apply(asked), centers)
+    size = min(len(values), sample_size or FIT_SAMPLE)
+    rands, kept = [], []
+    for _ in range(REFITS):
+        drawn = values[rng.integers(0, len(values), size)]
+        again = fit_scaler(drawn, transforms, robust=robust)
+        seed = int(rng.integers(2**31))
+        found = nearest(again.apply(asked), _kmeans_centers(again.apply(drawn), len(centers), seed=seed))
+        together = shared(fitted, found, len(centers), len(centers))
+        rands.append(adjusted_rand(together))
+        kept.append(float(together[linear_sum_assignment(together, maximize=True)].sum() / len(asked)))
+    return Stability(float(np.mean(rands)), float(np.mean(kept)), REFITS)
+
+
+def shared(one: Labels, other: Labels, n_one: int, n_other: int) -> Array:
+    """(n_one, n_other) how many customers are in each group of one grouping and each of another."""
+    counts = np.bincount(one * n_other + other, minlength=n_one * n_other)
+    return counts.reshape(n_one, n_other).astype(np.float64)
+
+
+def adjusted_rand(together: Array) -> float:
+    """The adjusted Rand index (Hubert & Arabie 1985) of two groupings, from how many customers each pair shares."""
+
+    def pairs(counts: Array) -> float:
+        return float((counts * (counts - 1) / 2).sum())
+
+    both, one, other = pairs(together), pairs(together.sum(axis=1)), pairs(together.sum(axis=0))
+    every = pairs(np.array([together.sum()]))
+    expected = one * other / every if every else 0.0
+    largest = (one + other) / 2
+    return 1.0 if largest == expected else (both - expected) / (largest - expected)
+
+
+def _centers_of(
+    served: FittedAxis | None, features: tuple[str, ...], transforms: tuple[Transform, ...], scaler: Scaler
+) -> Array | None:
+    """The served centers in the new scaler's units; None where the axis had no structure or other features."""
+    if served is None or not served.has_structure:
+        return None
+    if (served.features, served.scaler.transforms) != (features, transforms):
+        return None
+    plain = served.centers * served.scaler.scale + served.scaler.mean
+    centers: Array = (plain - scaler.mean) / scaler.scale
+    return centers
 
 
 def silhouettes(points: Array, labelings: list[Labels]) -> list[float]:
@@ -323,10 +460,11 @@ def nearest(points: Array, centers: Array) -> Labels:
     return result
 
 
-def _kmeans_centers(points: Array, k: int, *, seed: int) -> Array:
+def _kmeans_centers(points: Array, k: int, *, seed: int, n_init: int = 10, start: Array | None = None) -> Array:
     """(k, n_features) centers, some of them alike where there are fewer than k distinct points.
 
     n_init : with fewer starts than 10, real shops' axes end in other local optima from one seed to the next
+    start  : centers to start from as well, where they are k; what they lead to stands unless another start does better
     """
     # Loading it takes longer than most commands do, and few of them cluster.
     from sklearn.cluster import KMeans
@@ -335,7 +473,12 @@ def _kmeans_centers(points: Array, k: int, *, seed: int) -> Array:
     with warnings.catch_warnings():
         # "Fewer distinct clusters than n_clusters": the empty ones then fail MIN_SHARE.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        centers: Array = KMeans(n_clusters=k, n_init=10, random_state=seed).fit(points).cluster_centers_
+        found = KMeans(n_clusters=k, n_init=n_init, random_state=seed).fit(points)
+        if start is not None and len(start) == k:
+            from_start = KMeans(n_clusters=k, n_init=1, init=start).fit(points)
+            if from_start.inertia_ <= found.inertia_ * _AS_TIGHT:
+                found = from_start
+    centers: Array = found.cluster_centers_
     return centers
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from app.core.errors import InvalidInput
 from app.core.progress import Progress, unheard
 from app.segmentation.archetypes import Archetypes, find_archetypes
-from app.segmentation.axes import Axis, AxisStatus, Need, Source
+from app.segmentation.axes import FOLLOWING, LEADING, Axis, AxisStatus, Need, Source
 from app.segmentation.clustering import FittedAxis, KRange, fit_axis
 from app.segmentation.membership import Array, Kernel
 from app.segmentation.naming import interpretation, name_of_undivided, segment_names
@@ -139,7 +139,15 @@ def discover(
     signature = tuple(axis for axis in found if axis.has_structure)
     n_customers = len(next(iter(features.values())))
     shares = [axis.memberships for axis in signature] or [np.ones((n_customers, 1))]
-    archetypes = find_archetypes(shares, min_members=options.archetype_min_members)
+    names = [axis.axis.name for axis in signature]
+    leading = [names.index(name) for name in LEADING if name in names]
+    following = [names.index(name) for name in FOLLOWING if name in names]
+    archetypes = find_archetypes(
+        shares,
+        min_members=options.archetype_min_members,
+        order=[*leading, *following] or None,
+        leading=len(leading) or None,
+    )
     return Discovery(axes=tuple(found), silent=silent, signature=signature, archetypes=archetypes)
 
 
