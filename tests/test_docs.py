@@ -22,7 +22,7 @@ from urllib.request import urlopen
 import pytest
 from sqlalchemy import text
 
-from app.api.archetypes.schemas import ArchetypeDetail, Kinds, OneAxis, TopArchetypes
+from app.api.archetypes.schemas import ArchetypeDetail, Kinds, OneAxis, RfmGroups, TopArchetypes
 from app.api.customers.schemas import CustomerProfile, FoundCustomers, Orders
 from app.api.health.schemas import Health
 from app.core.config import Environment, Settings
@@ -222,6 +222,7 @@ ANSWERS = {
     "metrics": ArchetypeDetail,
     "measures": OneAxis,
     "segments": Kinds,
+    "groups": RfmGroups,
     "matching_orders": Orders,
     "data_status": Health,
     "instance": Problem,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from app.domain.features import METRICS, STAND_INS, ZERO_WITHOUT_GOODS
+from app.domain.rfm import FIFTHS, GROUPS, RfmScores, rfm_quintiles
 from app.segmentation import clustering, naming
 from app.segmentation.archetypes import BANDS
 from app.segmentation.axes import AXES, Axis, AxisStatus, Need
@@ -175,6 +176,25 @@ def test_the_limits_on_the_page_are_those_of_the_code() -> None:
     assert clustering.WINSOR_PERCENTILES == (1.0, 99.0) and "clip(x, 1st percentile, 99th percentile)" in FLOWING
     assert f"`ARCHETYPE_MIN_MEMBERS` ({DiscoveryOptions().archetype_min_members})" in FLOWING
     assert all(f"`{band}`" in FLOWING for band in BANDS)
+
+
+def test_the_page_has_the_group_of_every_pair_of_scores() -> None:
+    headings, *rows = rows_of(section("## RFM groups"))[: FIFTHS + 1]
+    assert headings[1:] == [f"F {score}" for score in range(1, FIFTHS + 1)]
+    assert [int(row[0]) for row in rows] == [5, 4, 3, 2, 1]
+    every = np.arange(1, FIFTHS + 1)
+    for recency, *groups in rows:
+        scores = RfmScores(np.full(FIFTHS, int(recency)), every, every)
+        assert groups == [f"`{GROUPS[code]}`" for code in scores.groups]
+
+
+def test_the_worked_example_of_rfm_is_what_the_fifths_give() -> None:
+    _, *rows = rows_of(section("## RFM groups"))[FIFTHS + 1 :]
+    behaviour = np.array([[float(cell) for cell in row[1:4]] for row in rows]).T
+    scores = rfm_quintiles(*behaviour).scores(*behaviour)
+    given = zip(scores.recency, scores.frequency, scores.monetary, scores.groups, strict=True)
+    assert len(rows) == 10
+    assert [row[4:] for row in rows] == [[*map(str, each), f"`{GROUPS[code]}`"] for *each, code in given]
 
 
 def _short(number: float) -> str:

@@ -129,6 +129,16 @@ def _merged(shares: Mapping[str, float], few: Iterable[str]) -> dict[str, float]
     return kept
 
 
+def rfm(told: Mapping[str, Any] | None, small: SmallGroups) -> dict[str, Any] | None:
+    """The RFM object of a profile. The scores of a small group would name it."""
+    if told is None:
+        return None
+    group, before = (OTHER_ID if told[name] in small.rfm else told[name] for name in ("group", "previous_group"))
+    scores = ("recency_score", "frequency_score", "monetary_score")
+    shown = {name: None if group == OTHER_ID else told[name] for name in scores}
+    return {**told, **shown, "group": group, "previous_group": before}
+
+
 def profile(told: Mapping[str, Any], small: SmallGroups) -> dict[str, Any]:
     """A whole profile, told for those who may see everything."""
     hidden = {**told, "customer_id": told["pseudonym"], "identity": None}
@@ -142,4 +152,5 @@ def profile(told: Mapping[str, Any], small: SmallGroups) -> dict[str, Any]:
         hidden["axis_sources"] = sources(told, small)
         hidden["interpretation"] = ", ".join(hidden["dominant_segments"].values())
     hidden["key_traits"] = without_small(told["key_traits"], small)
+    hidden["rfm"] = rfm(told["rfm"], small)
     return hidden

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from app.domain.rfm import CELLS, GROUPS, SCORES
 from app.segmentation.axes import AxisStatus, Source
 from app.segmentation.clustering import MIN_SHARE
 from app.segmentation.discovery import BLURRED, DiscoveredAxis, Discovery
@@ -47,7 +48,34 @@ def run_report(
             **_folding(discovery),
             "most_valuable": _most_valuable(star["dim_archetype_l1"]),
         },
+        "rfm": {"scores": dict(SCORES), "groups": _rfm_groups(star["fact_customer_current"])},
     }
+
+
+def _rfm_groups(customers: pl.DataFrame) -> list[dict[str, Any]]:
+    """All ten groups with the means of their customers; None for the means of a group without any."""
+    found = customers.group_by("rfm_group").agg(
+        pl.len().alias("count"),
+        pl.col("lifetime_value").mean().round(4).alias("avg_ltv"),
+        pl.col("days_since_last_purchase").mean().alias("avg_recency_days"),
+        pl.col("total_orders").mean().alias("avg_orders"),
+    )
+    every = pl.DataFrame({"rfm_group": [group.value for group in GROUPS]})
+    rows = every.join(found, on="rfm_group", how="left", maintain_order="left").with_columns(
+        pl.col("count").fill_null(0)
+    )
+    return [
+        {
+            "group": row["rfm_group"],
+            "meaning": CELLS[group].meaning,
+            "count": row["count"],
+            "share": row["count"] / customers.height,
+            "avg_ltv": row["avg_ltv"],
+            "avg_recency_days": row["avg_recency_days"],
+            "avg_orders": row["avg_orders"],
+        }
+        for group, row in zip(GROUPS, rows.iter_rows(named=True), strict=True)
+    ]
 
 
 def _most_valuable(archetypes: pl.DataFrame) -> list[dict[str, Any]]:

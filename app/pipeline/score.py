@@ -28,6 +28,8 @@ class CustomerProfile:
     membership_strength : {axis: strong, moderate, balanced or weak}
     interpretation      : the dominant names, joined
     feature_vectors     : {axis: {feature: value}}, before any scaling
+    rfm_scores          : recency, frequency and monetary value, 1..5 each
+    rfm_group           : the group of those scores
     lifetime_value      : paid less given back before as_of, in the store's currency
     text                : what is served of them, as `pipeline.profile_text` writes it
     """
@@ -42,6 +44,8 @@ class CustomerProfile:
     membership_strength: Mapping[str, str]
     interpretation: str
     feature_vectors: Mapping[str, Mapping[str, float]]
+    rfm_scores: tuple[int, int, int]
+    rfm_group: str
     lifetime_value: float
     text: str
 
@@ -99,6 +103,8 @@ def _profile(
         membership_strength=json.loads(current["membership_strengths"]),
         interpretation=profile["interpretation"],
         feature_vectors=json.loads(profile["feature_vectors"]),
+        rfm_scores=(current["rfm_recency"], current["rfm_frequency"], current["rfm_monetary"]),
+        rfm_group=current["rfm_group"],
         lifetime_value=float(profile["lifetime_value"]),
         text=profile["profile"],
     )

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from app.domain.rfm import GROUPS, RfmScores
 from app.pipeline.placing import PlacedAxis, Standing
 from app.pipeline.profile_text import profile_text, profile_texts
 from app.pipeline.yardstick import Yardstick
@@ -88,6 +89,7 @@ def customer_rows(
     named = pl.DataFrame(dominant)
     dominant_json = _json(named)
     money = {name: np.round(values[name], 4) for name in ("lifetime_value", "avg_order_value")}
+    rfm = _rfm_scores(values, yardstick)
     current = pl.DataFrame(
         {
             "customer_id": customer_ids,
@@ -104,6 +106,10 @@ def customer_rows(
             "cluster_confidence": np.round(mean_top_membership(clear), _DECIMALS),
             "fold_distance": standing.fold_distance,
             "snapshot_date": [snapshot] * len(customer_ids),
+            "rfm_recency": rfm.recency,
+            "rfm_frequency": rfm.frequency,
+            "rfm_monetary": rfm.monetary,
+            "rfm_group": pl.Series([group.value for group in GROUPS])[rfm.groups],
         }
     )
     profiles = pl.DataFrame(
@@ -146,6 +152,7 @@ def customer_row(
         for axis in axes
     }
     money = {name: Decimal(f"{values[name][0]:.4f}") for name in ("lifetime_value", "avg_order_value")}
+    rfm = _rfm_scores(values, yardstick)
     current = {
         "customer_id": customer_id,
         "archetype_id": standing.level1[0],
@@ -160,6 +167,10 @@ def customer_row(
         "cluster_confidence": round(float(mean_top_membership(clear)[0]), _DECIMALS),
         "fold_distance": int(standing.fold_distance[0]),
         "snapshot_date": snapshot,
+        "rfm_recency": int(rfm.recency[0]),
+        "rfm_frequency": int(rfm.frequency[0]),
+        "rfm_monetary": int(rfm.monetary[0]),
+        "rfm_group": GROUPS[rfm.groups[0]].value,
     }
     profile = {
         "customer_id": customer_id,
@@ -172,6 +183,10 @@ def customer_row(
         "profile": profile_text(axes, standing, values, strengths=strengths, yardstick=yardstick, as_of=as_of),
     }
     return {"fact_customer_current": current, "customer_profiles": profile}
+
+
+def _rfm_scores(values: Mapping[str, Array], yardstick: Yardstick) -> RfmScores:
+    return yardstick.rfm.scores(values["recency_days"], values["total_orders"], values["lifetime_value"])
 
 
 def _segments(discovery: Discovery) -> pl.DataFrame:

@@ -1,4 +1,5 @@
-"""What one customer of a run is measured against: the shop's norms and its value tiers, kept with the run."""
+"""What one customer of a run is measured against: the shop's norms, its value tiers and its fifths by
+recency, frequency and value, kept with the run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from app.domain.rfm import RfmQuintiles, rfm_quintiles, rfm_quintiles_from
 from app.domain.value_tiers import TierMode, ValueTiers, value_tiers, value_tiers_from
 from app.segmentation.axes import Source
 from app.segmentation.discovery import DiscoveredAxis
@@ -17,10 +19,11 @@ from app.segmentation.norms import ShopNorms, shop_norms, shop_norms_from
 class Yardstick:
     norms: ShopNorms
     tiers: ValueTiers
+    rfm: RfmQuintiles
 
     def stored(self) -> dict[str, Any]:
         """Plain enough for JSON; `yardstick_from` reads it back."""
-        return {"norms": self.norms.stored(), "tiers": self.tiers.stored()}
+        return {"norms": self.norms.stored(), "tiers": self.tiers.stored(), "rfm": self.rfm.stored()}
 
 
 def yardstick_of(found: Sequence[DiscoveredAxis], values: Mapping[str, Array], mode: TierMode) -> Yardstick:
@@ -36,9 +39,17 @@ def yardstick_of(found: Sequence[DiscoveredAxis], values: Mapping[str, Array], m
         for axis in found
     }
     norms = shop_norms([axis.axis for axis in found], values, members, from_tickets=from_tickets)
-    return Yardstick(norms=norms, tiers=value_tiers(values["lifetime_value"], mode))
+    return Yardstick(
+        norms=norms,
+        tiers=value_tiers(values["lifetime_value"], mode),
+        rfm=rfm_quintiles(values["recency_days"], values["total_orders"], values["lifetime_value"]),
+    )
 
 
 def yardstick_from(stored: Mapping[str, Any]) -> Yardstick:
     """The yardstick that `Yardstick.stored` was taken from."""
-    return Yardstick(norms=shop_norms_from(stored["norms"]), tiers=value_tiers_from(stored["tiers"]))
+    return Yardstick(
+        norms=shop_norms_from(stored["norms"]),
+        tiers=value_tiers_from(stored["tiers"]),
+        rfm=rfm_quintiles_from(stored["rfm"]),
+    )

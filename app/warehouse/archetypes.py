@@ -123,6 +123,20 @@ async def read_axes(database: Database, store_id: str) -> Row | None:
     return await database.row(_REPORT, store_id)
 
 
+_RFM = f"""
+    WITH served AS ({_SERVED})
+    SELECT served.*, run.report -> 'rfm' AS rfm FROM served JOIN segmentation_runs AS run USING (run_id)
+"""  # noqa: S608
+
+
+async def read_rfm(database: Database, store_id: str) -> Row | None:
+    """The RFM groups of the served run as its report tells them, as JSON text; None where nothing is served.
+
+    rfm : None in a run of an older version
+    """
+    return await database.row(_RFM, store_id)
+
+
 _FEW = """
     SELECT 'archetype' AS what, kind.archetype_id AS id, NULL AS axis, 1 AS level, kind.population_percentage
     FROM dim_archetype_l1 AS kind WHERE kind.store_id = $1 AND kind.run_id = $2 AND kind.member_count < $3
@@ -136,6 +150,10 @@ _FEW = """
     SELECT 'segment', segment.segment_name, segment.axis_name, 0, segment.population_percentage
     FROM dim_segment_master AS segment
     WHERE segment.store_id = $1 AND segment.run_id = $2 AND segment.customer_count < $3
+    UNION ALL
+    SELECT 'rfm', told ->> 'group', NULL, 0, 100 * (told ->> 'share')::float8
+    FROM segmentation_runs AS run, jsonb_array_elements(run.report -> 'rfm' -> 'groups') AS told
+    WHERE run.store_id = $1 AND run.run_id = $2 AND (told ->> 'count')::int < $3
 """
 
 
@@ -145,26 +163,31 @@ class SmallGroups:
 
     archetypes       : ids, of every level
     segments         : {axis: names}
+    rfm              : names of RFM groups
     percentage       : of customers in the small archetypes of each level together, 0 to 100
     """
 
     archetypes: frozenset[str]
     segments: Mapping[str, frozenset[str]]
+    rfm: frozenset[str]
     percentage: Mapping[int, float]
 
 
 async def read_small_groups(database: Database, store_id: str, run_id: int, *, fewer_than: int) -> SmallGroups:
-    """The archetypes of every level and the segments of every axis with fewer customers than that."""
+    """The archetypes of every level, the segments of every axis and the RFM groups with fewer customers than that."""
     archetypes: set[str] = set()
     segments: dict[str, frozenset[str]] = {}
+    rfm: set[str] = set()
     percentage = dict.fromkeys((1, 2, 3), 0.0)
     for what, name, axis, level, share in await database.rows(_FEW, store_id, run_id, fewer_than):
         if what == "archetype":
             archetypes.add(name)
             percentage[level] += share
+        elif what == "rfm":
+            rfm.add(name)
         else:
             segments[axis] = segments.get(axis, frozenset()) | {name}
-    return SmallGroups(frozenset(archetypes), segments, percentage)
+    return SmallGroups(frozenset(archetypes), segments, frozenset(rfm), percentage)
 
 
 _ARCHETYPE_OBJECT = """

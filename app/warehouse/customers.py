@@ -17,7 +17,9 @@ _PROFILE = """
             WHERE o.store_id = customer.store_id AND o.customer_id = customer.customer_id
         )) AT TIME ZONE store.timezone)::date::text AS customer_since,
         store.served_run_id AS run_id, placed.profile AS told, placed.archetype_id,
-        archetype.profile AS archetype
+        archetype.profile AS archetype,
+        standing.rfm_recency, standing.rfm_frequency, standing.rfm_monetary, standing.rfm_group,
+        standing.rfm_previous_group, standing.rfm_changed_on::text AS rfm_changed_on
     FROM customers AS customer
     JOIN stores AS store ON store.store_id = customer.store_id
     LEFT JOIN customer_pseudonyms AS named
@@ -25,6 +27,9 @@ _PROFILE = """
     LEFT JOIN customer_profiles AS placed
       ON placed.store_id = customer.store_id AND placed.customer_id = customer.customer_id
      AND placed.run_id = store.served_run_id
+    LEFT JOIN fact_customer_current AS standing
+      ON standing.store_id = customer.store_id AND standing.customer_id = customer.customer_id
+     AND standing.run_id = store.served_run_id
     LEFT JOIN dim_archetype_l1 AS archetype
       ON archetype.store_id = placed.store_id AND archetype.run_id = placed.run_id
      AND archetype.archetype_id = placed.archetype_id
@@ -38,6 +43,8 @@ async def read_profile(database: Database, store_id: str, customer_id: str) -> R
 
     told      : the ready text of the served run; None where it has none of them
     archetype : the ready object of their archetype
+    rfm_...   : scores and group in the served run, and the group before; None where it has none of them, or is of an
+                older version
     """
     return await database.row(_PROFILE_BY_ID, store_id, customer_id)
 

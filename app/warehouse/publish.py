@@ -35,17 +35,36 @@ _OF_A_RUN = (
     customer_profiles,
 )
 _ROWS_AT_ONCE = 20_000
+# Beside the rows of the new run there are only those served before it, since every run sweeps the ones before.
+_CARRY_RFM = """
+    UPDATE fact_customer_current AS new
+    SET rfm_previous_group = CASE WHEN old.rfm_group <> new.rfm_group THEN old.rfm_group
+                             ELSE old.rfm_previous_group END,
+        rfm_changed_on = CASE WHEN old.rfm_group <> new.rfm_group THEN new.snapshot_date ELSE old.rfm_changed_on END
+    FROM fact_customer_current AS old
+    WHERE new.store_id = :store_id AND new.run_id = :run_id
+      AND old.store_id = :store_id AND old.customer_id = new.customer_id AND old.run_id <> :run_id
+      AND (old.rfm_group <> new.rfm_group OR old.rfm_previous_group IS NOT NULL)
+"""
+# The same of one row that takes the place of another: names on the right are of the row there is.
+_KEEP_RFM = (
+    ", rfm_previous_group = CASE WHEN fact_customer_current.rfm_group <> excluded.rfm_group"
+    " THEN fact_customer_current.rfm_group ELSE fact_customer_current.rfm_previous_group END"
+    ", rfm_changed_on = CASE WHEN fact_customer_current.rfm_group <> excluded.rfm_group"
+    " THEN excluded.snapshot_date ELSE fact_customer_current.rfm_changed_on END"
+)
 
 
 async def publish(connection: AsyncConnection, store_id: str, run_id: int, star: Mapping[str, pl.DataFrame]) -> None:
     """Write a run and serve it.
 
-    star : rows by table name, without store_id and run_id
+    star : rows by table name, without store_id and run_id; which RFM group a customer was in before is found here
     """
     for table in _OF_A_RUN:
         await _copy(connection, store_id, run_id, table.name, star[table.name])
     await _take_snapshot(connection, store_id, run_id, star[fact_customer_history.name])
     await connection.execute(update(stores).where(stores.c.store_id == store_id).values(served_run_id=run_id))
+    await connection.execute(text(_CARRY_RFM), {"store_id": store_id, "run_id": run_id})
     for table in reversed(_OF_A_RUN):
         await connection.execute(delete(table).where(table.c.store_id == store_id, table.c.run_id != run_id))
     # Who reads them has planned for what was there before: nothing, at a store's first run.
@@ -75,7 +94,7 @@ def _replacing(table: str, columns: tuple[str, ...]) -> str:
     names = ", ".join(("store_id", "run_id", *columns))
     numbers = ", ".join(f"${number}" for number in range(1, len(columns) + 3))
     new = ", ".join(f"{column} = excluded.{column}" for column in columns if column != "customer_id")
-    changed = ", updated_at = now()" if table == customer_profiles.name else ""
+    changed = {customer_profiles.name: ", updated_at = now()", fact_customer_current.name: _KEEP_RFM}[table]
     return (
         f"INSERT INTO {table} ({names}) VALUES ({numbers}) "  # noqa: S608  names of our own columns
         f"ON CONFLICT (store_id, customer_id, run_id) DO UPDATE SET {new}{changed}"

@@ -14,6 +14,9 @@ from app.core.errors import NothingPublished
 from app.warehouse.stores import Store, read_store
 from app.warehouse.tables import segmentation_runs
 
+# The parts that a run's yardstick has; one of an older version lacks some.
+_YARDSTICK_PARTS = frozenset({"norms", "tiers", "rfm"})
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -104,7 +107,7 @@ async def read_run(connection: AsyncConnection, run_id: int) -> Run:
 
 
 async def read_yardstick(connection: AsyncConnection, run_id: int) -> Mapping[str, Any] | None:
-    """What `finish_run` kept to measure one customer against; None for a run of an older version."""
+    """What `finish_run` kept to measure one customer against; None for a run of an older version, which kept less."""
     query = select(segmentation_runs.c.yardstick).where(segmentation_runs.c.run_id == run_id)
     kept: Mapping[str, Any] | None = (await connection.execute(query)).scalar_one()
-    return kept
+    return kept if kept is not None and kept.keys() >= _YARDSTICK_PARTS else None

@@ -9,7 +9,7 @@
                   ├─ dim_segment_master                      the segments of each axis: centers, scaler, name
                   ├─ dim_archetype_l1 ─┬─ dim_archetype_l2   the kinds of customer
                   │                    └─ dim_archetype_l3
-                  ├─ fact_customer_current                   one row per customer: kind, value, recency
+                  ├─ fact_customer_current                   one row per customer: kind, value, RFM group
                   ├─ customer_profiles                       the same customer in full, as JSON
                   └─ fact_customer_history                   one row per customer and day
 
@@ -294,7 +294,9 @@ segmentation_runs = Table(
     Column("finished_at", TIME, comment="UTC; null while running or when the process was killed."),
     Column("parameters", JSONB, nullable=False, comment="What was asked for."),
     Column("report", JSONB, comment="What was found: per axis, and the archetypes."),
-    Column("yardstick", JSONB, comment="The shop's norms and value tiers; null in runs of older versions."),
+    Column(
+        "yardstick", JSONB, comment="The shop's norms, value tiers and fifths; null or less in runs of older versions."
+    ),
     Column("failure", Text, comment="Why it failed, in one line."),
     PrimaryKeyConstraint("run_id"),
     _of_store(),
@@ -438,6 +440,12 @@ fact_customer_current = Table(
     Column("cluster_confidence", Double, nullable=False, comment="Mean top membership over the axes, 0 to 1."),
     Column("fold_distance", SmallInteger, nullable=False, comment="Axes on which they differ from their archetype."),
     Column("snapshot_date", Date, nullable=False, comment="The shop's day that as_of closes."),
+    Column("rfm_recency", SmallInteger, comment="1 to 5, 5 for who bought latest; null in rows of older versions."),
+    Column("rfm_frequency", SmallInteger, comment="1 to 5, 5 for the most orders; null in rows of older versions."),
+    Column("rfm_monetary", SmallInteger, comment="1 to 5, 5 for who is worth most; null in rows of older versions."),
+    Column("rfm_group", Text, comment="The group of those scores: champions, ...; null in rows of older versions."),
+    Column("rfm_previous_group", Text, comment="The group before this one; null until it first changes."),
+    Column("rfm_changed_on", Date, comment="The shop's day as of which it changed; null until it first does."),
     PrimaryKeyConstraint("store_id", "customer_id", "run_id"),
     _of_customer(),
     _of_archetype("archetype_id", 1),
@@ -446,6 +454,10 @@ fact_customer_current = Table(
     CheckConstraint("total_orders > 0", name="total_orders"),
     CheckConstraint("cluster_confidence BETWEEN 0 AND 1", name="confidence"),
     CheckConstraint("fold_distance >= 0", name="fold_distance"),
+    CheckConstraint(
+        "rfm_recency BETWEEN 1 AND 5 AND rfm_frequency BETWEEN 1 AND 5 AND rfm_monetary BETWEEN 1 AND 5",
+        name="rfm_scores",
+    ),
     Index("idx_intelligence_archetype", "store_id", "archetype_id"),
     Index("idx_intelligence_archetype_l2", "store_id", "archetype_level2_id"),
     Index("idx_intelligence_archetype_l3", "store_id", "archetype_level3_id"),

@@ -203,6 +203,7 @@ function worth(profile) {
       h("span", { class: "unit" }, " spent"),
       tier && [" ", say(numbers.tier.exact, numbers.tier, `tier tier-${tier}`)],
     ),
+    numbers.rfm && h("p", {}, "RFM: ", say(numbers.rfm.exact, numbers.rfm), numbers.rfm.rest),
     numbers.top && h("p", {}, say(numbers.top.exact, numbers.top), numbers.top.rest),
     h(
       "p",

@@ -2,7 +2,7 @@
 
 import { source } from "./about.js";
 import { h } from "./dom.js";
-import { TIERS, counted, date, daysBefore, exactMoney, isOfRun, number, percent, today, words } from "./words.js";
+import { TIERS, counted, date, daysBefore, exactMoney, isOfRun, number, percent, rfmWords, today, words } from "./words.js";
 
 /** What the card's numbers are called, read to the digit, and mean. rest : what the sentence goes on to say of one */
 export function numbersOf(profile) {
@@ -59,12 +59,31 @@ export function numbersOf(profile) {
       exact: TIERS[profile.ltv_tier] ?? words(profile.ltv_tier),
       meaning: tierMeaning(profile),
     },
+    rfm: profile.rfm && {
+      title: "RFM group",
+      exact: rfmTold(profile.rfm),
+      rest: rfmBefore(profile.rfm),
+      meaning: [
+        "R, F and M go from 1 to 5 by fifths of this shop's customers: how lately, how often and for how much they have bought.",
+        "The group follows from R and F.",
+      ],
+    },
     tenure: metrics.customer_tenure_days > 0 && {
       title: "Customer for",
       exact: counted(metrics.customer_tenure_days, "day"),
       meaning: `Days on the shop's calendar from the first order to ${end}.`,
     },
   };
+}
+
+/** "champion (R5 F4 M5)"; without the scores where the group may not be told */
+function rfmTold({ group, recency_score: recency, frequency_score: frequency, monetary_score: monetary }) {
+  const scores = recency === null ? "" : ` (R${recency} F${frequency} M${monetary})`;
+  return `${rfmWords(group)}${scores}`;
+}
+
+function rfmBefore({ previous_group: before, changed_on: day }) {
+  return before && day ? `, was ${rfmWords(before)} until ${date(day)}` : "";
 }
 
 function tierMeaning({ ltv_tier_cutoffs: cutoffs, currency }) {

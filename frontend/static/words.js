@@ -42,6 +42,24 @@ export function inOrder(byAxis) {
 
 export const TIERS = { vip: "VIP", high: "High value", standard: "Standard", low: "Low value" };
 
+/** What each RFM group is called of one customer; "other" stands for those too small to be shown to a key. */
+const RFM_GROUPS = {
+  champions: "champion",
+  loyal: "loyal",
+  potential_loyalists: "potential loyalist",
+  new_customers: "new customer",
+  promising: "promising",
+  needs_attention: "in need of attention",
+  about_to_sleep: "about to sleep",
+  at_risk: "at risk",
+  cant_lose_them: "not to be lost",
+  hibernating: "hibernating",
+  other: "among the rarer groups",
+};
+
+/** "champions" -> "champion"; a group newer than this page is told by its own name. */
+export const rfmWords = (group) => RFM_GROUPS[group] ?? words(group).toLowerCase();
+
 /** Level of risk: its word and a shape of its own, so that neither colour nor word stands alone. */
 export const RISKS = {
   critical: { word: "Critical", shape: "octagon" },

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from app.api import anonymous
 from app.api.anonymous import FEWEST
-from app.warehouse.archetypes import read_small_groups
+from app.warehouse.archetypes import SmallGroups, read_small_groups
 from app.warehouse.engine import Database
 from tests.api.conftest import STORE, Ask, Clients
 from tests.api.test_access import routes
@@ -161,6 +161,56 @@ def test_a_note_that_too_few_have_tickets_does_not_say_how_many() -> None:
     told = "read from orders, not from tickets: 12 of the 100 customers it takes have 2 or more tickets"
     assert "12" not in anonymous.note(told)
     assert anonymous.note(told).endswith("fewer than the 100 customers it takes have 2 or more tickets")
+
+
+RFM = "/api/mcp/segments/rfm"
+
+
+async def test_small_rfm_groups_stand_together_as_other(ask: Clients) -> None:
+    everyone = (await told(ask.support, RFM))["groups"]
+    small = [each for each in everyone if each["customer_count"] < FEWEST]
+    assert 0 < len(small) < len(everyone)
+    shown = {each["group"]: each for each in (await told(ask.analytics, RFM))["groups"]}
+    assert set(shown) == {each["group"] for each in everyone} - {each["group"] for each in small} | {"other"}
+    share = sum(each["population_percentage"] for each in small)
+    assert shown["other"]["population_percentage"] == pytest.approx(share, abs=0.06)
+    enough = sum(each["customer_count"] for each in small) >= FEWEST
+    for each in shown.values():
+        assert each["customer_count"] is None
+        for name in ("avg_ltv", "avg_recency_days", "avg_orders"):
+            told_mean = each[name]
+            assert (told_mean is not None) == (enough or each["group"] != "other")
+            assert told_mean is None or anonymous.mean(told_mean) == told_mean
+
+
+async def test_someone_of_a_small_rfm_group_is_told_as_other_and_their_scores_not_at_all(
+    ask: Clients, database: Database
+) -> None:
+    small = {each["group"] for each in (await told(ask.support, RFM))["groups"] if each["customer_count"] < FEWEST}
+    found = await rows(
+        database,
+        "SELECT DISTINCT ON (rfm_group) rfm_group, pseudonym FROM fact_customer_current "
+        "JOIN customer_pseudonyms USING (store_id, customer_id) WHERE store_id = :s",
+        s=STORE,
+    )
+    assert small & {group for group, _ in found}
+    for group, pseudonym in found:
+        known, hidden = [
+            (await told(asking, f"/api/mcp/customer/{pseudonym}"))["rfm"] for asking in (ask.support, ask.analytics)
+        ]
+        assert known["group"] == group
+        if group in small:
+            assert hidden == {**dict.fromkeys(known), "group": "other"}
+        else:
+            assert hidden == known
+
+
+async def test_the_group_before_is_other_where_it_is_small() -> None:
+    small = SmallGroups(frozenset(), {}, frozenset({"champions"}), {})
+    scores = {"recency_score": 3, "frequency_score": 4, "monetary_score": 4}
+    known = {**scores, "group": "loyal", "previous_group": "champions", "changed_on": "2011-05-03"}
+    assert anonymous.rfm(known, small) == {**known, "previous_group": "other"}
+    assert anonymous.rfm(None, small) is None
 
 
 def within_rounding(value: float, digits: int) -> tuple[float, float]:

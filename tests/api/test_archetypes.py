@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
-from app.api.archetypes.schemas import ArchetypeDetail, Axes, Kinds, Members, OneAxis, TopArchetypes
+from app.api.archetypes.schemas import ArchetypeDetail, Axes, Kinds, Members, OneAxis, RfmGroups, TopArchetypes
+from app.domain.rfm import CELLS, GROUPS
 from app.segmentation.axes import AXES
 from app.warehouse.engine import Database
 from tests.api.conftest import STORE, Ask, Clients
 from tests.api.test_customers import told
-from tests.fakes import a_shop, put, rows, segmented
+from tests.fakes import a_shop, execute, put, rows, segmented
 
 TOP = "/api/mcp/archetypes/top"
 
@@ -126,7 +127,42 @@ async def test_an_axis_that_is_none_is_told_which_there_are(ask: Clients) -> Non
     assert "purchase_value" in problem["detail"]
 
 
-@pytest.mark.parametrize("path", [TOP, "/api/mcp/archetypes/arch_1", "/api/mcp/segments", "/api/mcp/segments/axes"])
+RFM = "/api/mcp/segments/rfm"
+
+
+async def test_all_ten_rfm_groups_are_told_with_what_they_mean(ask: Clients, database: Database) -> None:
+    answer = await told(ask.support, RFM)
+    RfmGroups.model_validate(answer)
+    assert [each["group"] for each in answer["groups"]] == list(GROUPS)
+    assert all(each["meaning"] == CELLS[each["group"]].meaning for each in answer["groups"])
+    assert set(answer["scores"]) == {"recency", "frequency", "monetary"}
+    stored = await rows(
+        database,
+        "SELECT rfm_group, count(*), avg(lifetime_value)::float8, avg(days_since_last_purchase)::float8, "
+        "avg(total_orders)::float8 FROM fact_customer_current WHERE store_id = :store GROUP BY 1",
+        store=STORE,
+    )
+    means = {group: found for group, *found in stored}
+    assert len(means) > 5
+    for each in answer["groups"]:
+        n, *expected = means.get(each["group"], (0, None, None, None))
+        assert each["customer_count"] == n
+        assert each["population_percentage"] == pytest.approx(n / 4)
+        for name, mean in zip(("avg_ltv", "avg_recency_days", "avg_orders"), expected, strict=True):
+            assert each[name] == (None if mean is None else pytest.approx(mean, abs=0.005))
+
+
+async def test_a_run_of_an_older_version_has_no_rfm_groups(empty_shop: Ask, database: Database, store_id: str) -> None:
+    await put(database, store_id, a_shop(30))
+    await segmented(database, store_id, min_population=1)
+    await execute(database, "UPDATE segmentation_runs SET report = report - 'rfm' WHERE store_id = :s", s=store_id)
+    problem = await told(empty_shop, RFM, 409)
+    assert "app segment" in problem["detail"]
+
+
+@pytest.mark.parametrize(
+    "path", [TOP, "/api/mcp/archetypes/arch_1", "/api/mcp/segments", "/api/mcp/segments/axes", RFM]
+)
 async def test_before_a_segmentation_it_is_said_how_to_make_one(empty_shop: Ask, path: str) -> None:
     problem = await told(empty_shop, path, 404)
     assert problem["type"] == "/problems/nothing-published"

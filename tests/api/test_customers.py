@@ -198,6 +198,61 @@ async def test_a_run_of_an_older_version_leaves_the_orders_to_speak(
     assert "older version" in older["message"]
 
 
+async def test_a_profile_tells_the_rfm_group_and_scores_that_are_stored(ask: Clients, database: Database) -> None:
+    stored = await rows(
+        database,
+        "SELECT customer_id, rfm_recency, rfm_frequency, rfm_monetary, rfm_group FROM fact_customer_current "
+        "WHERE store_id = :store ORDER BY customer_id LIMIT 5",
+        store=STORE,
+    )
+    for customer, recency, frequency, monetary, group in stored:
+        rfm = {
+            "recency_score": recency,
+            "frequency_score": frequency,
+            "monetary_score": monetary,
+            "group": group,
+            "previous_group": None,
+            "changed_on": None,
+        }
+        path = f"/api/mcp/customer/{customer}"
+        assert (await told(ask.support, path))["rfm"] == rfm
+        assert (await told(ask.support, path, exclude="memberships"))["rfm"] == rfm
+
+
+async def test_a_refresh_tells_the_group_before_and_the_day_it_changed(
+    empty_shop: Ask, database: Database, store_id: str
+) -> None:
+    await put(database, store_id, a_shop(40))
+    await segmented(database, store_id, min_population=10)
+    kept = "SELECT customer_id FROM fact_customer_current WHERE store_id = :store AND rfm_group = 'hibernating' LIMIT 1"
+    path = f"/api/mcp/customer/{(customer_id := await value(database, kept, store=store_id))}"
+    before = (await told(empty_shop, path))["rfm"]
+    for number in range(9):
+        back = bought(customer_id, f"back{number}", f"2024-11-0{number + 1}", ("P1", "3", "10"))
+        await put(database, store_id, back)
+    assert (await told(empty_shop, path))["rfm"] == before
+    refreshed = (await told_post(empty_shop, f"{path}/refresh"))["rfm"]
+    assert (refreshed["group"], refreshed["recency_score"], refreshed["frequency_score"]) == ("champions", 5, 5)
+    assert (refreshed["previous_group"], refreshed["changed_on"]) == ("hibernating", "2024-11-09")
+    assert (await told(empty_shop, path))["rfm"] == refreshed
+    past = (await told(empty_shop, path, as_of="2024-10-01"))["rfm"]
+    assert (past["group"], past["previous_group"], past["changed_on"]) == ("hibernating", None, None)
+
+
+async def test_who_has_no_standing_or_one_of_an_older_version_has_no_rfm(
+    empty_shop: Ask, database: Database, store_id: str
+) -> None:
+    await put(database, store_id, [*a_shop(30), Customer("waiting")])
+    assert (await told(empty_shop, "/api/mcp/customer/c001"))["rfm"] is None
+    await segmented(database, store_id, min_population=10)
+    assert (await told(empty_shop, "/api/mcp/customer/waiting"))["rfm"] is None
+    assert (await told(empty_shop, "/api/mcp/customer/c001"))["rfm"] is not None
+    await execute(database, "UPDATE fact_customer_current SET rfm_group = NULL WHERE store_id = :s", s=store_id)
+    older = await told(empty_shop, "/api/mcp/customer/c001")
+    CustomerProfile.model_validate(older)
+    assert (older["segment_status"], older["rfm"]) == ("segmented", None)
+
+
 async def test_a_customer_in_brief_agrees_with_the_whole(ask: Clients) -> None:
     whole, brief = await told(ask.support, PROFILE), await told(ask.support, "/api/mcp/customers/C0000001")
     BriefCustomer.model_validate(brief)

@@ -323,6 +323,44 @@ async def test_a_predicted_risk_is_told_by_word_shape_and_number(service: Servic
     await expect(page.locator(".badge.risk-critical .shape.octagon")).to_be_visible()
 
 
+@pytest.mark.parametrize(
+    ("rfm", "line"),
+    [
+        (
+            {"group": "champions", "previous_group": "loyal", "changed_on": "2011-05-03"},
+            "RFM: champion (R5 F4 M5), was loyal until 3 May 2011",
+        ),
+        (
+            {"group": "needs_attention", "previous_group": None, "changed_on": None},
+            "RFM: in need of attention (R5 F4 M5)",
+        ),
+        (
+            {
+                "group": "other",
+                "previous_group": "at_risk",
+                "changed_on": "2011-05-03",
+                **dict.fromkeys(("recency_score", "frequency_score", "monetary_score")),
+            },
+            "RFM: among the rarer groups, was at risk until 3 May 2011",
+        ),
+    ],
+)
+async def test_the_rfm_group_is_told_in_words_with_the_one_before(
+    service: Service, visit: Visits, someone: Any, rfm: Any, line: str
+) -> None:
+    scores = {"recency_score": 5, "frequency_score": 4, "monetary_score": 5}
+    page = await _shown(service, visit, {**someone, "rfm": {**scores, **rfm}})
+    told = page.locator("article p", has_text="RFM: ")
+    assert (await told.inner_text()).replace("\n", "").replace(", about rfm group", "") == line
+
+
+async def test_a_customer_of_an_older_segmentation_has_no_rfm_line(
+    service: Service, visit: Visits, someone: Any
+) -> None:
+    page = await _shown(service, visit, {**someone, "rfm": None}, "on average")
+    await expect(page.locator("article")).not_to_contain_text("RFM")
+
+
 async def _shown(service: Service, visit: Visits, profile: Any, *texts: str, **options: Any) -> Page:
     page = await visit.blank(**options)
     await page.route(

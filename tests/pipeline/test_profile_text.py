@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from app.domain.features import FEATURES, GAP_STAND_IN_DAYS, METRICS
+from app.domain.rfm import rfm_quintiles
 from app.domain.value_tiers import value_tiers
 from app.pipeline.placing import PlacedAxis, Standing
 from app.pipeline.profile_text import profile_text, profile_texts
@@ -49,7 +50,12 @@ def yardstick(shop: dict[str, Any]) -> Yardstick:
         for axis in shop["axes"]
     }
     norms = shop_norms([axis.axis for axis in shop["axes"]], shop["values"], members)
-    return Yardstick(norms=norms, tiers=value_tiers(shop["values"]["lifetime_value"]))
+    values = shop["values"]
+    return Yardstick(
+        norms=norms,
+        tiers=value_tiers(values["lifetime_value"]),
+        rfm=rfm_quintiles(values["recency_days"], values["total_orders"], values["lifetime_value"]),
+    )
 
 
 def texts(shop: dict[str, Any]) -> list[str]:

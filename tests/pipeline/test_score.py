@@ -37,7 +37,8 @@ N_CUSTOMERS = 61
 
 STORED = """
     SELECT customer_id, profile.archetype_id, segment_memberships, profile.dominant_segments, membership_strengths,
-        feature_vectors, interpretation, profile.lifetime_value::float8, profile.profile, fold_distance
+        feature_vectors, interpretation, profile.lifetime_value::float8, profile.profile, fold_distance,
+        rfm_recency, rfm_frequency, rfm_monetary, rfm_group
     FROM customer_profiles AS profile JOIN fact_customer_current USING (store_id, run_id, customer_id)
     WHERE store_id = :store ORDER BY customer_id
 """
@@ -73,13 +74,14 @@ async def test_every_customer_scores_as_the_run_placed_them(database: Database, 
     before = await dump(database, shop.store_id, STAR, without=leave_out)
     for customer_id, stored in shop.stored.items():
         profile = await score_customer(database, shop.store_id, customer_id, keep=True)
-        _, archetype, memberships, dominant, strengths, features, words, worth, text, _ = stored
+        _, archetype, memberships, dominant, strengths, features, words, worth, text, _, *rfm = stored
         assert profile.archetype_id == archetype
         assert_alike(profile.fuzzy_memberships, memberships)
         assert_alike(profile.feature_vectors, features)
         assert (profile.dominant_segments, profile.membership_strength) == (dominant, strengths)
         assert (profile.interpretation, profile.lifetime_value) == (words, pytest.approx(worth, abs=1e-9))
         assert_alike(json.loads(f"{{{profile.text}}}"), json.loads(f"{{{text}}}"))
+        assert [*profile.rfm_scores, profile.rfm_group] == rfm
         assert (profile.customer_id, profile.store_id, profile.run_id) == (
             customer_id,
             shop.store_id,
@@ -95,7 +97,7 @@ async def test_the_sample_has_what_makes_scoring_hard(shop: Shop) -> None:
     levels = shop.result.report["archetypes"]["levels"]
     assert levels[1]["count"] < levels[2]["count"]
     assert levels[1]["count"] < levels[3]["count"]
-    assert any(row[-1] > 0 for row in shop.stored.values())
+    assert any(row[9] > 0 for row in shop.stored.values())
 
 
 async def test_scoring_writes_nothing_unless_asked(database: Database, shop: Shop) -> None:
@@ -226,6 +228,59 @@ async def test_a_run_of_an_older_version_is_refused_in_words(database: Database,
     await execute(database, "UPDATE segmentation_runs SET yardstick = NULL WHERE store_id = :store", store=store_id)
     with pytest.raises(OutdatedRun, match=r"older version.*segment --store"):
         await score_customer(database, store_id, "c001")
+
+
+async def test_a_run_that_kept_no_fifths_is_of_an_older_version(database: Database, store_id: str) -> None:
+    await put(database, store_id, a_shop(30))
+    await segmented(database, store_id, min_population=10)
+    await execute(
+        database, "UPDATE segmentation_runs SET yardstick = yardstick - 'rfm' WHERE store_id = :store", store=store_id
+    )
+    with pytest.raises(OutdatedRun):
+        await score_customer(database, store_id, "c001")
+
+
+RFM = """
+    SELECT customer_id, rfm_group, rfm_previous_group, rfm_changed_on::text, snapshot_date::text
+    FROM fact_customer_current WHERE store_id = :store ORDER BY customer_id
+"""
+
+
+async def test_who_is_in_another_group_in_a_later_run_says_since_when(database: Database, store_id: str) -> None:
+    """Half of the shop comes back: they rise, the others sink."""
+    await put(database, store_id, a_shop(40))
+    await segmented(database, store_id, min_population=10, as_of=at("2024-04-01"))
+    first = {customer: group for customer, group, *_ in await rows(database, RFM, store=store_id)}
+    for number in range(0, 40, 2):
+        back = bought(f"c{number:03}", f"back{number}", "2024-11-01", ("P1", "3", "10"))
+        await put(database, store_id, back)
+    await segmented(database, store_id, min_population=10, as_of=at("2024-12-01"))
+    second = await rows(database, RFM, store=store_id)
+    expected = [
+        (group, first[customer], "2024-11-30") if group != first[customer] else (group, None, None)
+        for customer, group, *_ in second
+    ]
+    assert [tuple(row[1:4]) for row in second] == expected
+    assert len({before is None for _, before, _ in expected}) == 2, "some changed and some did not"
+
+
+async def test_who_is_scored_into_another_group_and_kept_says_since_when(database: Database, store_id: str) -> None:
+    await put(database, store_id, a_shop(40))
+    await segmented(database, store_id, min_population=10, as_of=at("2024-04-01"))
+    customer_id, was, *_ = next(row for row in await rows(database, RFM, store=store_id) if row[1] == "hibernating")
+    for number in range(9):
+        back = bought(customer_id, f"back{number}", f"2024-11-0{number + 1}", ("P1", "3", "10"))
+        await put(database, store_id, back)
+
+    async def kept(moment: str) -> tuple[Any, ...]:
+        await score_customer(database, store_id, customer_id, as_of=at(moment), keep=True)
+        return next(row for row in await rows(database, RFM, store=store_id) if row[0] == customer_id)
+
+    rescored = (customer_id, "champions", was, "2024-11-09", "2024-11-09")
+    assert await kept("2024-11-10") == rescored
+    assert await kept("2024-11-11") == (*rescored[:-1], "2024-11-10")
+    await segmented(database, store_id, min_population=10, as_of=at("2024-11-12"))
+    assert (await rows(database, RFM, store=store_id))[int(customer_id[1:])] == (*rescored[:-1], "2024-11-11")
 
 
 async def test_a_new_run_is_used_from_the_moment_it_is_published(database: Database, store_id: str) -> None:

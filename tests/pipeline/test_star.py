@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 from app.domain.features import FEATURES, METRICS
+from app.domain.rfm import GROUPS
 from app.domain.value_tiers import TierMode
 from app.pipeline.placing import Standing
 from app.pipeline.report import run_report
@@ -338,6 +339,22 @@ def star_standing(run: Run, rows: slice) -> Standing:
         level3=facts["archetype_level3_id"].to_list(),
         fold_distance=facts["fold_distance"].to_numpy(),
     )
+
+
+def test_the_report_tells_all_ten_rfm_groups_with_the_means_of_their_customers(run: Run) -> None:
+    told = report_of(run)["rfm"]["groups"]
+    assert [each["group"] for each in told] == list(GROUPS)
+    assert sum(each["count"] for each in told) == run.facts.height
+    assert sum(each["share"] for each in told) == pytest.approx(1)
+    for each in told:
+        members = run.facts.filter(pl.col("rfm_group") == each["group"])
+        assert each["count"] == members.height
+        for name, column in (
+            ("avg_ltv", "lifetime_value"),
+            ("avg_orders", "total_orders"),
+            ("avg_recency_days", "days_since_last_purchase"),
+        ):
+            assert each[name] == (pytest.approx(members[column].mean(), abs=1e-4) if members.height else None)
 
 
 def test_a_shop_of_several_kinds_has_archetypes_on_all_levels_and_folds_the_rare() -> None:

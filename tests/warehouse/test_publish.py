@@ -203,6 +203,92 @@ async def test_replacing_a_customer_keeps_what_was_predicted_of_them(database: D
     )
 
 
+def with_groups(groups: dict[str, str | None], *, day: date) -> dict[str, pl.DataFrame]:
+    """The smallest star of customers in these RFM groups; None as rows of older versions have it."""
+    star = a_star(list(groups), day=day)
+    current = star["fact_customer_current"].with_columns(rfm_group=pl.Series(list(groups.values()), dtype=pl.String))
+    return {**star, "fact_customer_current": current}
+
+
+async def groups_of(database: Database, store_id: str) -> dict[str, tuple[str | None, str | None, str | None]]:
+    """{customer: (group, the one before, the day it changed)}"""
+    query = """
+        SELECT customer_id, rfm_group, rfm_previous_group, rfm_changed_on::text
+        FROM fact_customer_current WHERE store_id = :s
+    """
+    return {customer: (now, before, day) for customer, now, before, day in await rows(database, query, s=store_id)}
+
+
+async def test_who_changes_group_from_run_to_run_keeps_the_one_before_and_the_day(
+    database: Database, store_id: str
+) -> None:
+    await put(database, store_id, a_shop(3))
+    runs_of_groups: list[tuple[date, dict[str, str | None]]] = [
+        (date(2024, 5, 1), {"c000": "champions", "c001": "loyal"}),
+        (date(2024, 5, 2), {"c000": "at_risk", "c001": "loyal", "c002": "promising"}),
+        (date(2024, 5, 3), {"c000": "at_risk", "c001": "loyal", "c002": "loyal"}),
+    ]
+    found = []
+    for day, groups in runs_of_groups:
+        await published(database, store_id, with_groups(groups, day=day))
+        found.append(await groups_of(database, store_id))
+    assert found == [
+        {"c000": ("champions", None, None), "c001": ("loyal", None, None)},
+        {
+            "c000": ("at_risk", "champions", "2024-05-02"),
+            "c001": ("loyal", None, None),
+            "c002": ("promising", None, None),
+        },
+        {
+            "c000": ("at_risk", "champions", "2024-05-02"),
+            "c001": ("loyal", None, None),
+            "c002": ("loyal", "promising", "2024-05-03"),
+        },
+    ]
+
+
+async def test_a_run_of_an_older_version_is_nothing_to_have_changed_from(database: Database, store_id: str) -> None:
+    await put(database, store_id, a_shop(1))
+    await published(database, store_id, with_groups({"c000": None}, day=date(2024, 5, 1)))
+    await published(database, store_id, with_groups({"c000": "loyal"}, day=date(2024, 5, 2)))
+    assert await groups_of(database, store_id) == {"c000": ("loyal", None, None)}
+
+
+@pytest.mark.parametrize("column", ["rfm_recency", "rfm_frequency", "rfm_monetary"])
+@pytest.mark.parametrize("score", [0, 6])
+async def test_a_score_beyond_1_to_5_is_refused(database: Database, store_id: str, column: str, score: int) -> None:
+    await put(database, store_id, a_shop(1))
+    star = a_star(["c000"])
+    current = star["fact_customer_current"].with_columns(pl.lit(score).alias(column))
+    with pytest.raises(Exception, match="ck_fact_customer_current_rfm_scores"):
+        await published(database, store_id, {**star, "fact_customer_current": current})
+
+
+async def test_a_replaced_customer_keeps_the_group_before_and_the_day(database: Database, store_id: str) -> None:
+    await put(database, store_id, a_shop(3))
+    first = {"c000": "champions", "c001": "loyal"}
+    run_id = await published(database, store_id, with_groups(dict(first), day=date(2024, 5, 1)))
+    found = []
+    for day, customer, group in (
+        (date(2024, 5, 2), "c000", "at_risk"),
+        (date(2024, 5, 3), "c000", "at_risk"),
+        (date(2024, 5, 4), "c000", "champions"),
+        (date(2024, 5, 4), "c002", "promising"),
+    ):
+        current = {**rows_of(customer)["fact_customer_current"], "rfm_group": group, "snapshot_date": day}
+        async with database.transaction() as connection:
+            rows_there = {**rows_of(customer), "fact_customer_current": current}
+            await publish.replace_customer(connection, store_id, run_id, rows_there)
+        found.append((await groups_of(database, store_id))[customer])
+    assert found == [
+        ("at_risk", "champions", "2024-05-02"),
+        ("at_risk", "champions", "2024-05-02"),
+        ("champions", "at_risk", "2024-05-04"),
+        ("promising", None, None),
+    ]
+    assert (await groups_of(database, store_id))["c001"] == ("loyal", None, None)
+
+
 async def test_archetype_sums_and_means_are_those_of_their_members(database: Database, store_id: str) -> None:
     await put(database, store_id, a_shop(40))
     await segmented(database, store_id, min_population=10)

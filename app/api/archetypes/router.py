@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 
 from app.api.archetypes import service
-from app.api.archetypes.schemas import ArchetypeDetail, Axes, Kinds, Members, Metric, OneAxis, TopArchetypes
+from app.api.archetypes.schemas import ArchetypeDetail, Axes, Kinds, Members, Metric, OneAxis, RfmGroups, TopArchetypes
 from app.api.dependencies import Opened, Reader
 from app.api.parameters import ArchetypeId, Cursor, Limit, Plain
 
@@ -37,6 +37,12 @@ async def members(
 @router.get("/segments", summary="The kinds of customer in the integration guide's words")
 async def segments(caller: Reader, resources: Opened) -> Kinds:
     return await service.kinds(resources, caller)
+
+
+@router.get("/segments/rfm", summary="The ten RFM groups")
+async def rfm(caller: Reader, resources: Opened) -> RfmGroups:
+    """Customers by recency and frequency, each in fifths of the shop, in groups that marketers know by name."""
+    return await service.rfm(resources, caller)
 
 
 @router.get("/segments/axes", summary="The axes of behaviour and their segments")

@@ -136,6 +136,36 @@ class Kinds(Answer):
     as_of: str
 
 
+class RfmGroup(Answer):
+    group: str
+    meaning: str = Field(description="One sentence, with the scores of recency and frequency.")
+    customer_count: int | None = Field(description="Null for keys that may not see identities.")
+    population_percentage: float
+    avg_ltv: float | None = Field(description="Null, as the other means, where there is nobody to take it of.")
+    avg_recency_days: float | None
+    avg_orders: float | None
+
+
+class RfmScores(Answer):
+    """What each score says, in one sentence."""
+
+    recency: str
+    frequency: str
+    monetary: str
+
+
+class RfmGroups(Answer):
+    """All ten, also those without customers; groups too small to be shown stand together as "other"."""
+
+    groups: list[RfmGroup]
+    scores: RfmScores
+    population: str = Field(description="What the percentages are of.")
+    currency: str
+    timezone: str = Field(description="The shop's: its days and hours are meant.")
+    run_id: int
+    as_of: str
+
+
 class AxisSegment(Answer):
     segment_id: str
     name: str

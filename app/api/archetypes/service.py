@@ -22,12 +22,15 @@ from app.api.archetypes.schemas import (
     Members,
     Metric,
     OneAxis,
+    RfmGroup,
+    RfmGroups,
+    RfmScores,
     SubArchetype,
     SubArchetypes,
     TopArchetypes,
 )
 from app.core.cursors import seal, unseal
-from app.core.errors import ArchetypeNotFound, AxisNotFound, InvalidParameter, NothingPublished
+from app.core.errors import ArchetypeNotFound, AxisNotFound, InvalidParameter, NothingPublished, OutdatedRun
 from app.core.keys import Caller
 from app.resources import Resources
 from app.warehouse import archetypes
@@ -339,6 +342,80 @@ def _member(row: Row, caller: Caller) -> Member:
         cluster_confidence=round(row["cluster_confidence"], 6),
         fold_distance=row["fold_distance"],
     )
+
+
+# RFM groups
+
+
+async def rfm(resources: Resources, caller: Caller) -> RfmGroups:
+    """The ten groups of the served run. Raises NothingPublished, or OutdatedRun for one of an older version."""
+    row = await archetypes.read_rfm(resources.database, caller.store_id)
+    if row is None:
+        raise NothingPublished(caller.store_id)
+    if row["rfm"] is None:
+        raise OutdatedRun(caller.store_id)
+    told = json.loads(row["rfm"])
+    groups = told["groups"]
+    return RfmGroups(
+        groups=[_rfm_group(each) for each in groups] if caller.identified else _hidden_rfm(groups),
+        scores=RfmScores(**told["scores"]),
+        population=POPULATION,
+        currency=row["currency"],
+        timezone=row["timezone"],
+        run_id=row["run_id"],
+        as_of=_moment(row["as_of"]),
+    )
+
+
+def _rfm_group(told: Mapping[str, Any]) -> RfmGroup:
+    recency, orders = told["avg_recency_days"], told["avg_orders"]
+    return RfmGroup(
+        group=told["group"],
+        meaning=told["meaning"],
+        customer_count=told["count"],
+        population_percentage=_mean(100 * told["share"]),
+        avg_ltv=told["avg_ltv"],
+        avg_recency_days=None if recency is None else _mean(recency),
+        avg_orders=None if orders is None else _mean(orders),
+    )
+
+
+def _hidden_rfm(groups: Sequence[Mapping[str, Any]]) -> list[RfmGroup]:
+    """The groups without counts, and those too small to be shown by themselves as one, last."""
+    few = [each for each in groups if each["count"] < anonymous.FEWEST]
+    told = [_uncounted_rfm(each) for each in groups if each["count"] >= anonymous.FEWEST]
+    if few:
+        told.append(_uncounted_rfm(_rfm_together(few)))
+    return told
+
+
+def _uncounted_rfm(told: Mapping[str, Any]) -> RfmGroup:
+    """The means of fewer than may be shown are left out."""
+    means = {name: told[name] for name in ("avg_ltv", "avg_recency_days", "avg_orders")}
+    enough = told["count"] >= anonymous.FEWEST
+    return RfmGroup(
+        group=told["group"],
+        meaning=told["meaning"],
+        customer_count=None,
+        population_percentage=anonymous.share(100 * told["share"]),
+        **{name: anonymous.mean(value) if enough else None for name, value in means.items()},
+    )
+
+
+def _rfm_together(groups: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    count = sum(each["count"] for each in groups)
+    there = [each for each in groups if each["count"]]
+    means = {
+        name: sum(each[name] * each["count"] for each in there) / max(count, 1)
+        for name in ("avg_ltv", "avg_recency_days", "avg_orders")
+    }
+    return {
+        "group": anonymous.OTHER_ID,
+        "meaning": anonymous.OTHER_DESCRIPTION,
+        "count": count,
+        "share": sum(each["share"] for each in groups),
+        **means,
+    }
 
 
 # Axes

@@ -52,6 +52,17 @@ class Cutoffs(Answer):
     standard: float | None
 
 
+class Rfm(Answer):
+    """Recency, frequency and monetary value by fifths of the shop; 5 is the latest, the most orders, the most value."""
+
+    recency_score: int | None = Field(description="1 to 5; null beside a group too small to be shown.")
+    frequency_score: int | None
+    monetary_score: int | None
+    group: str = Field(description='One of GET /api/mcp/segments/rfm; "other" where it is too small to be shown.')
+    previous_group: str | None = Field(description="The group before this one; null until it first changes.")
+    changed_on: str | None = Field(description="The shop's day as of which it changed.", examples=["2011-05-03"])
+
+
 class LineItem(Answer):
     title: str
     vendor: str | None
@@ -121,6 +132,7 @@ class CustomerProfile(Answer):
     ltv_tier: str | None
     ltv_top_percent: float | None
     ltv_tier_cutoffs: Cutoffs | None
+    rfm: Rfm | None = Field(description="Null for who has no standing, and in segmentations of older versions.")
     churn_risk: dict[str, object] | None = None
     churn_risk_score: float | None = None
     currency: str

@@ -67,7 +67,7 @@ async def profile(
     """
     row = await _find(resources, caller, customer_id)
     if as_of is None and row["told"] is not None and row["archetype"] is not None:
-        text = _segmented(row, row["run_id"], row["archetype_id"], row["archetype"], row["told"])
+        text = _segmented(row, row["run_id"], row["archetype_id"], row["archetype"], row["told"], _stored_rfm(row))
     else:
         text = await _worked_out(resources, caller, row, as_of)
     if caller.identified and not without and not with_orders:
@@ -131,10 +131,39 @@ async def _find(resources: Resources, caller: Caller, customer_id: str) -> Row:
     return row
 
 
-def _segmented(row: Row, run_id: int, archetype_id: str, archetype: str, told: str) -> str:
-    """The head, and behind it the stored text as it is."""
-    head = {**_head(row, "segmented", None), "archetype_id": archetype_id, "run_id": run_id}
+def _segmented(
+    row: Row, run_id: int, archetype_id: str, archetype: str, told: str, rfm: Mapping[str, Any] | None
+) -> str:
+    """The head, and behind it the stored text as it is. What a customer was before is known after that is written."""
+    head = {**_head(row, "segmented", None), "archetype_id": archetype_id, "run_id": run_id, "rfm": rfm}
     return f'{_json(head)[:-1]},"archetype":{archetype},{told}}}'
+
+
+def _stored_rfm(row: Row) -> dict[str, Any] | None:
+    """None in a run of an older version."""
+    if row["rfm_group"] is None:
+        return None
+    return {
+        "recency_score": row["rfm_recency"],
+        "frequency_score": row["rfm_frequency"],
+        "monetary_score": row["rfm_monetary"],
+        "group": row["rfm_group"],
+        "previous_group": row["rfm_previous_group"],
+        "changed_on": row["rfm_changed_on"],
+    }
+
+
+def _scored_rfm(scored: "CustomerProfile") -> dict[str, Any]:
+    """Of someone scored and not kept, or as of another day: nothing came before."""
+    recency, frequency, monetary = scored.rfm_scores
+    return {
+        "recency_score": recency,
+        "frequency_score": frequency,
+        "monetary_score": monetary,
+        "group": scored.rfm_group,
+        "previous_group": None,
+        "changed_on": None,
+    }
 
 
 def _head(row: Row, status: str, message: str | None) -> dict[str, Any]:
@@ -183,7 +212,7 @@ async def _worked_out(resources: Resources, caller: Caller, row: Row, as_of: dat
     except CustomerNotFound:  # no order before that moment
         return _json(_awaiting(row, "awaiting_first_purchase", AWAITING_FIRST_PURCHASE, _no_orders(), moment))
     archetype = await _archetype_object(resources, caller.store_id, scored.run_id, scored.archetype_id)
-    return _segmented(row, scored.run_id, scored.archetype_id, archetype, scored.text)
+    return _segmented(row, scored.run_id, scored.archetype_id, archetype, scored.text, _scored_rfm(scored))
 
 
 async def _score(
@@ -281,6 +310,7 @@ def _awaiting(
         "ltv_tier_cutoffs": None,
         "churn_risk": None,
         "churn_risk_score": None,
+        "rfm": None,
         "run_id": row["run_id"],
         "as_of": _moment(moment),
     }
