@@ -95,9 +95,10 @@ def _most_valuable(report: Mapping[str, Any]) -> _Table:
 def _coverage(report: Mapping[str, Any]) -> str:
     archetypes = report["archetypes"]
     return (
-        f"{_percent(archetypes['own_signature_share'])} of customers have an archetype's very signature; "
-        f"{_percent(archetypes['folded_share'])} are folded into the likeliest one, "
-        f"differing on {archetypes['mean_fold_distance']:.1f} axes on average."
+        f"{_percent(archetypes['own_signature_share'])} of customers have the very segments of their archetype; "
+        f"{_percent(archetypes['folded_share'])} are in the nearest one, differing on "
+        f"{archetypes['mean_fold_distance']:.1f} of its axes on average. "
+        f"An archetype has {archetypes['least_members']} customers at least."
     )
 
 

@@ -182,5 +182,7 @@ def _folding(discovery: Discovery) -> dict[str, Any]:
         "folded_share": float(len(folded) / len(distance)),
         "mean_fold_distance": float(folded.mean()) if len(folded) else 0.0,
         "band_limits": list(discovery.archetypes.band_limits),
+        "order": [discovery.signature[axis].axis.name for axis in discovery.archetypes.order if discovery.signature],
+        "least_members": discovery.archetypes.least,
         "folded_by_distance": {str(axes): int(n) for axes, n in enumerate(by_axes) if n},
     }

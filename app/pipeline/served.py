@@ -12,14 +12,17 @@ from app.core.errors import OutdatedRun
 from app.pipeline.placing import PlacedAxis, Standing
 from app.pipeline.yardstick import Yardstick, yardstick_from
 from app.segmentation.archetypes import (
+    ANY,
     BANDS,
     NONE_CLOSE,
     Codes,
     bands,
     close_seconds,
-    likeliest,
+    defining,
+    differing,
     mean_top_membership,
     nearest_bands,
+    place,
 )
 from app.segmentation.axes import AXES, Axis, Source
 from app.segmentation.clustering import fitted_axis
@@ -48,7 +51,9 @@ class _Axis:
 class ServedRun:
     """A published run, as needed to place anyone on it by the rules it went by itself.
 
-    signatures : (n_level1, n_axes) position of the dominant segment on each axis with structure, per level-1 archetype
+    signatures : (n_level1, n_axes) position of the segment on each axis with structure, per level-1 archetype; ANY
+                 where the axis has no part in it
+    order      : those axes in the order archetypes are split by
     """
 
     run: Run
@@ -56,6 +61,7 @@ class ServedRun:
     axes: tuple[_Axis, ...]
     archetypes: StoredArchetypes
     signatures: Codes
+    order: tuple[int, ...]
 
     def place(self, values: Mapping[str, Array]) -> tuple[list[PlacedAxis], Standing]:
         """One customer on every axis and among the archetypes. values : metrics and features, each (1,)"""
@@ -78,16 +84,16 @@ class ServedRun:
             band = next(iter(self.archetypes.level2.values()))
             return Standing([only], [band], [self.archetypes.level3[only][0][1]], np.zeros(1, dtype=np.int64))
         memberships = [axis.memberships for axis in signature]
-        own = np.array([shares.argmax() for shares in memberships])
-        same = np.flatnonzero((self.signatures == own).all(axis=1))
-        number = int(same[0]) if len(same) else int(likeliest(memberships, self.signatures)[0])
+        own = np.array([[shares.argmax() for shares in memberships]])
+        number = int(place(memberships, self.signatures, self.order)[0])
+        theirs = self.signatures[[number]]
         level1 = ids[number]
 
         there = np.array([position for position, band in enumerate(BANDS) if (level1, band) in self.archetypes.level2])
         lower, upper = self.run.report["archetypes"]["band_limits"]
         strength = int(nearest_bands(there)[bands(mean_top_membership(memberships), (lower, upper))[0]])
 
-        close = close_seconds(memberships)[0]
+        close = defining(close_seconds(memberships), theirs)[0]
         seconds = {
             placed.axis.name: placed.names[code]
             for placed, code in zip(signature, close, strict=True)
@@ -100,7 +106,7 @@ class ServedRun:
             level1=[level1],
             level2=[self.archetypes.level2[level1, BANDS[strength]]],
             level3=[level3],
-            fold_distance=np.array([(self.signatures[number] != own).sum()]),
+            fold_distance=differing(own, theirs),
         )
 
 
@@ -126,21 +132,26 @@ async def _read(connection: Connection, store_id: str, run_id: int) -> ServedRun
     segments = await read_segments(connection, store_id, run_id)
     archetypes = await read_archetypes(connection, store_id, run_id)
     axes = _axes(segments)
-    # A signature lists segment ids in the order of the axes; here they become positions on each axis.
+    run = await read_run(connection, run_id)
+    signature = [axis.axis.name for axis in axes if axis.has_structure]
+    # A signature lists segment ids; here they become positions on each axis.
     positions = {
-        segment.segment_id: axis.names.index(segment.segment_name)
+        segment.segment_id: (signature.index(axis.axis.name), axis.names.index(segment.segment_name))
         for axis in axes
         for segment in segments
-        if segment.axis_name == axis.axis.name
+        if segment.axis_name == axis.axis.name and axis.has_structure
     }
-    width = sum(axis.has_structure for axis in axes)
-    rows = [[positions[segment] for segment in signature[:width]] for signature in archetypes.level1.values()]
+    signatures = np.full((len(archetypes.level1), len(signature)), ANY, dtype=np.int64)
+    for row, segment_ids in zip(signatures, archetypes.level1.values(), strict=True):
+        for axis_number, position in (positions[segment] for segment in segment_ids if segment in positions):
+            row[axis_number] = position
     return ServedRun(
-        run=await read_run(connection, run_id),
+        run=run,
         yardstick=yardstick_from(stored),
         axes=axes,
         archetypes=archetypes,
-        signatures=np.array(rows, dtype=np.int64),
+        signatures=signatures,
+        order=tuple(signature.index(name) for name in run.report["archetypes"]["order"]),
     )
 
 

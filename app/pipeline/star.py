@@ -15,8 +15,9 @@ from app.domain.rfm import GROUPS, RfmScores
 from app.pipeline.placing import PlacedAxis, Standing
 from app.pipeline.profile_text import profile_text, profile_texts
 from app.pipeline.yardstick import Yardstick
-from app.segmentation.archetypes import BANDS, NONE_CLOSE, archetype_ids, mean_top_membership
+from app.segmentation.archetypes import ANY, BANDS, NONE_CLOSE, archetype_ids, mean_top_membership
 from app.segmentation.axes import Source
+from app.segmentation.clustering import shared
 from app.segmentation.discovery import DiscoveredAxis, Discovery, Segment
 from app.segmentation.membership import STRENGTHS, Array, strength_codes
 from app.segmentation.naming import EVERYONE
@@ -217,13 +218,19 @@ def _archetypes(
     found = discovery.archetypes
     axes = discovery.signature
     # Where no axis has structure there is one archetype of one made-up column: everyone.
-    rows = [list(zip(axes, row, strict=False)) for row in found.signatures]
-    segments = [[axis.segments[code] for axis, code in row] for row in rows]
-    signatures = [[segment.segment_id for segment in row] or ["everyone"] for row in segments]
+    defined = [
+        {axis.axis.name: axis.segments[code] for axis, code in zip(axes, row, strict=False) if code != ANY}
+        for row in found.signatures
+    ]
+    signatures = [[segment.segment_id for segment in row.values()] or [EVERYONE] for row in defined]
     level1_ids = archetype_ids(signatures)
     names = _archetype_names(discovery)
 
-    dominant = [{axis.axis.name: axis.segments[code].name for axis, code in row} for row in rows]
+    usual = _usual_segments(axes, found.level1, len(defined))
+    dominant = [
+        {**common, **{axis: segment.name for axis, segment in row.items()}}
+        for common, row in zip(usual, defined, strict=True)
+    ]
     key_traits = _archetype_traits(discovery, values, yardstick)
     level1 = _dimension(found.level1, values, level1_ids, names)
     level1 = level1.with_columns(
@@ -231,6 +238,7 @@ def _archetypes(
         key_traits=pl.Series([_dumped(each) for each in key_traits]),
         profile=pl.Series(_archetype_profiles(level1, dominant, key_traits)),
         segment_ids=pl.Series(["{" + ",".join(row) + "}" for row in signatures]),
+        defined_by=pl.Series(["{" + ",".join(row) + "}" for row in defined]),
         folded_count=np.bincount(found.level1[found.fold_distance > 0], minlength=len(level1_ids)),
     )
     parents2 = found.level2_of[:, 0]
@@ -263,6 +271,15 @@ def _archetypes(
         fold_distance=found.fold_distance,
     )
     return {"dim_archetype_l1": level1, "dim_archetype_l2": level2, "dim_archetype_l3": level3}, standing
+
+
+def _usual_segments(axes: Sequence[DiscoveredAxis], group: NDArray[np.int64], n_groups: int) -> list[dict[str, str]]:
+    """Per archetype the segment most of its members have, on every axis with structure."""
+    most = [shared(group, axis.dominant, n_groups, len(axis.segments)).argmax(axis=1) for axis in axes]
+    return [
+        {axis.axis.name: axis.segments[common[number]].name for axis, common in zip(axes, most, strict=True)}
+        for number in range(n_groups)
+    ]
 
 
 def _dimension(
@@ -314,9 +331,10 @@ def _archetype_traits(discovery: Discovery, values: Mapping[str, Array], yardsti
         feature.name: np.array([typical_value(feature, values[feature.name][group]) for group in groups])
         for feature, groups in {**from_tickets, **from_orders}.items()
     }
-    segments = [[axis.segments[code].name for code in found.signatures[:, number]] for number, axis in enumerate(axes)]
     if not axes:
         return [[] for _ in range(n_groups)]
+    usual = _usual_segments(axes, found.level1, n_groups)
+    segments = [[each[axis.axis.name] for each in usual] for axis in axes]
     return traits(yardstick.norms, [axis.axis for axis in axes], segments, typical, unusual=UNUSUAL_FOR_A_GROUP)
 
 
@@ -346,14 +364,14 @@ def _archetype_names(discovery: Discovery) -> list[str]:
     """A name for each level-1 archetype: what its members spend, how often, and what sets them apart from the others.
 
     Starts from the two axes people ask for first and adds, for archetypes that still share a name, the segment that the
-    fewest of them have, until no two are alike.
+    fewest of them have, until no two are alike. Only what defines an archetype is in its name.
     """
     axes, signatures = discovery.signature, discovery.archetypes.signatures
-    if not axes:
+    if len(signatures) == 1:
         return [_words(EVERYONE)]
     by_name = {axis.axis.name: number for number, axis in enumerate(axes)}
     lead = [by_name[name] for name in ("purchase_value", "purchase_frequency") if name in by_name]
-    chosen = [list(lead) for _ in signatures]
+    chosen = [[number for number in lead if signature[number] != ANY] for signature in signatures]
     while True:
         names = [
             ", ".join(_words(axes[number].segments[signature[number]].name) for number in numbers)
@@ -362,15 +380,21 @@ def _archetype_names(discovery: Discovery) -> list[str]:
         alike: dict[str, list[int]] = {}
         for archetype, name in enumerate(names):
             alike.setdefault(name, []).append(archetype)
-        unclear = [archetype for name, group in alike.items() if len(group) > 1 or not name for archetype in group]
-        unclear = [archetype for archetype in unclear if len(chosen[archetype]) < len(axes)]
-        if not unclear:
+        left = {
+            archetype: [
+                number for number in np.flatnonzero(signatures[archetype] != ANY) if number not in chosen[archetype]
+            ]
+            for name, group in alike.items()
+            if len(group) > 1 or not name
+            for archetype in group
+        }
+        if not any(left.values()):
             return names
         # How many of those who share its name share each of its segments.
-        sharing = {each: (signatures[alike[names[each]]] == signatures[each]).sum(axis=0) for each in unclear}
-        for archetype, shared in sharing.items():
-            left = [number for number in range(len(axes)) if number not in chosen[archetype]]
-            chosen[archetype].append(min(left, key=shared.__getitem__))
+        sharing = {each: (signatures[alike[names[each]]] == signatures[each]).sum(axis=0) for each in left}
+        for archetype, numbers in left.items():
+            if numbers:
+                chosen[archetype].append(int(min(numbers, key=sharing[archetype].__getitem__)))
 
 
 def _level3_ids(

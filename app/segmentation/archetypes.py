@@ -5,11 +5,11 @@ that tell most of what they will do first, and a kind is split by the next axis 
 hold customers enough to speak of; who is in a thinner one goes with the segment among those that they belong to most.
 So a common kind is told apart on many axes and a rare one on few, and no kind is a handful of people who share a dozen
 segments by chance. Level 2 splits level 1 by how clearly its members belong, level 3 by the second segment on the axes
-where it is close. Both nest in level 1, and no group of any level is smaller than the least size, unless a whole
-level-1 archetype is.
+where it is close; both nest in level 1.
 """
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class Archetypes:
     level3        : (n_customers,) group on level 3; level3_of (n_level3,) its level-1 group, and
     seconds       : (n_level3, n_axes) position of the second segment, NONE_CLOSE where none is close
     band_limits   : mean top membership from which a customer is typical, and from which core
-    least         : members each group has at least, or all customers where they are fewer
+    least         : members each archetype of level 1 has at least, or all customers where they are fewer
     """
 
     signatures: Codes
@@ -64,7 +64,7 @@ def least_members(n_customers: int, *, at_least: int) -> int:
     """How many customers a kind takes: a third of the square root of all, so that a larger shop has more kinds and each
     of them more customers.
     """
-    return max(at_least, round(np.sqrt(n_customers) / 3))
+    return max(at_least, round(math.sqrt(n_customers) / 3))
 
 
 def find_archetypes(
@@ -73,7 +73,7 @@ def find_archetypes(
     """Group customers by signature.
 
     memberships : one (n_customers, k) array for each axis with structure; with none, all are of one kind
-    min_members : a group has as many at least, whatever the number of customers
+    min_members : a group of any level has as many at least, whatever the number of customers
     order       : the axes by what they tell, first the one to split everyone by; None for the order given
     leading     : so many of them lead; None for all. The others tell less of what customers will do: by them only kinds
                   are split whose parts have FOLLOWING times as many members
@@ -92,9 +92,9 @@ def find_archetypes(
     theirs = signatures[level1]
     clarity = mean_top_membership(memberships)
     lower, upper = np.quantile(clarity, [1 / 3, 2 / 3])
-    level2, level2_of = _strength_bands(bands(clarity, (lower, upper)), level1, least)
+    level2, level2_of = _strength_bands(bands(clarity, (lower, upper)), level1, min_members)
     seconds = defining(close_seconds(memberships), theirs)
-    level3, level3_of, seconds = _second_segments(seconds, signatures, level1, least)
+    level3, level3_of, seconds = _second_segments(seconds, signatures, level1, min_members)
     return Archetypes(
         signatures=signatures,
         order=order,
@@ -161,7 +161,8 @@ def place(memberships: Sequence[Array], signatures: Codes, order: Sequence[int])
 
 def differing(own: Codes, signatures: Codes) -> Codes:
     """(n_customers,) axes of their signature on which customers' own segment is another; both (n_customers, n_axes)"""
-    return ((signatures != ANY) & (own != signatures)).sum(axis=1)
+    apart: Codes = ((signatures != ANY) & (own != signatures)).sum(axis=1)
+    return apart
 
 
 def defining(seconds: Codes, signatures: Codes) -> Codes:
