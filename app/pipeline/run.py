@@ -14,13 +14,16 @@ from app.core.config import Settings
 from app.core.errors import AppError, InvalidInput, NotEnoughCustomers, RunInProgress
 from app.core.progress import Progress, unheard
 from app.domain.value_tiers import TierMode
+from app.pipeline.earlier import earlier_run
 from app.pipeline.features import feature_values
+from app.pipeline.lineage import drifts
 from app.pipeline.report import run_report
 from app.pipeline.star import star_of
 from app.pipeline.yardstick import yardstick_of
 from app.segmentation.axes import Axis, Need, axes_named
 from app.segmentation.clustering import KRange
 from app.segmentation.discovery import DiscoveryOptions, discover
+from app.segmentation.identity import Earlier
 from app.warehouse import publish, runs
 from app.warehouse.behaviour import Behaviour, read_behaviour
 from app.warehouse.engine import Connection, Database
@@ -140,6 +143,8 @@ async def _discover(
     async with database.snapshot() as connection:
         behaviour = await read_behaviour(connection, store.store_id, as_of=as_of, timezone=store.timezone)
         orders_after = await orders_since(connection, store.store_id, as_of)
+        earlier = await earlier_run(database, connection, store)
+        stood = None if earlier is None else await _stood(connection, store.store_id, earlier)
     n_customers = len(behaviour.customer_ids)
     if n_customers < options.min_population or n_customers == 0:
         raise NotEnoughCustomers(
@@ -148,7 +153,13 @@ async def _discover(
     progress("features", 0.0)
     values = feature_values(behaviour, as_of=as_of, timezone=store.timezone)
     discovery = discover(
-        store.store_id, values, axes, available=_available(behaviour), options=options.discovery, progress=progress
+        store.store_id,
+        values,
+        axes,
+        available=_available(behaviour),
+        options=options.discovery,
+        earlier=earlier,
+        progress=progress,
     )
     local_end = (as_of - timedelta(microseconds=1)).astimezone(ZoneInfo(store.timezone))
     progress("profiles", 0.0)
@@ -162,7 +173,20 @@ async def _discover(
         yardstick=yardstick,
     )
     report = run_report(store, discovery, star, as_of=as_of, orders_after=orders_after)
+    drifted = drifts(discovery, behaviour.customer_ids, stood)
+    report["axes"] = [{**axis, "drift": drifted.get(axis["axis"])} for axis in report["axes"]]
+    report["previous_run_id"] = None if earlier is None else earlier.run_id
     return _Found(star=star, report=report, yardstick=yardstick.stored())
+
+
+async def _stood(connection: Connection, store_id: str, earlier: Earlier) -> pl.DataFrame:
+    """Where everyone stood in the run before: `customer_id` and, by axis, the id of their segment."""
+    rows = await runs.read_segments_stood_in(connection, store_id, earlier.run_id)
+    return pl.DataFrame(
+        [(customer_id, *ids) for customer_id, ids in rows],
+        schema={"customer_id": pl.String, **dict.fromkeys(earlier.axes, pl.String)},
+        orient="row",
+    )
 
 
 def _available(behaviour: Behaviour) -> frozenset[Need]:

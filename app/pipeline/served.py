@@ -39,6 +39,7 @@ _RUNS_KEPT = 8
 class _Axis:
     axis: Axis
     readings: tuple[Reading, ...]
+    segments: tuple[StoredSegment, ...]
     names: tuple[str, ...]
     sources: tuple[Source, ...]
 
@@ -133,6 +134,8 @@ async def _read(connection: Connection, store_id: str, run_id: int) -> ServedRun
     archetypes = await read_archetypes(connection, store_id, run_id)
     axes = _axes(segments)
     run = await read_run(connection, run_id)
+    if "order" not in run.report["archetypes"]:
+        raise OutdatedRun(store_id)
     signature = [axis.axis.name for axis in axes if axis.has_structure]
     # A signature lists segment ids; here they become positions on each axis.
     positions = {
@@ -162,6 +165,7 @@ def _axes(segments: Sequence[StoredSegment]) -> tuple[_Axis, ...]:
         _Axis(
             axis=axis,
             readings=_readings(axis, stored[axis.name]),
+            segments=tuple(stored[axis.name]),
             names=tuple(segment.segment_name for segment in stored[axis.name]),
             sources=tuple(Source(segment.source) for segment in stored[axis.name]),
         )

@@ -12,6 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from app.domain.rfm import GROUPS, RfmScores
+from app.pipeline.lineage import archetype_lineage, kind_changes, segment_lineage
 from app.pipeline.placing import PlacedAxis, Standing
 from app.pipeline.profile_text import profile_text, profile_texts
 from app.pipeline.yardstick import Yardstick
@@ -19,6 +20,7 @@ from app.segmentation.archetypes import ANY, BANDS, NONE_CLOSE, archetype_ids, m
 from app.segmentation.axes import Source
 from app.segmentation.clustering import shared
 from app.segmentation.discovery import DiscoveredAxis, Discovery, Segment
+from app.segmentation.identity import NOBODY
 from app.segmentation.membership import STRENGTHS, Array, strength_codes
 from app.segmentation.naming import EVERYONE
 from app.segmentation.norms import UNUSUAL_FOR_A_GROUP, traits, typical_value
@@ -69,7 +71,13 @@ def star_of(
         *("customer_id", "snapshot_date", "archetype_id", "archetype_level2_id", "archetype_level3_id"),
         *("lifetime_value", "total_orders", "days_since_last_purchase", "customer_tenure_days"),
     ).with_columns(segment_ids=_array(segment_ids))
-    return {"dim_segment_master": _segments(discovery), **dimensions, **facts, "fact_customer_history": history}
+    return {
+        "dim_segment_master": _segments(discovery),
+        **dimensions,
+        **facts,
+        "fact_customer_history": history,
+        "segment_lineage": segment_lineage(discovery),
+    }
 
 
 def customer_rows(
@@ -203,6 +211,7 @@ def _segments(discovery: Discovery) -> pl.DataFrame:
             "scaler_params": _dumped(reading.fitted.scaler_params()),
             "population_percentage": 100 * segment.share,
             "customer_count": segment.count,
+            "typical": _dumped(segment.typical),
         }
         for axis in discovery.axes
         for reading in axis.readings
@@ -223,14 +232,12 @@ def _archetypes(
         for row in found.signatures
     ]
     signatures = [[segment.segment_id for segment in row.values()] or [EVERYONE] for row in defined]
-    level1_ids = archetype_ids(signatures)
-    names = _archetype_names(discovery)
+    says = [{axis: segment.name for axis, segment in row.items()} for row in defined]
+    level1_ids = _archetype_ids(discovery, signatures)
+    names = _kept_names(discovery, says, _archetype_names(discovery))
 
     usual = _usual_segments(axes, found.level1, len(defined))
-    dominant = [
-        {**common, **{axis: segment.name for axis, segment in row.items()}}
-        for common, row in zip(usual, defined, strict=True)
-    ]
+    dominant = [{**common, **row} for common, row in zip(usual, says, strict=True)]
     key_traits = _archetype_traits(discovery, values, yardstick)
     level1 = _dimension(found.level1, values, level1_ids, names)
     level1 = level1.with_columns(
@@ -270,7 +277,47 @@ def _archetypes(
         level3=pl.Series(level3_ids)[found.level3].to_list(),
         fold_distance=found.fold_distance,
     )
-    return {"dim_archetype_l1": level1, "dim_archetype_l2": level2, "dim_archetype_l3": level3}, standing
+    tables = {"dim_archetype_l1": level1, "dim_archetype_l2": level2, "dim_archetype_l3": level3}
+    return {**tables, "archetype_lineage": archetype_lineage(discovery, level1_ids, names, says)}, standing
+
+
+def _archetype_ids(discovery: Discovery, signatures: Sequence[Sequence[str]]) -> list[str]:
+    """Ids of level 1: those of the archetypes they go on as, and new ones for the others. signatures : segment ids"""
+    earlier, kinds = discovery.earlier, discovery.kinds
+    if earlier is None or kinds is None:
+        return archetype_ids(signatures)
+    ids = [earlier.kinds[heir].archetype_id if heir != NOBODY else "" for heir in kinds.heir_of]
+    new = [number for number, archetype_id in enumerate(ids) if not archetype_id]
+    taken = {kind.archetype_id for kind in earlier.kinds}
+    for number, archetype_id in zip(new, archetype_ids([signatures[each] for each in new], taken=taken), strict=True):
+        ids[number] = archetype_id
+    return ids
+
+
+def _kept_names(discovery: Discovery, says: Sequence[Mapping[str, str]], names: Sequence[str]) -> list[str]:
+    """An archetype keeps its name as long as it is defined by the same segments. names : if all were new"""
+    earlier, kinds = discovery.earlier, discovery.kinds
+    if earlier is None or kinds is None:
+        return list(names)
+    kept = {
+        number: earlier.kinds[heir].name
+        for number, heir in enumerate(kinds.heir_of.tolist())
+        if heir != NOBODY and not kind_changes(earlier.kinds[heir], says[number])
+    }
+    taken = set(kept.values())
+    for number, name in enumerate(names):
+        if number in kept:
+            continue
+        # A name that another has kept is told apart by what else defines this one.
+        further = [_words(segment) for segment in says[number].values() if _words(segment) not in name.split(", ")]
+        while name in taken and further:
+            name = f"{name}, {further.pop(0)}"
+        number_of_it = 2
+        while name in taken:
+            name, number_of_it = f"{names[number]}, Group {number_of_it}", number_of_it + 1
+        kept[number] = name
+        taken.add(name)
+    return [kept[number] for number in range(len(names))]
 
 
 def _usual_segments(axes: Sequence[DiscoveredAxis], group: NDArray[np.int64], n_groups: int) -> list[dict[str, str]]:

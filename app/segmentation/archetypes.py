@@ -11,7 +11,7 @@ where it is close; both nest in level 1.
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -203,11 +203,14 @@ def close_seconds(memberships: Sequence[Array]) -> Codes:
     return np.stack(columns, axis=1).astype(np.int64)
 
 
-def archetype_ids(signatures: Sequence[Sequence[str]], *, prefix: str = "arch_", least_digits: int = 6) -> list[str]:
+def archetype_ids(
+    signatures: Sequence[Sequence[str]], *, prefix: str = "arch_", least_digits: int = 6, taken: Collection[str] = ()
+) -> list[str]:
     """Ids from signatures: digits of a hash, as many as it takes for no two to be alike.
 
     signatures : what each archetype is made of, all different; the same signature has the same id in every run in which
                  no other begins with the same digits
+    taken      : ids of others
     """
     if len({tuple(signature) for signature in signatures}) < len(signatures):
         raise ValueError("archetype_ids needs signatures that are all different; two alike would never get two ids")
@@ -216,10 +219,11 @@ def archetype_ids(signatures: Sequence[Sequence[str]], *, prefix: str = "arch_",
     lengths = [least_digits] * len(digits)
     while True:
         ids = [own[:length] for own, length in zip(digits, lengths, strict=True)]
-        taken = Counter(ids)
-        if len(taken) == len(ids):
+        counts = Counter(ids)
+        clashing = [counts[name] > 1 or prefix + name in taken for name in ids]
+        if not any(clashing):
             return [prefix + name for name in ids]
-        lengths = [length + (taken[name] > 1) for name, length in zip(ids, lengths, strict=True)]
+        lengths = [length + clash for length, clash in zip(lengths, clashing, strict=True)]
 
 
 def _strength_bands(band: Codes, level1: Codes, min_members: int) -> tuple[Codes, Codes]:

@@ -264,7 +264,9 @@ def fit_axis(
     scaler = fit_scaler(values, transforms, robust=robust)
     scaled = np.round(scaler.apply(values), _DECIMALS)
     rng = np.random.default_rng(seed)
-    start = _centers_of(served, features, transforms, scaler)
+    start = None
+    if served is not None and served.has_structure:
+        start = in_units_of(scaler, served, features)
     # On one thread: arrays this small are slower on many, several times so where other work wants the cores too, and
     # the order in which threads add up changes the centers' last bits.
     with threadpool_limits(limits=1):
@@ -406,13 +408,9 @@ def adjusted_rand(together: Array) -> float:
     return 1.0 if largest == expected else (both - expected) / (largest - expected)
 
 
-def _centers_of(
-    served: FittedAxis | None, features: tuple[str, ...], transforms: tuple[Transform, ...], scaler: Scaler
-) -> Array | None:
-    """The served centers in the new scaler's units; None where the axis had no structure or other features."""
-    if served is None or not served.has_structure:
-        return None
-    if (served.features, served.scaler.transforms) != (features, transforms):
+def in_units_of(scaler: Scaler, served: FittedAxis, features: tuple[str, ...]) -> Array | None:
+    """The centers of an axis fitted before in the units of another scaler; None where they are of other features."""
+    if (served.features, served.scaler.transforms) != (features, scaler.transforms):
         return None
     plain = served.centers * served.scaler.scale + served.scaler.mean
     centers: Array = (plain - scaler.mean) / scaler.scale

@@ -1,8 +1,8 @@
 """Every axis of a shop, its segments with their names, and the archetypes they combine into."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +11,21 @@ from app.core.errors import InvalidInput
 from app.core.progress import Progress, unheard
 from app.segmentation.archetypes import Archetypes, find_archetypes
 from app.segmentation.axes import FOLLOWING, LEADING, Axis, AxisStatus, Need, Source
-from app.segmentation.clustering import FittedAxis, KRange, fit_axis
+from app.segmentation.clustering import FittedAxis, KRange, Labels, fit_axis, shared
+from app.segmentation.identity import (
+    NOBODY,
+    Change,
+    Descent,
+    Earlier,
+    EarlierAxis,
+    changes,
+    common_part,
+    defined_by,
+    descent,
+    nearness,
+)
 from app.segmentation.membership import Array, Kernel
-from app.segmentation.naming import interpretation, name_of_undivided, segment_names
+from app.segmentation.naming import distinct_name, interpretation, name_of_undivided, segment_names
 from app.segmentation.readings import MIN_READERS, Reading, asks, memberships_in, readers, undivided
 
 #: Silhouette below which an axis's segments blur into each other; the report says so.
@@ -26,6 +38,7 @@ class Segment:
 
     count, share : customers whose dominant segment it is, and their part of all, 0..1
     source       : what its customers are read from
+    typical      : feature -> the median of its customers, before any scaling
     """
 
     segment_id: str
@@ -34,6 +47,22 @@ class Segment:
     count: int
     share: float
     source: Source
+    typical: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class AxisDescent:
+    """How the segments of an axis go on from those of the run before.
+
+    before  : that run's
+    placed  : (n_customers,) the segment of each of today's customers by its rules
+    changes : per segment, what has changed about it since; nothing for a new one
+    """
+
+    before: EarlierAxis
+    placed: Labels
+    descent: Descent
+    changes: tuple[tuple[Change, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +74,7 @@ class DiscoveredAxis:
     dominant    : (n_customers,) position of each customer's top segment
     segments    : k of them, reading by reading in the order of the centers
     askers      : customers with tickets enough to be read from them; None where the axis or the shop has no tickets
+    lineage     : where its segments come from; None where the run before had nothing to compare
     """
 
     axis: Axis
@@ -54,6 +84,7 @@ class DiscoveredAxis:
     dominant: NDArray[np.intp]
     segments: tuple[Segment, ...]
     askers: int | None
+    lineage: AxisDescent | None = None
 
     @property
     def has_structure(self) -> bool:
@@ -90,12 +121,16 @@ class Discovery:
     silent     : those asked for that the shop's records say nothing of
     signature  : the axes with structure, which make the archetypes; empty where the shop has none
     archetypes : customers in the order of the features they were found in
+    earlier    : the run they go on from; None for a first one
+    kinds      : how its archetypes of level 1 go on as these; None where that cannot be said
     """
 
     axes: tuple[DiscoveredAxis, ...]
     silent: tuple[Axis, ...]
     signature: tuple[DiscoveredAxis, ...]
     archetypes: Archetypes
+    earlier: Earlier | None = None
+    kinds: Descent | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +152,14 @@ def discover(
     *,
     available: frozenset[Need],
     options: DiscoveryOptions,
+    earlier: Earlier | None = None,
     progress: Progress = unheard,
 ) -> Discovery:
     """Segment a shop.
 
     features  : name -> (n_customers,), finite; customers sorted by id, so that the seeded samples are reproducible
     available : what the shop's records hold; axes that need more are silent
+    earlier   : the run that is served now; what goes on from it keeps its id, and its name unless it has changed
 
     Raises InvalidInput if all of them are silent, or a feature is not finite.
     """
@@ -134,7 +171,8 @@ def discover(
     found = []
     for number, axis in enumerate(speaking):
         progress("clustering", number / len(speaking))
-        found.append(_discover_axis(store_id, axis, features, available, options))
+        before = None if earlier is None else earlier.axes.get(axis.name)
+        found.append(_discover_axis(store_id, axis, features, available, options, before))
     progress("archetypes", 0.0)
     signature = tuple(axis for axis in found if axis.has_structure)
     n_customers = len(next(iter(features.values())))
@@ -148,7 +186,22 @@ def discover(
         order=[*leading, *following] or None,
         leading=len(leading) or None,
     )
-    return Discovery(axes=tuple(found), silent=silent, signature=signature, archetypes=archetypes)
+    kinds = None if earlier is None else _kinds(earlier, features, signature, archetypes)
+    return Discovery(tuple(found), silent, signature, archetypes, earlier=earlier, kinds=kinds)
+
+
+def _kinds(
+    earlier: Earlier, features: Mapping[str, Array], signature: Sequence[DiscoveredAxis], archetypes: Archetypes
+) -> Descent | None:
+    placed = earlier.placed(features, len(archetypes.level1))
+    if placed is None:
+        return None
+    n_now = len(archetypes.signatures)
+    together = shared(placed, archetypes.level1, len(earlier.kinds), n_now)
+    names = [axis.axis.name for axis in signature]
+    ids = [[segment.segment_id for segment in axis.segments] for axis in signature]
+    now = [defined_by(row, names, ids) for row in archetypes.signatures]
+    return descent(together, common_part(earlier.kinds, now))
 
 
 def _discover_axis(
@@ -157,25 +210,31 @@ def _discover_axis(
     features: Mapping[str, Array],
     available: frozenset[Need],
     options: DiscoveryOptions,
+    before: EarlierAxis | None,
 ) -> DiscoveredAxis:
     rows = readers(axis, features, available=available)
     readings: list[Reading] = []
     for source, mine in rows.items():
         first = readings[-1].positions.stop if readings else 0
         values = {name: column[mine] for name, column in _of_source(axis, source, features).items()}
-        readings.append(Reading(source, _fit(axis, source, values, alone=len(rows) == 1, options=options), first))
+        was = before.reading(source) if before else None
+        served = was.fitted if was else None
+        fitted = _fit(axis, source, values, alone=len(rows) == 1, options=options, served=served)
+        readings.append(Reading(source, fitted, first))
     memberships = memberships_in(readings, features)
     dominant = memberships.argmax(axis=1)
     segments = [
         segment
         for reading in readings
-        for segment in _segments(store_id, axis, reading, features, dominant, alone=len(readings) == 1)
+        for segment in _segments(axis, reading, features, dominant, alone=len(readings) == 1)
     ]
+    lineage = None if before is None else _lineage(axis, before, readings, features, dominant, segments)
+    segments = _named(store_id, axis, segments, lineage)
     status = axis.status(available)
     if list(rows) == [Source.tickets]:
         status = AxisStatus.active
     askers = int(asks(features).sum()) if axis.ticket_features and Need.tickets in available else None
-    return DiscoveredAxis(axis, status, tuple(readings), memberships, dominant, tuple(segments), askers)
+    return DiscoveredAxis(axis, status, tuple(readings), memberships, dominant, tuple(segments), askers, lineage)
 
 
 def _of_source(axis: Axis, source: Source, features: Mapping[str, Array]) -> dict[str, Array]:
@@ -183,9 +242,15 @@ def _of_source(axis: Axis, source: Source, features: Mapping[str, Array]) -> dic
 
 
 def _fit(
-    axis: Axis, source: Source, values: Mapping[str, Array], *, alone: bool, options: DiscoveryOptions
+    axis: Axis,
+    source: Source,
+    values: Mapping[str, Array],
+    *,
+    alone: bool,
+    options: DiscoveryOptions,
+    served: FittedAxis | None,
 ) -> FittedAxis:
-    """The segments of one reading. values : of its readers; alone : whether that is everyone"""
+    """The segments of one reading. values : of its readers; alone : whether that is everyone; served : the one now"""
     table = np.column_stack(list(values.values()))
     if _too_few(axis, len(table), alone=alone) or (axis.quiet and source is Source.orders):
         return undivided(axis, source, table, robust=options.robust, kernel=options.kernel)
@@ -199,6 +264,7 @@ def _fit(
         kernel=options.kernel,
         sample_size=options.sample_size,
         seed=options.seed,
+        served=served,
     )
 
 
@@ -207,7 +273,6 @@ def _too_few(axis: Axis, n_customers: int, *, alone: bool) -> bool:
 
 
 def _segments(
-    store_id: str,
     axis: Axis,
     reading: Reading,
     features: Mapping[str, Array],
@@ -215,7 +280,7 @@ def _segments(
     *,
     alone: bool,
 ) -> list[Segment]:
-    """The segments of one reading, their shares of all customers. alone : whether the axis has no other reading"""
+    """The segments of one reading, named as if they were new. alone : whether the axis has no other reading"""
     values = _of_source(axis, reading.source, features)
     columns = np.column_stack(list(values.values()))
     of_reading = reading.positions
@@ -226,21 +291,82 @@ def _segments(
         names = [name_of_undivided(axis, reading.source)]
     return [
         Segment(
-            segment_id=segment_id(store_id, axis.name, name),
+            segment_id="",
             name=name,
             interpretation=interpretation(axis, medians, share=len(each) / len(columns), source=reading.source),
             count=len(each),
             share=len(each) / len(columns),
             source=reading.source,
+            typical=medians,
         )
         for name, medians, each in zip(names, typical, members, strict=True)
     ]
 
 
-def segment_id(store_id: str, axis: str, name: str) -> str:
-    """The id of a segment of that name: 10 digits, so that the few dozen of a shop never clash."""
-    digest = hashlib.sha256(f"{store_id}|{axis}|{name}".encode()).digest()
-    return f"seg_{int.from_bytes(digest, 'big') % 10**10:010d}"
+def _lineage(
+    axis: Axis,
+    before: EarlierAxis,
+    readings: Sequence[Reading],
+    features: Mapping[str, Array],
+    dominant: Labels,
+    segments: Sequence[Segment],
+) -> AxisDescent | None:
+    placed = before.placed(features)
+    if placed is None:
+        return None
+    together = shared(placed, dominant, len(before.segments), len(segments))
+    # A segment that is all of its reading says nothing of its customers; what comes of it is somebody else.
+    divided = np.array(
+        [reading.fitted.n_segments > 1 for reading in readings for _ in range(reading.fitted.n_segments)]
+    )
+    was = np.array(
+        [reading.fitted.n_segments > 1 for reading in before.readings for _ in range(reading.fitted.n_segments)]
+    )
+    of_source = np.array([[old.source is new.source for new in segments] for old in before.segments])
+    found = descent(together, nearness(before, readings), heritable=of_source & (was[:, None] == divided[None, :]))
+    changed = tuple(
+        ()
+        if heir == NOBODY
+        else changes(axis.features_from(segment.source), before.segments[heir].typical, segment.typical)
+        for heir, segment in zip(found.heir_of, segments, strict=True)
+    )
+    return AxisDescent(before, placed, found, changed)
+
+
+def _named(store_id: str, axis: Axis, segments: Sequence[Segment], lineage: AxisDescent | None) -> list[Segment]:
+    """The segments with their ids, and with the names they keep: another only where behaviour has changed."""
+    heir_of = [NOBODY] * len(segments) if lineage is None else lineage.descent.heir_of.tolist()
+    ids, names = {}, {}
+    for number, heir in enumerate(heir_of):
+        if lineage is not None and heir != NOBODY:
+            ids[number] = lineage.before.segments[heir].segment_id
+            if not lineage.changes[number]:
+                names[number] = lineage.before.segments[heir].name
+    for number, segment in enumerate(segments):
+        if number not in names:
+            others = {name: segments[each].typical for each, name in names.items()}
+            names[number] = distinct_name(segment.name, segment.typical, others, axis.features_from(segment.source))
+        if number not in ids:
+            ids[number] = segment_id(store_id, axis.name, names[number], taken=set(ids.values()) | _known(lineage))
+    return [replace(segment, segment_id=ids[each], name=names[each]) for each, segment in enumerate(segments)]
+
+
+def _known(lineage: AxisDescent | None) -> set[str]:
+    return set() if lineage is None else {segment.segment_id for segment in lineage.before.segments}
+
+
+def segment_id(store_id: str, axis: str, name: str, *, taken: Collection[str] = ()) -> str:
+    """The id of a new segment of that name: 10 digits, so that the few dozen of a shop never clash.
+
+    taken : ids of segments that are somebody else, such as one that had this name when it was new
+    """
+    number = 1
+    while True:
+        told = f"{store_id}|{axis}|{name}" + (f"|{number}" if number > 1 else "")
+        found = f"seg_{int.from_bytes(hashlib.sha256(told.encode()).digest(), 'big') % 10**10:010d}"
+        if found not in taken:
+            return found
+        number += 1
 
 
 def _quantiles(names: Sequence[str], members: Array, share: float) -> dict[str, float]:

@@ -150,6 +150,28 @@ def segment_names(
     return names
 
 
+def distinct_name(
+    name: str, typical: Mapping[str, float], others: Mapping[str, Mapping[str, float]], features: Sequence[Feature]
+) -> str:
+    """The name itself if no other segment of the axis has it, else with what sets this one apart from its bearer.
+
+    typical : of this segment; others : the names there are, each with its segment's typical values
+    """
+    if name not in others:
+        return name
+    bearer = others[name]
+    known = [feature for feature in features if feature.name in bearer]
+    for feature in sorted(known, key=lambda each: -_contrast([typical[each.name], bearer[each.name]])):
+        mine, theirs = typical[feature.name], bearer[feature.name]
+        word = feature.high if mine > theirs else feature.low
+        if mine != theirs and _is_true_of(feature, word, mine) and f"{word}_{name}" not in others:
+            return f"{word}_{name}"
+    number = 2
+    while f"group_{number}_{name}" in others:
+        number += 1
+    return f"group_{number}_{name}"
+
+
 def name_of_undivided(axis: Axis, source: Source) -> str:
     """What the only segment of a reading is called on an axis that has another reading."""
     return axis.quiet if axis.quiet and source is Source.orders else _UNDIVIDED[source]

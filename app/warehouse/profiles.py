@@ -20,7 +20,11 @@ from app.warehouse.tables import (
 
 @dataclass(frozen=True, slots=True)
 class StoredSegment:
-    """A row of the segment master. scaler_params : the same for each of the axis's segments of one source"""
+    """A row of the segment master.
+
+    scaler_params : the same for each of the axis's segments of one source
+    typical       : feature -> its customers' median; None in rows of older versions
+    """
 
     segment_id: str
     axis_name: str
@@ -28,15 +32,17 @@ class StoredSegment:
     source: str
     cluster_center: list[float]
     scaler_params: Mapping[str, Any]
+    typical: Mapping[str, float] | None
 
 
 @dataclass(frozen=True, slots=True)
 class StoredArchetypes:
-    """level1 : id -> segment ids of the signature; level2 : (parent, band) -> id
+    """level1 : id -> segment ids of the signature; names : id -> name, of level 1; level2 : (parent, band) -> id
     level3 : parent -> [(seconds {axis: segment name}, id)], the largest first
     """
 
     level1: Mapping[str, list[str]]
+    names: Mapping[str, str]
     level2: Mapping[tuple[str, str], str]
     level3: Mapping[str, list[tuple[Mapping[str, str], str]]]
 
@@ -46,7 +52,7 @@ async def read_segments(connection: AsyncConnection, store_id: str, run_id: int)
     table = dim_segment_master
     columns = (
         *(table.c.segment_id, table.c.axis_name, table.c.segment_name, table.c.source),
-        *(table.c.cluster_center, table.c.scaler_params),
+        *(table.c.cluster_center, table.c.scaler_params, table.c.typical),
     )
     query = select(*columns).where(table.c.store_id == store_id, table.c.run_id == run_id)
     rows = await connection.execute(query.order_by(table.c.axis_name, table.c.position))
@@ -69,6 +75,7 @@ async def read_archetypes(connection: AsyncConnection, store_id: str, run_id: in
         level3.setdefault(parent, []).append((seconds, archetype))
     return StoredArchetypes(
         level1=dict((await rows(one, one.c.archetype_id, one.c.segment_ids)).all()),
+        names=dict((await rows(one, one.c.archetype_id, one.c.name)).all()),
         level2={
             (parent, band): archetype
             for parent, band, archetype in await rows(two, two.c.parent_id, two.c.strength_band, two.c.archetype_id)

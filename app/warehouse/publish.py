@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.warehouse.engine import raw
 from app.warehouse.tables import (
+    archetype_lineage,
     customer_profiles,
     dim_archetype_l1,
     dim_archetype_l2,
@@ -22,6 +23,7 @@ from app.warehouse.tables import (
     dim_segment_master,
     fact_customer_current,
     fact_customer_history,
+    segment_lineage,
     stores,
 )
 
@@ -61,6 +63,8 @@ async def publish(connection: AsyncConnection, store_id: str, run_id: int, star:
     star : rows by table name, without store_id and run_id; which RFM group a customer was in before is found here
     """
     for table in _OF_A_RUN:
+        await _copy(connection, store_id, run_id, table.name, star[table.name])
+    for table in (segment_lineage, archetype_lineage):
         await _copy(connection, store_id, run_id, table.name, star[table.name])
     await _take_snapshot(connection, store_id, run_id, star[fact_customer_history.name])
     await connection.execute(update(stores).where(stores.c.store_id == store_id).values(served_run_id=run_id))

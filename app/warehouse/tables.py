@@ -11,7 +11,8 @@
                   │                    └─ dim_archetype_l3
                   ├─ fact_customer_current                   one row per customer: kind, value, RFM group
                   ├─ customer_profiles                       the same customer in full, as JSON
-                  └─ fact_customer_history                   one row per customer and day
+                  ├─ fact_customer_history                   one row per customer and day
+                  └─ segment_lineage, archetype_lineage      which group goes on as which from run to run
 
 Dimension and fact rows carry the run that wrote them. `stores.served_run_id` says which run is served; a run's rows are
 written and the switch thrown in one transaction that also sweeps the run before, so nobody reads half of two runs.
@@ -326,6 +327,7 @@ dim_segment_master = Table(
     Column("scaler_params", JSONB, nullable=False, comment="Features, transforms, limits, mean, scale, kernel."),
     Column("population_percentage", Double, nullable=False, comment="Share of segmented customers, 0 to 100."),
     Column("customer_count", Integer, nullable=False, comment="Customers whose dominant segment it is."),
+    Column("typical", JSONB, comment="{feature: its customers' median}, before any scaling; null in old rows."),
     PrimaryKeyConstraint("store_id", "run_id", "segment_id"),
     _of_store(),
     _of_run(),
@@ -507,6 +509,57 @@ fact_customer_history = Table(
     _of_run(),
     Index("idx_history_day", "store_id", "snapshot_date"),
     comment="Where each customer stood on each day a snapshot was taken.",
+)
+
+
+def _lineage_columns() -> list[Column[object]]:
+    """From a group of the run before to one of this, as both lineage tables keep it."""
+    return [
+        Column("step", Integer, nullable=False, comment="Counts the run's rows, from 0."),
+        Column("previous_run_id", BigInteger, nullable=False, comment="The run that was served before."),
+        Column("fate", Text, nullable=False, comment="continued, split, merged, born or retired."),
+        Column("previous_id", Text, comment="Its id then; null for one that is born."),
+        Column("previous_name", Text, comment="Its name then."),
+        Column("current_id", Text, comment="Its id now; null for one that is retired."),
+        Column("current_name", Text, comment="Its name now."),
+        Column("share_of_previous", Double, comment="Of the old group's customers in the new one, 0 to 1."),
+        Column("share_of_current", Double, comment="Of the new group's customers who were in the old one, 0 to 1."),
+        Column("previous_customers", Integer, comment="Customers of the old group, placed by its rules today."),
+        Column("current_customers", Integer, comment="Customers of the new group."),
+        Column("renamed", Boolean, nullable=False, comment="It goes on under another name: its behaviour changed."),
+        Column("changes", JSONB, nullable=False, comment="What changed about it: before, now, in words."),
+        Column("says", Text, nullable=False, comment="All of it in one or two sentences."),
+    ]
+
+
+def _lineage_rules() -> list[CheckConstraint | ForeignKeyConstraint | PrimaryKeyConstraint]:
+    return [
+        PrimaryKeyConstraint("store_id", "run_id", "step"),
+        _of_store(),
+        _of_run(),
+        CheckConstraint("fate IN ('continued', 'split', 'merged', 'born', 'retired')", name="fate"),
+    ]
+
+
+segment_lineage = Table(
+    "segment_lineage",
+    metadata,
+    _store(),
+    _run(),
+    Column("axis_name", Text, nullable=False, comment="One of the fourteen axes."),
+    *_lineage_columns(),
+    *_lineage_rules(),
+    comment="Where the segments of each run come from, run by run.",
+)
+
+archetype_lineage = Table(
+    "archetype_lineage",
+    metadata,
+    _store(),
+    _run(),
+    *_lineage_columns(),
+    *_lineage_rules(),
+    comment="Where the level-1 archetypes of each run come from, run by run.",
 )
 
 # The switch points at a run, and a run belongs to a store: the two tables refer to each other.

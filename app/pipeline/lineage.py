@@ -1,0 +1,185 @@
+"""Where the segments and archetypes of a run come from, as rows; and how many customers changed theirs, and why."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from app.segmentation.discovery import AxisDescent, DiscoveredAxis, Discovery
+from app.segmentation.identity import NOBODY, EarlierKind, Fate, Step, drift
+
+_SCHEMA = {
+    "step": pl.Int64,
+    "previous_run_id": pl.Int64,
+    "fate": pl.String,
+    "previous_id": pl.String,
+    "previous_name": pl.String,
+    "current_id": pl.String,
+    "current_name": pl.String,
+    "share_of_previous": pl.Float64,
+    "share_of_current": pl.Float64,
+    "previous_customers": pl.Int64,
+    "current_customers": pl.Int64,
+    "renamed": pl.Boolean,
+    "changes": pl.String,
+    "says": pl.String,
+}
+SEGMENT_SCHEMA = {"axis_name": pl.String, **_SCHEMA}
+
+
+def segment_lineage(discovery: Discovery) -> pl.DataFrame:
+    """Rows of `segment_lineage`; none for a first run."""
+    rows: list[dict[str, Any]] = []
+    for axis in discovery.axes:
+        if discovery.earlier is None or axis.lineage is None:
+            continue
+        found = axis.lineage
+        before = [(segment.segment_id, segment.name) for segment in found.before.segments]
+        now = [(segment.segment_id, segment.name) for segment in axis.segments]
+        sizes = (_sizes(found.placed, len(before)), _sizes(axis.dominant, len(now)))
+        for step in found.descent.steps:
+            heir = step.now is not None and found.descent.heir_of[step.now] == step.before
+            changes = found.changes[step.now] if heir and step.now is not None else ()
+            rows.append(
+                {
+                    "axis_name": axis.axis.name,
+                    "step": len(rows),
+                    "previous_run_id": discovery.earlier.run_id,
+                    **_row(step, before, now, sizes, heir=heir, changes=[asdict(change) for change in changes]),
+                }
+            )
+    return pl.DataFrame(rows, schema=SEGMENT_SCHEMA, orient="row")
+
+
+def archetype_lineage(
+    discovery: Discovery, ids: Sequence[str], names: Sequence[str], now: Sequence[Mapping[str, str]]
+) -> pl.DataFrame:
+    """Rows of `archetype_lineage`; none for a first run.
+
+    ids, names : of this run's archetypes of level 1; now : {axis: segment name} that each is defined by
+    """
+    rows: list[dict[str, Any]] = []
+    earlier, found = discovery.earlier, discovery.kinds
+    if earlier is not None and found is not None:
+        before = [(kind.archetype_id, kind.name) for kind in earlier.kinds]
+        kinds = list(zip(ids, names, strict=True))
+        sizes = (_sizes_before(found.steps, len(before)), _sizes(discovery.archetypes.level1, len(ids)))
+        for step in found.steps:
+            heir = step.now is not None and found.heir_of[step.now] == step.before
+            changes = []
+            if heir and step.now is not None and step.before is not None:
+                changes = kind_changes(earlier.kinds[step.before], now[step.now])
+            rows.append(
+                {
+                    "step": len(rows),
+                    "previous_run_id": earlier.run_id,
+                    **_row(step, before, kinds, sizes, heir=heir, changes=changes),
+                }
+            )
+    return pl.DataFrame(rows, schema=_SCHEMA, orient="row")
+
+
+def kind_changes(before: EarlierKind, now: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The axes on which an archetype is defined otherwise than before."""
+    axes = [axis for axis in dict.fromkeys((*before.says, *now)) if before.says.get(axis) != now.get(axis)]
+    return [
+        {
+            "axis": axis,
+            "before": before.says.get(axis),
+            "now": now.get(axis),
+            "says": f"{axis}: {before.says.get(axis, 'any')} → {now.get(axis, 'any')}",
+        }
+        for axis in axes
+    ]
+
+
+def _sizes_before(steps: Sequence[Step], n: int) -> list[int]:
+    sizes = [0] * n
+    for step in steps:
+        if step.before is not None:
+            sizes[step.before] = round(step.count / step.of_before) if step.of_before else step.count
+    return sizes
+
+
+def _sizes(groups: Any, n: int) -> list[int]:
+    sizes: list[int] = np.bincount(groups, minlength=n).tolist()
+    return sizes
+
+
+def _row(
+    step: Step,
+    before: Sequence[tuple[str, str]],
+    now: Sequence[tuple[str, str]],
+    sizes: tuple[Sequence[int], Sequence[int]],
+    *,
+    heir: bool,
+    changes: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    previous_id, previous_name = (None, None) if step.before is None else before[step.before]
+    current_id, current_name = (None, None) if step.now is None else now[step.now]
+    renamed = heir and previous_name != current_name
+    return {
+        "fate": step.fate.value,
+        "previous_id": previous_id,
+        "previous_name": previous_name,
+        "current_id": current_id,
+        "current_name": current_name,
+        "share_of_previous": step.of_before,
+        "share_of_current": step.of_now,
+        "previous_customers": None if step.before is None else sizes[0][step.before],
+        "current_customers": None if step.now is None else sizes[1][step.now],
+        "renamed": renamed,
+        "changes": json.dumps(list(changes), ensure_ascii=False),
+        "says": _says(step, previous_name, current_name, renamed=renamed, changes=changes),
+    }
+
+
+def _says(
+    step: Step, before: str | None, now: str | None, *, renamed: bool, changes: Sequence[Mapping[str, Any]]
+) -> str:
+    percent = None if step.of_before is None else f"{100 * step.of_before:.0f} %"
+    told = {
+        Fate.continued: f"{now} goes on: {percent} of its customers are in it still.",
+        Fate.split: f"{before} has split: {percent} of its customers are in {now}.",
+        Fate.merged: f"{before} has merged into {now}, with {percent} of its customers.",
+        Fate.born: f"{now} is new: no segment of the run before holds most of its customers.",
+        Fate.retired: f"{before} is no more: its customers are in several others.",
+    }[step.fate]
+    if renamed:
+        told += f" It was called {before}."
+    if changes:
+        told += " Changed: " + "; ".join(change["says"] for change in changes) + "."
+    return told
+
+
+def drifts(discovery: Discovery, customer_ids: Sequence[str], stood: pl.DataFrame | None) -> dict[str, dict[str, Any]]:
+    """{axis: how many customers changed their segment since the run before, and why}.
+
+    stood : of that run, `customer_id` and a column per axis with the id of each one's segment
+    """
+    if stood is None:
+        return {}
+    known = pl.DataFrame({"customer_id": customer_ids}).with_row_index("row").join(stood, on="customer_id")
+    rows = known["row"].to_numpy()
+    told = {}
+    for axis in discovery.axes:
+        if axis.lineage is None or axis.axis.name not in known.columns:
+            continue
+        found = drift(
+            *_standings(axis, axis.lineage, known[axis.axis.name], rows),
+            axis.lineage.descent.heir_of,
+            len(axis.lineage.before.segments),
+        )
+        if found is not None:
+            told[axis.axis.name] = asdict(found)
+    return told
+
+
+def _standings(axis: DiscoveredAxis, found: AxisDescent, ids: pl.Series, rows: Any) -> tuple[Any, Any, Any]:
+    positions = {segment.segment_id: number for number, segment in enumerate(found.before.segments)}
+    was = np.array([positions.get(each, NOBODY) for each in ids.to_list()], dtype=np.int64)
+    there = was != NOBODY
+    return was[there], found.placed[rows][there], axis.dominant[rows][there]
