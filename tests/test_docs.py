@@ -63,7 +63,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the orders.csv that the README speaks of."""
+    """A folder with the orders.csv that the README speaks of, and the tickets.csv of the page on importing."""
     folder = tmp_path_factory.mktemp("shop")
     rng = random.Random(3)
     with (folder / "orders.csv").open("w", newline="") as file:
@@ -72,6 +72,14 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for _ in range(600):
             day = f"2024-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}"
             out.writerow([f"client-{rng.randint(1, 160)}", day, f"{rng.uniform(3, 80):.2f}"])
+    with (folder / "tickets.csv").open("w", newline="") as file:
+        out = csv.writer(file)
+        out.writerow(["Ticket", "Client", "Opened", "channel", "topic", "resolved_at", "satisfaction"])
+        for number in range(500):
+            opened = f"2024-{rng.randint(1, 12):02}-{rng.randint(1, 27):02}"
+            way, topic = rng.choice(["E-Mail", "Phone", "Live chat"]), rng.choice(["delivery", "returns", ""])
+            client, rating = f"client-{rng.randint(1, 160)}", rng.choice(["", "2", "5"])
+            out.writerow([number, client, f"{opened} 10:00", way, topic, f"{opened} 16:30", rating])
     return folder
 
 

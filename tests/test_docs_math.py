@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.domain.features import METRICS, STAND_INS, ZERO_WITHOUT_GOODS
+from app.domain.features import LONG_OPEN_DAYS, METRICS, STAND_INS, ZERO_WITHOUT_GOODS
 from app.domain.rfm import FIFTHS, GROUPS, RfmScores, rfm_quintiles
 from app.segmentation import clustering, naming
 from app.segmentation.archetypes import BANDS
-from app.segmentation.axes import AXES, Axis, AxisStatus, Need
+from app.segmentation.axes import AXES, Axis, AxisStatus, Feature, Need
 from app.segmentation.clustering import KRange, Scaler
 from app.segmentation.discovery import BLURRED, DiscoveryOptions
 from app.segmentation.membership import Kernel, Strength, membership, strengths
 from app.segmentation.naming import Ranked, Rule
+from app.segmentation.readings import MIN_READERS, MIN_TICKETS
 from tests.domain.test_features import RANGES
 
 PAGE = Path(__file__).parents[1] / "docs" / "BEHAVIORAL_MATH.md"
@@ -61,18 +62,29 @@ def stand_in_in_code(feature: str) -> float | None:
 by_axis = pytest.mark.parametrize("axis", AXES, ids=lambda axis: axis.name)
 
 
+def features_of(axis: Axis) -> list[Feature]:
+    """All that an axis reads: of orders first, then of tickets."""
+    return list(dict.fromkeys((*axis.features, *axis.ticket_features)))
+
+
+def feature_rows(axis: Axis) -> list[list[str]]:
+    """Rows of the tables of an axis, one for each source it reads."""
+    rows = rows_of(of_axis(axis))
+    assert rows[0] == HEADINGS
+    return [row for row in rows if row != HEADINGS]
+
+
 @by_axis
 def test_the_page_has_a_row_for_every_feature_of_an_axis_and_no_other(axis: Axis) -> None:
-    headings, *rows = rows_of(of_axis(axis))
-    assert headings == HEADINGS
-    assert [row[0] for row in rows] == [f"`{name}`" for name in axis.feature_names]
+    rows = feature_rows(axis)
+    assert [row[0] for row in rows] == [f"`{feature.name}`" for feature in features_of(axis)]
     assert all(len(row) == len(HEADINGS) and all(row) for row in rows)
 
 
 @by_axis
 def test_the_page_gives_each_feature_the_transform_stand_in_and_range_it_has(axis: Axis) -> None:
-    _, *rows = rows_of(of_axis(axis))
-    for feature, (_, _, _, limits, transform, stand_in) in zip(axis.features, rows, strict=True):
+    rows = feature_rows(axis)
+    for feature, (_, _, _, limits, transform, stand_in) in zip(features_of(axis), rows, strict=True):
         assert transform == feature.transform, feature.name
         assert stand_in_of(stand_in) == stand_in_in_code(feature.name), feature.name
         assert range_of(limits) == RANGES[feature.name], feature.name
@@ -80,8 +92,7 @@ def test_the_page_gives_each_feature_the_transform_stand_in_and_range_it_has(axi
 
 @by_axis
 def test_the_page_says_why_each_stand_in_stands_in(axis: Axis) -> None:
-    _, *rows = rows_of(of_axis(axis))
-    for row in rows:
+    for row in feature_rows(axis):
         stand_in = row[-1]
         assert stand_in == "-" or len(stand_in.partition(": ")[2].split()) >= 3, row[0]
 
@@ -108,7 +119,10 @@ def test_the_page_names_every_metric_beside_the_axes() -> None:
 def test_the_page_states_every_naming_rule_in_order() -> None:
     _, *rows = rows_of(section("## Names"))
     stated = [(axis, name.strip("`"), condition) for axis, name, condition in rows]
-    in_code = [(axis.name, *told) for axis in AXES for told in _told(naming._NAMES[axis.name])]
+    in_code = []
+    for axis in AXES:
+        in_code += [(axis.name, *told) for told in _told(naming._NAMES[axis.name])]
+        in_code += [(f"{axis.name}, tickets", *told) for told in _told(naming._NAMES_FROM_TICKETS.get(axis.name, ()))]
     assert stated == in_code
 
 
@@ -173,6 +187,8 @@ def test_the_limits_on_the_page_are_those_of_the_code() -> None:
     assert f"below {_short(BLURRED)} blurred" in FLOWING
     assert f"at most {clustering.FIT_SAMPLE:,} customers" in FLOWING
     assert f"at most {clustering.SILHOUETTE_SAMPLE:,} customers" in FLOWING
+    assert f"{MIN_TICKETS} or more tickets" in FLOWING and f"at least {MIN_READERS} customers" in FLOWING
+    assert f"open for more than {LONG_OPEN_DAYS:.0f} days" in FLOWING
     assert clustering.WINSOR_PERCENTILES == (1.0, 99.0) and "clip(x, 1st percentile, 99th percentile)" in FLOWING
     assert f"`ARCHETYPE_MIN_MEMBERS` ({DiscoveryOptions().archetype_min_members})" in FLOWING
     assert all(f"`{band}`" in FLOWING for band in BANDS)

@@ -8,7 +8,7 @@ and range.
     orders   one row per order           customer order day value discount channel
     lines    one row per line of goods   customer order day product category quantity amount discount
     refunds  one row per refund          customer order day amount quantity returned
-    tickets  one row per support ticket  customer day satisfaction
+    tickets  one row per support ticket  customer day satisfaction channel topic resolved_day
 
 A *visit* is a day on which the customer ordered: two baskets on one day are one occasion and make no gap of minutes.
 Undefined values (a one-time buyer has no gap) take the stand-ins of `STAND_INS`; nothing leaves here undefined.
@@ -40,6 +40,13 @@ STAND_INS: Mapping[str, float] = MappingProxyType(
         "product_switching": 0.0,  # one visit: nothing to switch from
         "days_since_last_ticket": GAP_STAND_IN_DAYS,  # never asked for help
         "dissatisfied_ratio": 0.0,  # never rated a ticket
+        **dict.fromkeys(  # never asked for help
+            (
+                *("ticket_email_ratio", "ticket_phone_ratio", "ticket_chat_ratio", "contact_hour"),
+                *("resolution_days", "topic_diversity", "hard_ticket_ratio"),
+            ),
+            0.0,
+        ),
     }
 )
 
@@ -117,14 +124,12 @@ def _spans(visits: Frame, *, as_of_day: float) -> Frame:
 
 def _order_features(orders: Frame) -> Frame:
     """Money, clock and channel of the orders."""
-    # A day's fraction carries rounding noise, which would move an order of 17:00 sharp into or out of office hours.
-    hour = ((nw.col("day") - nw.col("day").floor()) * 86_400 + 0.5).floor() / 3_600
+    hour = _hour_of_day()
     weekday = (nw.col("day").floor() + 3) % 7  # 1970-01-01 was a Thursday; 0 is Monday
     discounted = _flag(nw.col("discount") > 0)
     asked = nw.col("value") + nw.col("discount")
     clocked = orders.with_columns(
-        # Counted from 04:00 to 28:00, when shops are quietest: the mean of 23:30 and 00:30 is midnight, not noon.
-        hour=(hour + 20) % 24 + 4,
+        hour=_from_quiet(hour),
         weekend=_flag(weekday >= 5),
         business=_flag((weekday < 5) & (hour >= 9) & (hour < 17)),
         discounted=discounted,
@@ -249,23 +254,55 @@ def _refund_features(refunds: Frame) -> Frame:
 
 
 def _ticket_features(tickets: Frame, *, as_of_day: float) -> Frame:
-    """Requests for help, and how they were rated (1 to 5; 0 where there is no rating)."""
-    return (
+    """Requests for help: how they came, how long they took, and how they were rated.
+
+    satisfaction is 1 to 5, 0 where there is no rating; resolved_day is OPEN where it is still to come, UNTOLD where it
+    is past and not known.
+    """
+    timed = nw.col("resolved_day") > UNTOLD
+    done = nw.when(nw.col("resolved_day") > OPEN).then(nw.col("resolved_day")).otherwise(nw.lit(as_of_day))
+    taken = nw.when(timed).then(_at_least_zero(done - nw.col("day"))).otherwise(nw.lit(0.0))
+    poor = (nw.col("satisfaction") > 0) & (nw.col("satisfaction") <= 2)
+    topics = (
+        tickets.group_by("customer", "topic")
+        .agg(nw.len().cast(nw.Float64).alias("times"))
+        .with_columns(times_square=nw.col("times") * nw.col("times"))
+        .group_by("customer")
+        .agg(nw.col("times_square").sum().alias("topic_square"))
+    )
+    known = (
         tickets.with_columns(
             rated=_flag(nw.col("satisfaction") > 0),
-            dissatisfied=_flag((nw.col("satisfaction") > 0) & (nw.col("satisfaction") <= 2)),
+            dissatisfied=_flag(poor),
+            by_email=_flag(nw.col("channel") == EMAIL),
+            by_chat=_flag(nw.col("channel") == CHAT),
+            by_phone=_flag(nw.col("channel") == PHONE),
+            contact=_from_quiet(_hour_of_day()),
+            timed=_flag(timed),
+            days_taken=taken,
         )
+        .with_columns(hard=_flag(poor | (nw.col("days_taken") > LONG_OPEN_DAYS)))
         .group_by("customer")
         .agg(
             nw.len().cast(nw.Float64).alias("total_tickets"),
             nw.col("day").max().alias("last_ticket_day"),
             nw.col("rated").sum().alias("rated_tickets"),
             nw.col("dissatisfied").sum().alias("dissatisfied_tickets"),
+            nw.col("by_email").mean().alias("ticket_email_ratio"),
+            nw.col("by_chat").mean().alias("ticket_chat_ratio"),
+            nw.col("by_phone").mean().alias("ticket_phone_ratio"),
+            nw.col("contact").mean().alias("contact_mean"),
+            nw.col("timed").sum().alias("timed_tickets"),
+            nw.col("days_taken").sum().alias("days_taken"),
+            nw.col("hard").mean().alias("hard_ticket_ratio"),
         )
-        .with_columns(
-            days_since_last_ticket=nw.lit(as_of_day) - nw.col("last_ticket_day"),
-            dissatisfied_ratio=_ratio("dissatisfied_tickets", "rated_tickets"),
-        )
+    )
+    return known.join(topics, on="customer", how="left").with_columns(
+        days_since_last_ticket=nw.lit(as_of_day) - nw.col("last_ticket_day"),
+        dissatisfied_ratio=_ratio("dissatisfied_tickets", "rated_tickets"),
+        contact_hour=_on_the_clock(nw.col("contact_mean")),
+        resolution_days=_ratio("days_taken", "timed_tickets"),
+        topic_diversity=_diversity("topic_square", "total_tickets"),
     )
 
 
@@ -362,6 +399,19 @@ def _diversity(squares: str, total: str) -> nw.Expr:
     return 1 - _ratio_of(nw.col(squares), nw.col(total) * nw.col(total))
 
 
+def _hour_of_day() -> nw.Expr:
+    """The hour of `day`, 0 to 24, to the second.
+
+    A day's fraction carries rounding noise, which would move an order of 17:00 sharp into or out of office hours.
+    """
+    return ((nw.col("day") - nw.col("day").floor()) * 86_400 + 0.5).floor() / 3_600
+
+
+def _from_quiet(hour: nw.Expr) -> nw.Expr:
+    """Counted from 04:00 to 28:00, when shops are quietest: the mean of 23:30 and 00:30 is midnight, not noon."""
+    return (hour + 20) % 24 + 4
+
+
 def _on_the_clock(hour: nw.Expr) -> nw.Expr:
     """An hour of 4..28 as one of 0..24; midnight is 0, also where rounding leaves a hair less than 24."""
     return nw.when(hour > 24 - 1e-6).then(_at_least_zero(hour - 24)).otherwise(hour)
@@ -389,6 +439,13 @@ def _slope(total: str, by_number: str, count: nw.Expr) -> nw.Expr:
 
 #: Code of the web channel in `orders.channel`; the other channels are numbered from 1, unknown counts as web.
 WEB_CHANNEL = 0
+
+#: Codes of the ways a ticket comes in, in `tickets.channel`; any other way is OTHER_WAY.
+EMAIL, CHAT, PHONE, OTHER_WAY = 0, 1, 2, 3
+#: What stands in `tickets.resolved_day` of a ticket that is not resolved, and of one that is at a time nobody told.
+OPEN, UNTOLD = -1.0, -2.0
+#: A ticket that takes longer is a hard one.
+LONG_OPEN_DAYS = 7.0
 
 METRICS = ("total_orders", "lifetime_value", "avg_order_value", "recency_days", "tenure_days")
 
@@ -431,4 +488,11 @@ FEATURES = (
     "tickets_per_order",
     "days_since_last_ticket",
     "dissatisfied_ratio",
+    "ticket_email_ratio",
+    "ticket_phone_ratio",
+    "ticket_chat_ratio",
+    "contact_hour",
+    "resolution_days",
+    "topic_diversity",
+    "hard_ticket_ratio",
 )

@@ -146,6 +146,20 @@ _SUPPORT = (
     Feature("dissatisfied_ratio", "content", "discontent", "{:.0f} % of ratings poor", percent=True),
 )
 
+_CONTACT = (
+    Feature("ticket_email_ratio", "seldom_by_email", "by_email", "{:.0f} % of tickets by e-mail", percent=True),
+    Feature("ticket_phone_ratio", "seldom_by_phone", "by_phone", "{:.0f} % of tickets by phone", percent=True),
+    Feature("ticket_chat_ratio", "seldom_by_chat", "by_chat", "{:.0f} % of tickets by chat", percent=True),
+    Feature("contact_hour", "early_asking", "late_asking", "asking around {:.0f}:00"),
+)
+_PROBLEMS = (
+    Feature("resolution_days", "soon_solved", "slowly_solved", "{:.1f} days until solved", "log1p"),
+    Feature("topic_diversity", "one_topic", "many_topics", "diversity of topics {:.2f} of 1", telling=False),
+    Feature(
+        "hard_ticket_ratio", "easy", "hard", "{:.0f} % of tickets rated poor or open for over a week", percent=True
+    ),
+)
+
 AXES: tuple[Axis, ...] = (
     Axis(
         "purchase_frequency",
@@ -260,6 +274,7 @@ AXES: tuple[Axis, ...] = (
             _HOUR,
             _WEEKEND,
         ),
+        ticket_features=_CONTACT,
         stand_in=_FROM_ORDERS,
     ),
     Axis(
@@ -278,6 +293,7 @@ AXES: tuple[Axis, ...] = (
                 "discount_dependency", "pays_full", "needs_offer", "{:.0f} % of orders with a discount", percent=True
             ),
         ),
+        ticket_features=_PROBLEMS,
         stand_in=_FROM_ORDERS,
     ),
     Axis(

@@ -116,7 +116,20 @@ _NAMES: Mapping[str, tuple[Rule, ...] | Ranked] = {
 }
 
 #: How segments are named whose customers are read from tickets; axes not named here read nothing else.
-_NAMES_FROM_TICKETS: Mapping[str, tuple[Rule, ...] | Ranked] = {}
+_NAMES_FROM_TICKETS: Mapping[str, tuple[Rule, ...] | Ranked] = {
+    "communication_preference": (
+        Rule("phone_caller", "ticket_phone_ratio", at_least=0.5),
+        Rule("chat_first", "ticket_chat_ratio", at_least=0.5),
+        Rule("email_preferred", "ticket_email_ratio", at_least=0.5),
+        Rule("mixed_channels", "contact_hour"),
+    ),
+    "problem_complexity_profile": (
+        Rule("complex_issues", "hard_ticket_ratio", at_least=0.3),
+        Rule("lengthy_issues", "resolution_days", at_least=3.0),
+        Rule("varied_questions", "topic_diversity", at_least=0.6),
+        Rule("simple_questions", "resolution_days"),
+    ),
+}
 
 EVERYONE = "everyone"
 #: The only segment of a reading beside another: all there is to say of its customers is which reading is theirs.

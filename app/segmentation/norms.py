@@ -6,6 +6,7 @@ from the middle, told with the shop's own number beside it: "Deal hunter: 12 % o
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from types import MappingProxyType
 from typing import Any
 
@@ -73,12 +74,9 @@ class ShopNorms:
         agrees = alike and (members - shop) * (value - shop) > 0
         return segment if agrees and segment not in SAYING_NOTHING else axis.name
 
-    def reads(self, axis: Axis, feature: Feature, segments: Sequence[str]) -> NDArray[np.bool_] | bool:
-        """Whether the feature is among those the customers of these segments are read by; one bool if it is for all."""
-        by_it = {name for name, typical in self.segments[axis.name].items() if feature.name in typical}
-        if len(by_it) == len(self.segments[axis.name]):
-            return True
-        return np.array([name in by_it for name in segments], dtype=np.bool_)
+    def read_by(self, axis: Axis, feature: Feature) -> frozenset[str]:
+        """The segments of the axis whose customers are read by that feature."""
+        return frozenset(name for name, typical in self.segments[axis.name].items() if feature.name in typical)
 
     def stored(self) -> dict[str, Any]:
         """Plain enough for JSON; `shop_norms_from` reads it back."""
@@ -219,14 +217,23 @@ def _candidates(
     for axis, names in zip(axes, segments, strict=True):
         features = _features(axis)
         extremes = np.full((len(features), n), -1.0)
+        # Once for the features of each source: going through everyone's segment takes longer than all the rest.
+        read_by = cache(partial(_among, names, set(norms.segments[axis.name])))
         for number, feature in enumerate(features):
             if feature.telling and feature.name not in spoken and feature.name in norms.typical:
                 spoken.add(feature.name)
                 far_off = norms.unusualness(feature, values[feature.name])
-                extremes[number] = np.where(norms.reads(axis, feature, names), far_off, -1.0)
+                extremes[number] = np.where(read_by(norms.read_by(axis, feature)), far_off, -1.0)
         told.append(extremes.argmax(axis=0))
         far.append(extremes.max(axis=0))
     return np.array(told), np.array(far)
+
+
+def _among(names: Sequence[str], every: Collection[str], wanted: frozenset[str]) -> NDArray[np.bool_]:
+    """(n,) whose segment is one of those wanted; (1,) where every segment of the axis is."""
+    if len(wanted) == len(every):
+        return np.ones(1, dtype=np.bool_)
+    return np.array([name in wanted for name in names], dtype=np.bool_)
 
 
 def words(name: str) -> str:

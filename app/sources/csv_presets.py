@@ -13,7 +13,7 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 from enum import Enum, auto
 from typing import ClassVar, NamedTuple
 
-from app.domain.records import Customer, LineKind, Order, OrderLine, Record, Refund, RefundKind
+from app.domain.records import Customer, LineKind, Order, OrderLine, Record, Refund, RefundKind, Ticket
 
 LIMIT = Decimal(10) ** 13  # beyond this a number is a slip of the keyboard, not a price, a quantity or an amount
 ID_LENGTH = 255
@@ -161,6 +161,7 @@ class Preset:
             )
 
 
+_RATINGS = range(1, 6)
 _GOODS = (LineKind.goods, "goods line")
 _SHIPPING = (LineKind.shipping, "shipping line")
 _MANUAL = (LineKind.manual, "manual line")
@@ -363,4 +364,65 @@ class Transactions(Preset):
         return Taken("goods line" if product else "line without a product", money, (*who, *order, line))
 
 
-PRESETS: dict[str, type[Preset]] = {preset.name: preset for preset in (OnlineRetail, Transactions)}
+class Tickets(Preset):
+    """A helpdesk's export, one row per request for help. No money is in it.
+
+    - Channel, topic and status are kept as they are written.
+    - A satisfaction that is not a whole number from 1 to 5 makes the row unreadable; none at all is no rating.
+    - A customer the store does not know is made known by the ticket, and has no orders yet.
+    """
+
+    name = "tickets"
+    fields = (
+        Field("ticket_id", Kind.id, column_needed=True, value_needed=True),
+        Field("customer_id", Kind.id, column_needed=True, value_needed=True),
+        Field("created_at", Kind.moment, column_needed=True, value_needed=True),
+        Field("channel", Kind.text),
+        Field("topic", Kind.text),
+        Field("status", Kind.text),
+        Field("resolved_at", Kind.moment),
+        Field("satisfaction", Kind.number),
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._noted_no_end = False
+
+    def open_file(self, found: Collection[str]) -> None:
+        if "resolved_at" not in found and not self._noted_no_end:
+            self._noted_no_end = True
+            self.notes.append(
+                "There is no resolved_at column, so a ticket counts as open unless its status says closed, resolved, "
+                "solved or done. If there is one under another name, say --map resolved_at=COLUMN."
+            )
+
+    def money(self, _satisfaction: Decimal | None) -> Decimal:
+        return _ZERO
+
+    def take(
+        self,
+        ticket_id: str,
+        customer: str,
+        at: datetime,
+        channel: str | None,
+        topic: str | None,
+        status: str | None,
+        resolved_at: datetime | None,
+        satisfaction: Decimal | None,
+    ) -> Taken:
+        if satisfaction is not None and satisfaction not in _RATINGS:
+            raise BadValueError("is not a rating from 1 to 5", field="satisfaction")
+        ticket = Ticket(
+            ticket_id=ticket_id,
+            customer_id=customer,
+            created_at=at,
+            channel=channel,
+            topic=topic,
+            status=status,
+            resolved_at=resolved_at,
+            satisfaction=None if satisfaction is None else int(satisfaction),
+        )
+        return Taken("ticket", _ZERO, (*self._customer(customer, country=None), ticket))
+
+
+PRESETS: dict[str, type[Preset]] = {preset.name: preset for preset in (OnlineRetail, Transactions, Tickets)}

@@ -16,7 +16,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.domain import features
-from app.domain.features import FEATURES, METRICS, STAND_INS, WEB_CHANNEL, ZERO_WITHOUT_GOODS, customer_features
+from app.domain.features import (
+    CHAT,
+    EMAIL,
+    FEATURES,
+    METRICS,
+    OPEN,
+    OTHER_WAY,
+    PHONE,
+    STAND_INS,
+    UNTOLD,
+    WEB_CHANNEL,
+    ZERO_WITHOUT_GOODS,
+    customer_features,
+)
 from app.segmentation.axes import AXES
 
 SHARE, COUNT, ANY = (0.0, 1.0), (0.0, math.inf), (-math.inf, math.inf)
@@ -64,18 +77,26 @@ RANGES = {
     "tickets_per_order": COUNT,
     "days_since_last_ticket": COUNT,
     "dissatisfied_ratio": SHARE,
+    "ticket_email_ratio": SHARE,
+    "ticket_phone_ratio": SHARE,
+    "ticket_chat_ratio": SHARE,
+    "contact_hour": (0.0, 24.0),
+    "resolution_days": COUNT,
+    "topic_diversity": SHARE,
+    "hard_ticket_ratio": SHARE,
 }
 MONEY = {"lifetime_value", "avg_order_value", "avg_item_price"}
 
 WEB, STORE = WEB_CHANNEL, 1
 TEA, BREAD, CAKE = 1, 2, 3
 DRINKS, FOOD = 1, 2
+PARCEL, ADVICE = 1, 2
 
 ORDER = ("customer", "order", "day", "value", "discount", "channel")
 LINE = ("customer", "order", "day", "product", "category", "quantity", "amount", "discount")
 REFUND = ("customer", "order", "day", "amount", "quantity", "returned")
-TICKET = ("customer", "day", "satisfaction")
-KEYS = {"customer", "order", "product", "category", "channel"}
+TICKET = ("customer", "day", "satisfaction", "channel", "topic", "resolved_day")
+KEYS = {"customer", "order", "product", "category", "channel", "topic"}
 
 Row = tuple[float, ...]
 Measured = dict[int, dict[str, float]]
@@ -121,8 +142,18 @@ class Shop:
     def refund(self, customer: int, at: str, amount: float, *, order: int, quantity: float, returned: bool) -> None:
         self.refunds.append((customer, order, day_of(at), amount, quantity, float(returned)))
 
-    def ticket(self, customer: int, at: str, *, satisfaction: int = 0) -> None:
-        self.tickets.append((customer, day_of(at), satisfaction))
+    def ticket(
+        self,
+        customer: int,
+        at: str,
+        *,
+        satisfaction: int = 0,
+        by: int = OTHER_WAY,
+        about: int = PARCEL,
+        resolved: str | float = OPEN,
+    ) -> None:
+        end = day_of(resolved) if isinstance(resolved, str) else resolved
+        self.tickets.append((customer, day_of(at), satisfaction, by, about, end))
 
     def only(self, *customers: int) -> "Shop":
         return Shop(*([row for row in rows if row[0] in customers] for rows in self.tables))
@@ -171,7 +202,7 @@ def corner_shop() -> Shop:
     Anna comes three times, 10 and then 30 days apart, pays 30, 15 and 45, rebuys tea, sends the bread back.
     Ben comes once, on a Friday at 17:00 sharp, ten days ago.
     Dora comes on days 0, 60, 80 and 90 of the 100 since her first order, always at half price; twice on day 90.
-    Nora comes on a Friday at 23:30 and on the Sunday after at 00:30.
+    Nora comes on a Friday at 23:30 and on the Sunday after at 00:30, and asks in the chat as late as that.
     """
     shop = Shop()
     bread = shop.order(ANNA, "2024-04-01 10:00", Line(TEA, DRINKS, 2, 20.0), Line(BREAD, FOOD, 1, 10.0))  # Monday
@@ -179,9 +210,9 @@ def corner_shop() -> Shop:
     offer = Line(TEA, DRINKS, 1, 8.0, discount=2.0)
     shop.order(ANNA, "2024-05-11 20:00", offer, Line(CAKE, FOOD, 2, 37.0), by=STORE)  # Saturday
     shop.refund(ANNA, "2024-04-05 09:00", 9.0, order=bread, quantity=1, returned=True)
-    shop.ticket(ANNA, "2024-04-03 09:00", satisfaction=2)
-    shop.ticket(ANNA, "2024-04-04 09:00", satisfaction=3)
-    shop.ticket(ANNA, "2024-06-21 09:00")
+    shop.ticket(ANNA, "2024-04-03 09:00", satisfaction=2, by=EMAIL, resolved="2024-04-05 09:00")
+    shop.ticket(ANNA, "2024-04-04 21:00", satisfaction=3, by=PHONE, resolved="2024-04-09 21:00")
+    shop.ticket(ANNA, "2024-06-21 09:00", by=EMAIL, about=ADVICE)
 
     shop.order(BEN, "2024-06-21 17:00", Line(BREAD, FOOD, 2, 12.0))
 
@@ -192,6 +223,8 @@ def corner_shop() -> Shop:
 
     shop.order(NORA, "2024-06-28 23:30", Line(CAKE, FOOD, 1, 20.0))
     shop.order(NORA, "2024-06-30 00:30", Line(CAKE, FOOD, 1, 20.0))
+    shop.ticket(NORA, "2024-06-28 23:00", by=CHAT, resolved="2024-06-28 23:00")
+    shop.ticket(NORA, "2024-06-30 01:00", by=CHAT, resolved=UNTOLD)
     return shop
 
 
@@ -283,6 +316,19 @@ EXAMPLES = [
     ("tickets_per_order", ANNA, 3 / 3, "one for each order"),
     ("days_since_last_ticket", ANNA, 10 - 9 / 24, "June 21st, 09:00"),
     ("dissatisfied_ratio", ANNA, 1 / 2, "rated 2 and 3, and 3 is not poor; the third is unrated"),
+    # Axis communication_preference, from tickets
+    ("ticket_email_ratio", ANNA, 2 / 3, "two of three by e-mail"),
+    ("ticket_phone_ratio", ANNA, 1 / 3, "one of three by phone"),
+    ("ticket_chat_ratio", NORA, 1, "both in the chat"),
+    ("contact_hour", ANNA, (9 + 21 + 9) / 3, "the mean hour"),
+    ("contact_hour", NORA, 0, "an hour before midnight and an hour after it"),
+    # Axis problem_complexity_profile, from tickets
+    ("resolution_days", ANNA, (2 + 5 + (10 - 9 / 24)) / 3, "the last is open still, since June 21st, 09:00"),
+    ("resolution_days", NORA, 0, "done at once; how long the other took is not known"),
+    ("topic_diversity", ANNA, 1 - (2 / 3) ** 2 - (1 / 3) ** 2, "two of a parcel, one of another thing"),
+    ("topic_diversity", NORA, 0, "of one thing alone"),
+    ("hard_ticket_ratio", ANNA, 2 / 3, "one rated 2, one open for more than a week; five days are not long"),
+    ("hard_ticket_ratio", NORA, 0, "neither rated poor nor known to be long open"),
     # Beside the axes
     ("total_orders", DORA, 5, "two baskets on one day are two orders"),
     ("recency_days", ANNA, 20 + 30 + 1, "May 11th to July 1st"),
@@ -299,14 +345,14 @@ def test_a_hand_worked_number_comes_out(
 
 
 def test_every_feature_of_every_axis_has_a_hand_worked_example_and_a_range() -> None:
-    of_axes = {feature for axis in AXES for feature in axis.feature_names}
+    of_axes = {each.name for axis in AXES for each in (*axis.features, *axis.ticket_features)}
     assert of_axes - {feature for feature, *_ in EXAMPLES} == set()
     assert set(RANGES) == of_axes
 
 
 def test_every_feature_and_metric_has_a_hand_worked_example_and_serves_an_axis_or_a_table() -> None:
     assert {*FEATURES, *METRICS} == {feature for feature, *_ in EXAMPLES}
-    assert set(FEATURES) <= {feature for axis in AXES for feature in axis.feature_names}
+    assert set(FEATURES) <= {each.name for axis in AXES for each in (*axis.features, *axis.ticket_features)}
 
 
 # Customers who have shown too little to tell.
@@ -476,7 +522,9 @@ def shops(draw: st.DrawFn, money: st.SearchStrategy[float] = _CENTS, most: int =
             order = draw(st.sampled_from([-1, *own]))
             shop.refunds.append((customer, order, draw(_DAYS), draw(money), draw(_FEW), float(draw(st.booleans()))))
         for _ in range(draw(st.integers(0, 2))):
-            shop.tickets.append((customer, draw(_DAYS), float(draw(st.integers(0, 5)))))
+            way, topic = draw(st.integers(0, 3)), draw(st.integers(1, 3))
+            end = draw(st.one_of(st.sampled_from([OPEN, UNTOLD]), _DAYS))
+            shop.tickets.append((customer, draw(_DAYS), float(draw(st.integers(0, 5))), way, topic, end))
     return shop
 
 
@@ -523,8 +571,11 @@ def test_shuffling_the_rows_changes_nothing(shop: Shop, random: Random) -> None:
 @given(shops(), st.integers(-500, 500))
 def test_weeks_earlier_or_later_everything_is_the_same(shop: Shop, weeks: int) -> None:
     def shifted(names: Sequence[str], rows: list[Row]) -> list[Row]:
-        at = names.index("day")
-        return [(*row[:at], row[at] + 7 * weeks, *row[at + 1 :]) for row in rows]
+        days = {names.index(name) for name in ("day", "resolved_day") if name in names}
+        return [
+            tuple(value + 7 * weeks if at in days and value > 0 else value for at, value in enumerate(row))
+            for row in rows
+        ]
 
     later = measured(shop.with_rows(shifted), AS_OF + 7 * weeks)
     assert_same(measured(shop, AS_OF), later, rel=1e-9, abs=1e-9)

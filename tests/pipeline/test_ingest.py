@@ -19,6 +19,7 @@ from app.domain.records import Customer, Order
 from app.pipeline.ingest import ingest
 from app.pipeline.sample import SampleShop
 from app.sources.base import Batch, StoreDefaults
+from app.sources.csv_file import CsvSource
 from app.warehouse.engine import Database
 from app.warehouse.stores import read_store
 from tests.fakes import COMMERCE, SECRET, ListSource, a_shop, at, bought, dump, gave_back, put, rows, value
@@ -47,6 +48,27 @@ async def test_importing_lines_without_ids_twice_changes_nothing(database: Datab
     before = await dump(database, store_id)
     await put(database, store_id, records)
     assert await dump(database, store_id) == before
+
+
+async def test_a_helpdesks_tickets_twice_change_nothing_and_make_unknown_customers_known(
+    database: Database, store_id: str, tmp_path: Path
+) -> None:
+    await put(database, store_id, bought("ada", "o1", "2024-03-01", ("tea", "1", "2")))
+    path = tmp_path / "tickets.csv"
+    rows_of_it = ["T1,ada,2024-03-02,chat,5", "T2,bea,2024-03-03,phone,", "T3,ada,2024-03-04,chat,9"]
+    path.write_text("\n".join(["ticket_id,customer_id,created_at,channel,satisfaction", *rows_of_it]))
+    first = await ingest(database, CsvSource([path], preset="tickets"), store_id=store_id, **SHOP)
+    assert (first.account.n_rejected, first.paid) == (1, Decimal(2))
+    before = await dump(database, store_id)
+    assert (len(before["tickets"]), len(before["customers"])) == (2, 2)
+    again = await ingest(database, CsvSource([path], preset="tickets"), store_id=store_id, **SHOP)
+    assert await dump(database, store_id) == before
+    assert all(each.inserted == each.updated == 0 for each in again.merged)
+
+    path.write_text("\n".join(["ticket_id,customer_id,created_at,status", "T1,ada,2024-03-02,solved"]))
+    await ingest(database, CsvSource([path], preset="tickets"), store_id=store_id, **SHOP)
+    query = "SELECT status, channel, satisfaction FROM tickets WHERE store_id = :s AND ticket_id = 'T1'"
+    assert await rows(database, query, s=store_id) == [("solved", "chat", 5)]
 
 
 async def test_the_size_of_the_batches_changes_nothing(database: Database, store_id: str) -> None:

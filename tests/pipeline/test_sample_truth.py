@@ -14,6 +14,7 @@ from sklearn.metrics import adjusted_rand_score
 from app.pipeline.ingest import ingest
 from app.pipeline.run import RunOptions, RunResult, segment
 from app.pipeline.sample import TYPES, CustomerTruth, SampleShop
+from app.pipeline.sample.shoppers import TICKET_CHANNELS
 from app.segmentation.axes import AXES
 from app.warehouse.engine import Database
 from tests.fakes import NOW, SECRET, rows
@@ -48,7 +49,7 @@ HABITS = {
     "loyalty_trajectory": EXPECTED_ORDERS,
     "product_knowledge": Habit(lambda t: t.rebuy_share * (t.expected_orders - 1), (0.1,)),
     "value_sophistication": EXPECTED_ORDERS,
-    "support_history": Habit(lambda t: t.tickets_per_order, (0.001,)),
+    "support_history": Habit(lambda t: t.tickets_per_order * t.expected_orders, (1,)),
 }
 
 
@@ -126,6 +127,26 @@ def test_the_page_says_how_well_the_truth_is_found_again(found: Found) -> None:
     for axis, (type_agreement, habit_agreement) in page.items():
         assert with_type(found, axis) == pytest.approx(type_agreement, abs=TOLERANCE), axis
         assert with_habit(found, axis) == pytest.approx(habit_agreement, abs=TOLERANCE), axis
+
+
+def test_of_those_read_from_tickets_the_page_says_how_well_who_phones_is_found(found: Found) -> None:
+    """What was planted about tickets: a type's way to reach the shop."""
+    phones = {kind.name: kind.reaches[TICKET_CHANNELS.index("phone")] > 0.5 for kind in TYPES}
+    (told,) = [each for each in found.result.report["axes"] if each["axis"] == "communication_preference"]
+    names = {each["name"] for each in told["segments"] if each["source"] == "tickets"}
+    asking = [
+        (name, phones[truth.type_name], truth.type_name)
+        for name, truth in zip(found.segments["communication_preference"], found.truth, strict=True)
+        if name in names
+    ]
+    segments, who_phones, types = zip(*asking, strict=True)
+    number, by_habit, by_type = re.search(
+        r"(\d+) customers with two tickets .*? phone ([\d.]+), with the nine types ([\d.]+)",
+        " ".join(PAGE.read_text().split()),
+    ).groups()
+    assert len(asking) == int(number)
+    assert adjusted_rand_score(segments, who_phones) == pytest.approx(float(by_habit), abs=TOLERANCE)
+    assert adjusted_rand_score(segments, types) == pytest.approx(float(by_type), abs=TOLERANCE)
 
 
 def test_the_page_names_the_bands(found: Found) -> None:

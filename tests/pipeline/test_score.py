@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.core.errors import CustomerNotFound, NothingPublished, OutdatedRun, StoreNotFound
-from app.domain.records import Customer
+from app.domain.records import Customer, Ticket
 from app.pipeline.ingest import ingest
 from app.pipeline.run import RunResult
 from app.pipeline.sample import SampleShop
@@ -90,6 +90,78 @@ async def test_every_customer_scores_as_the_run_placed_them(database: Database, 
         assert profile.as_of.isoformat() == shop.result.report["as_of"]
     assert len(shop.stored) == N_CUSTOMERS
     assert_same_star(await dump(database, shop.store_id, STAR, without=leave_out), before)
+
+
+@pytest.fixture(scope="module")
+async def asking_shop(database: Database) -> Shop:
+    """A segmented store with customers enough who have two tickets."""
+    store_id = "asking-shop"
+    source = SampleShop(customers=1_500)
+    await ingest(database, source, store_id=store_id, timezone="UTC", currency="USD", pseudonym_secret=SECRET)
+    result = await segmented(database, store_id)
+    stored = {row[0]: row for row in await rows(database, STORED, store=store_id)}
+    return Shop(store_id, result, stored)
+
+
+ASKING = "SELECT customer_id FROM tickets WHERE store_id = :store GROUP BY 1 HAVING count(*) >= 2"
+READ_FROM_TICKETS = ("communication_preference", "problem_complexity_profile", "support_history")
+
+
+async def test_who_has_two_tickets_is_read_from_them_and_no_one_else(database: Database, asking_shop: Shop) -> None:
+    asking = {customer for (customer,) in await rows(database, ASKING, store=asking_shop.store_id)}
+    for customer_id, stored in asking_shop.stored.items():
+        sources = json.loads(f"{{{stored[8]}}}")["axis_sources"]
+        read_from_tickets = {axis for axis, source in sources.items() if source == "tickets"}
+        assert read_from_tickets == (set(READ_FROM_TICKETS) if customer_id in asking else set())
+        assert len(sources) == 14
+
+
+async def test_everyone_scores_as_the_run_placed_them_whatever_they_are_read_from(
+    database: Database, asking_shop: Shop
+) -> None:
+    asking = {customer for (customer,) in await rows(database, ASKING, store=asking_shop.store_id)}
+    known = list(asking_shop.stored)
+    some = [*[each for each in known if each in asking][:25], *[each for each in known if each not in asking][:15]]
+    for customer_id in some:
+        profile = await score_customer(database, asking_shop.store_id, customer_id)
+        _, archetype, memberships, dominant, strengths, features, _, _, text, _ = asking_shop.stored[customer_id]
+        assert profile.archetype_id == archetype
+        assert_alike(profile.fuzzy_memberships, memberships)
+        assert_alike(profile.feature_vectors, features)
+        assert (profile.dominant_segments, profile.membership_strength) == (dominant, strengths)
+        assert_alike(json.loads(f"{{{profile.text}}}"), json.loads(f"{{{text}}}"))
+
+
+async def test_a_second_ticket_moves_a_customer_to_the_other_reading(database: Database, asking_shop: Shop) -> None:
+    query = """
+        SELECT min(customer_id) FROM (
+            SELECT customer_id FROM tickets JOIN fact_customer_current USING (store_id, customer_id)
+            WHERE store_id = :store GROUP BY 1 HAVING count(*) = 1
+        ) AS one
+    """
+    customer = await value(database, query, store=asking_shop.store_id)
+    before = await score_customer(database, asking_shop.store_id, customer)
+    assert before.dominant_segments["support_history"] == "self_service"
+    last = await value(database, "SELECT max(created_at) FROM tickets WHERE store_id = :s", s=asking_shop.store_id)
+    await put(database, asking_shop.store_id, [Ticket("one-more", customer, last)], timezone="UTC", currency="USD")
+    try:
+        after = await score_customer(database, asking_shop.store_id, customer)
+    finally:
+        await execute(
+            database, "DELETE FROM tickets WHERE store_id = :s AND ticket_id = 'one-more'", s=asking_shop.store_id
+        )
+    for axis in READ_FROM_TICKETS:
+        shares = after.fuzzy_memberships[axis]
+        assert sum(shares.values()) == pytest.approx(1)
+        assert after.dominant_segments[axis] != before.dominant_segments[axis]
+        assert all(share == 0 or before.fuzzy_memberships[axis][name] == 0 for name, share in shares.items())
+    others = set(after.dominant_segments) - set(READ_FROM_TICKETS)
+    assert all(after.fuzzy_memberships[axis] == before.fuzzy_memberships[axis] for axis in others)
+
+
+async def test_the_star_holds_together_with_two_readings(database: Database, asking_shop: Shop) -> None:
+    async with database.snapshot() as connection:
+        assert [check for check in await check_star(connection, asking_shop.store_id) if not check.holds] == []
 
 
 async def test_the_sample_has_what_makes_scoring_hard(shop: Shop) -> None:

@@ -404,6 +404,34 @@ def test_the_report_is_plain_and_adds_up(run: Run) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("n_asking", "proxy", "support"),
+    [
+        (
+            99,
+            "read from orders, not from tickets: 99 of the 100 customers it takes have 2 or more tickets",
+            "99 of the 100 customers it takes have 2 or more tickets",
+        ),
+        (
+            100,
+            "tickets speak for 25.0 % of customers; the others are read from orders",
+            "tickets speak for 25.0 % of customers; the others are self_service",
+        ),
+        (400, "", ""),
+    ],
+)
+def test_the_report_says_for_how_many_tickets_speak_or_how_many_it_takes(
+    n_asking: int, proxy: str, support: str
+) -> None:
+    values = made_up_shop(400, n_types=3)
+    values["total_tickets"] = np.where(np.arange(400) < n_asking, 2.0 + np.arange(400) % 9, np.arange(400) % 2)
+    report = report_of(run_of(values, axes=["communication_preference", "support_history"]))
+    of_orders, of_tickets = report["axes"]
+    assert of_orders["note"].endswith(proxy) and of_tickets["note"].endswith(support)
+    assert of_orders["status"] == ("active" if n_asking == 400 else "proxy")
+    assert of_tickets["status"] == "active"
+
+
 def test_the_report_says_why_an_axis_has_no_structure_or_no_data() -> None:
     values = shapeless(120)
     found = discover(

@@ -6,7 +6,7 @@ import pytest
 
 from app.core.errors import InvalidInput
 from app.domain.features import FEATURES, METRICS
-from app.segmentation.axes import AXES, AxisStatus, Feature, Need, axes_named
+from app.segmentation.axes import AXES, AxisStatus, Feature, Need, Source, axes_named
 
 NAMES = [
     "purchase_frequency",
@@ -36,6 +36,8 @@ def test_there_are_the_documents_fourteen_axes_in_their_order() -> None:
 
 def test_each_axis_has_three_to_five_features_that_are_measured() -> None:
     for axis in AXES:
+        assert len(axis.ticket_features) in (0, 3, 4), axis.name
+        assert {feature.name for feature in axis.ticket_features} <= set(FEATURES), axis.name
         assert 3 <= len(axis.features) <= 5, axis.name
         assert len(set(axis.feature_names)) == len(axis.features), axis.name
         assert set(axis.feature_names) <= {*FEATURES, *METRICS}, axis.name
@@ -43,12 +45,20 @@ def test_each_axis_has_three_to_five_features_that_are_measured() -> None:
 
 
 def test_every_feature_measured_takes_part_in_an_axis() -> None:
-    assert set(FEATURES) <= {name for axis in AXES for name in axis.feature_names}
+    assert set(FEATURES) <= {each.name for axis in AXES for each in (*axis.features, *axis.ticket_features)}
+
+
+def test_three_axes_read_tickets_where_there_are_enough() -> None:
+    assert [axis.name for axis in AXES if axis.ticket_features] == [NAMES[8], NAMES[9], NAMES[13]]
+    for axis in AXES:
+        assert axis.features_from(Source.orders) == axis.features
+        assert axis.features_from(Source.tickets) == (axis.ticket_features or axis.features)
 
 
 def test_words_that_tell_segments_apart_are_all_different_on_an_axis() -> None:
     for axis in AXES:
-        words = [word for feature in axis.features for word in (feature.low, feature.high)]
+        features = dict.fromkeys((*axis.features, *axis.ticket_features))
+        words = [word for feature in features for word in (feature.low, feature.high)]
         assert len(set(words)) == len(words), axis.name
 
 
@@ -59,7 +69,7 @@ def test_without_tickets_thirteen_axes_speak_and_the_support_axes_stand_in() -> 
     assert {status for name, status in found.items() if name in NAMES[:8]} == {"active"}
 
 
-def test_support_axes_stay_proxies_as_long_as_they_read_orders() -> None:
+def test_tickets_alone_make_no_proxy_active_for_as_long_as_orders_speak_for_some() -> None:
     found = statuses(Need.categories, Need.discounts, Need.tickets)
     assert [name for name, status in found.items() if status == "proxy"] == [axis.name for axis in AXES[8:13]]
     assert found["support_history"] == "active"

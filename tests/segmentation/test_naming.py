@@ -7,10 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.features import STAND_INS
-from app.segmentation.axes import AXES, Axis, axes_named
-from app.segmentation.naming import EVERYONE, interpretation, segment_names
+from app.segmentation.axes import AXES, Axis, Source, axes_named
+from app.segmentation.naming import EVERYONE, interpretation, name_of_undivided, segment_names
 
 EVERY_AXIS = pytest.mark.parametrize("axis", AXES, ids=[axis.name for axis in AXES])
+FROM_TICKETS = pytest.mark.parametrize(
+    "axis", [axis for axis in AXES if axis.ticket_features], ids=lambda axis: axis.name
+)
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 
 
@@ -35,6 +38,49 @@ def test_any_numbers_give_names_that_are_words_and_unique(axis: Axis, data: st.D
     for name in found:
         assert re.fullmatch(r"[a-z]+(_[a-z]+)*(_[0-9]_[a-z]+(_[a-z]+)*)?", name), name
         assert "cluster" not in name
+
+
+@FROM_TICKETS
+@given(data=st.data())
+def test_names_from_tickets_are_words_unique_and_never_those_from_orders(axis: Axis, data: st.DataObject) -> None:
+    def drawn(source: Source) -> list[dict[str, float]]:
+        medians = st.fixed_dictionaries({feature.name: numbers for feature in axis.features_from(source)})
+        return data.draw(st.lists(medians, min_size=2, max_size=4))
+
+    asking, others = drawn(Source.tickets), drawn(Source.orders)
+    found = segment_names(axis, asking, most=asking, source=Source.tickets)
+    assert len(set(found)) == len(found)
+    if not axis.quiet:
+        assert not set(found) & set(segment_names(axis, others, most=others))
+
+
+@FROM_TICKETS
+def test_the_only_segment_of_a_reading_is_named_after_who_is_read_that_way(axis: Axis) -> None:
+    quiet = "self_service" if axis.name == "support_history" else "seldom_asks"
+    assert [name_of_undivided(axis, source) for source in Source] == [quiet, "asks_for_help"]
+
+
+@pytest.mark.parametrize(
+    ("axis", "typical", "name"),
+    [
+        ("communication_preference", {"ticket_phone_ratio": 0.8}, "phone_caller"),
+        ("communication_preference", {"ticket_chat_ratio": 0.6}, "chat_first"),
+        ("communication_preference", {"ticket_email_ratio": 0.6}, "email_preferred"),
+        ("communication_preference", {}, "mixed_channels"),
+        ("problem_complexity_profile", {"hard_ticket_ratio": 0.4}, "complex_issues"),
+        ("problem_complexity_profile", {"resolution_days": 5.0}, "lengthy_issues"),
+        ("problem_complexity_profile", {"topic_diversity": 0.7}, "varied_questions"),
+        ("problem_complexity_profile", {"topic_diversity": 0.2}, "simple_questions"),
+    ],
+)
+def test_a_name_from_tickets_says_how_the_typical_customer_asks(
+    axis: str, typical: dict[str, float], name: str
+) -> None:
+    found = axis_named(axis)
+    mine = {feature.name: 0.0 for feature in found.ticket_features} | typical
+    other = {feature.name: 0.9 if feature.name == "hard_ticket_ratio" else 0.05 for feature in found.ticket_features}
+    names_of_two = segment_names(found, [mine, other], most=[mine, other], source=Source.tickets)
+    assert name in names_of_two[0]
 
 
 @EVERY_AXIS

@@ -162,3 +162,21 @@ def test_a_group_is_judged_by_those_of_whom_a_number_is_known() -> None:
 def test_nobody_back_yet_is_no_lack_of_knowledge() -> None:
     (steady,) = [feature for axis in AXES for feature in axis.features if feature.name == "loyalty_index"]
     assert typical_value(steady, np.array([0.0, 0.0, 0.0, 0.4])) == pytest.approx(0.1)
+
+
+def test_what_a_customer_is_not_read_by_tells_nothing_of_them() -> None:
+    """The same numbers: told of who is read from tickets, with what is usual among those; not of who is not."""
+    (axis,) = axes_named(["communication_preference"])
+    values = a_shop() | {"ticket_phone_ratio": np.r_[np.full(100, 0.9), np.full(400, 0.1), np.full(500, 0.5)]}
+    names = ["phone_caller"] * 100 + ["email_preferred"] * 400 + ["others"] * 500
+    members = of_one_segment([axis], [names])
+    norms = shop_norms([axis], values, members, from_tickets={axis.name: {"phone_caller", "email_preferred"}})
+    assert norms.typical["ticket_phone_ratio"] == pytest.approx((100 * 0.9 + 400 * 0.1) / 500)
+    two = {name: np.full(2, np.median(column)) for name, column in values.items()} | {
+        "ticket_phone_ratio": np.full(2, 0.9),
+        "online_ratio": np.full(2, 1e6),
+    }
+    caller, other = traits(norms, [axis], [["phone_caller", "others"]], two)
+    assert caller == ["Phone caller: 90 % of tickets by phone (shop: 26 %)"]
+    assert len(other) == 1 and "of orders online" in other[0]
+    assert shop_norms_from(json.loads(json.dumps(norms.stored()))).stored() == norms.stored()

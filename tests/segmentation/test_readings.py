@@ -1,6 +1,5 @@
 """Two readings of one axis, never in one cloud: tickets where customers have enough, orders for everyone else."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.segmentation import naming
 from app.segmentation.archetypes import likeliest
 from app.segmentation.axes import Axis, AxisStatus, Need, Source, axes_named
 from app.segmentation.clustering import KRange
@@ -17,8 +15,7 @@ from app.segmentation.membership import Array
 from app.segmentation.readings import MIN_READERS, MIN_TICKETS, memberships_in
 
 (SUPPORT,) = axes_named(["support_history"])
-#: An axis of two readings.
-PROXY = replace(axes_named(["problem_complexity_profile"])[0], ticket_features=SUPPORT.features)
+(PROXY,) = axes_named(["problem_complexity_profile"])
 
 
 def a_shop(n_quiet: int = 240, n_asking: int = 150, *, seed: int = 0) -> tuple[dict[str, Array], Array, Array]:
@@ -30,9 +27,8 @@ def a_shop(n_quiet: int = 240, n_asking: int = 150, *, seed: int = 0) -> tuple[d
     n = n_quiet + n_asking
     by_orders, by_tickets = rng.integers(0, 2, n), rng.integers(0, 3, n)
     values = {feature.name: 0.2 + 0.5 * by_orders + rng.normal(0, 0.01, n) for feature in PROXY.features}
-    values |= {
-        feature.name: 0.1 + by_tickets + rng.normal(0, 0.01, n).clip(-0.05, 0.05) for feature in SUPPORT.features
-    }
+    asked = {*SUPPORT.features, *PROXY.ticket_features}
+    values |= {feature.name: 0.1 + by_tickets + rng.normal(0, 0.01, n).clip(-0.05, 0.05) for feature in asked}
     asking = rng.permutation(np.arange(n) < n_asking)
     values["total_tickets"] = np.where(asking, MIN_TICKETS + 4.0 * by_tickets, rng.integers(0, MIN_TICKETS, n))
     return values, by_orders, by_tickets
@@ -60,14 +56,6 @@ def asking(values: dict[str, Array]) -> np.ndarray:
 def groups(of: np.ndarray, truth: np.ndarray) -> int:
     """In how many pairs two labelings meet."""
     return len(set(zip(of.tolist(), truth.tolist(), strict=True)))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _names() -> Iterator[None]:
-    """The tickets of the made-up axis are named as those of the axis they are borrowed from."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(naming._NAMES_FROM_TICKETS, PROXY.name, naming._NAMES[SUPPORT.name])
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -101,8 +89,8 @@ def test_what_those_who_ask_order_changes_nothing_and_neither_do_the_tickets_of_
     other = {name: column.copy() for name, column in values.items()}
     for feature in PROXY.features:
         other[feature.name][ask] = rng.gamma(2, 50, ask.sum())
-    for feature in SUPPORT.features:
-        other[feature.name][~ask] = 0.0 if feature.name == "total_tickets" else rng.gamma(2, 50, (~ask).sum())
+    for feature in PROXY.ticket_features:
+        other[feature.name][~ask] = rng.gamma(2, 50, (~ask).sum())
     one, two = only_axis(values), only_axis(other)
     assert np.array_equal(one.memberships, two.memberships)
     assert [segment.name for segment in one.segments] == [segment.name for segment in two.segments]

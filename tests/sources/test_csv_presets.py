@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import pytest
 
-from app.domain.records import Customer, LineKind, Order, OrderLine, Record, Refund, RefundKind
+from app.domain.records import Customer, LineKind, Order, OrderLine, Record, Refund, RefundKind, Ticket
 from app.sources.csv_file import CsvSource
 
 HEADER = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country"
@@ -273,3 +273,58 @@ def test_money_that_makes_no_sense_is_rejected(tmp_path: Path, columns: str, row
 def test_a_rejected_row_does_not_use_up_its_order_and_customer(tmp_path: Path) -> None:
     records, _ = read_log(tmp_path, "customer_id,order_date,order_id,amount", "a,2011-01-01,1,x", "a,2011-01-01,1,5")
     assert [type(record) for record in records] == [Customer, Order, OrderLine]
+
+
+# --- tickets
+
+
+def read_tickets(folder: Path, *lines: str, **options: object) -> tuple[list[Record], CsvSource]:
+    return read(folder, lines, preset="tickets", **options)
+
+
+ALL_OF_A_TICKET = "ticket_id,customer_id,created_at,channel,topic,status,resolved_at,satisfaction"
+
+
+def test_a_row_of_the_helpdesk_is_a_customer_and_a_ticket(tmp_path: Path) -> None:
+    records, source = read_tickets(
+        tmp_path, ALL_OF_A_TICKET, "T1,ada,2024-03-01 10:00,Live chat,Returns,solved,2024-03-02 11:30,4.0"
+    )
+    opened, resolved = datetime(2024, 3, 1, 10, tzinfo=UTC), datetime(2024, 3, 2, 11, 30, tzinfo=UTC)
+    ticket = Ticket("T1", "ada", opened, "Live chat", "Returns", "solved", resolved, 4)
+    assert records == [Customer("ada"), ticket]
+    assert fates(source) == {"ticket": (1, Decimal(0))}
+    assert source.account.notes == []
+
+
+def test_who_when_and_an_id_are_enough_of_a_ticket_and_the_lack_of_an_end_is_noted(tmp_path: Path) -> None:
+    records, source = read_tickets(
+        tmp_path,
+        "Case,Client,Opened",
+        "7,ada,2024-03-01",
+        "8,ada,2024-03-02",
+        mapping={"ticket_id": "Case", "customer_id": "Client", "created_at": "Opened"},
+    )
+    assert [type(record) for record in records] == [Customer, Ticket, Ticket]
+    assert only(records, Ticket)[0] == Ticket("7", "ada", datetime(2024, 3, 1, tzinfo=UTC))
+    (note,) = source.account.notes
+    assert "no resolved_at column" in note and "--map resolved_at=COLUMN" in note
+
+
+@pytest.mark.parametrize(
+    ("row", "column"),
+    [
+        ("T1,ada,2024-03-01,chat,x,open,,6", "satisfaction"),
+        ("T1,ada,2024-03-01,chat,x,open,,0", "satisfaction"),
+        ("T1,ada,2024-03-01,chat,x,open,,3.5", "satisfaction"),
+        ("T1,ada,2024-03-01,chat,x,open,,good", "satisfaction"),
+        ("T1,ada,2024-03-01,chat,x,open,soon,", "resolved_at"),
+        ("T1,ada,,chat,x,open,,", "created_at"),
+        ("T1,,2024-03-01,chat,x,open,,", "customer_id"),
+        (",ada,2024-03-01,chat,x,open,,", "ticket_id"),
+    ],
+)
+def test_a_ticket_that_cannot_be_used_is_rejected_by_the_column_at_fault(tmp_path: Path, row: str, column: str) -> None:
+    records, source = read_tickets(tmp_path, ALL_OF_A_TICKET, row, "T2,ada,2024-03-01,,,,,5")
+    (bad,) = source.account.rejected
+    assert (bad.column, bad.row) == (column, 1) and bad.reason
+    assert [ticket.ticket_id for ticket in only(records, Ticket)] == ["T2"]

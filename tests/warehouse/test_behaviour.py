@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import polars as pl
 import pytest
 
-from app.domain.records import Customer, LineKind, OrderLine
+from app.domain.features import CHAT, EMAIL, OPEN, OTHER_WAY, PHONE, UNTOLD
+from app.domain.records import Customer, LineKind, OrderLine, Ticket
 from app.warehouse.behaviour import Behaviour, read_behaviour, read_behaviour_of_one
 from app.warehouse.engine import Database
 from tests.fakes import NOW, at, bought, execute, gave_back, put
@@ -152,6 +154,56 @@ async def test_a_refund_whose_order_is_unknown_belongs_to_no_order(database: Dat
     assert sorted(found.refunds["order"].to_list()) == [-1, order]
 
 
+def asked(ticket: str, when: str = "2024-03-01", **told: Any) -> Ticket:
+    return Ticket(ticket, "ada", at(when), **told)
+
+
+@pytest.mark.parametrize(
+    ("way", "spellings"),
+    [
+        (EMAIL, ["email", "E-Mail", "mail", "contact_form", "Web form"]),
+        (CHAT, ["chat", "Live Chat", "live_chat", "WhatsApp", "Facebook Messenger", "messaging", "SMS"]),
+        (PHONE, ["phone", "Telephone", "voice", "Voicemail", "inbound call", "Tel."]),
+        (OTHER_WAY, [None, "", "counter", "api", "hotel desk"]),
+    ],
+)
+async def test_however_a_helpdesk_writes_a_channel_it_is_known(
+    database: Database, store_id: str, way: int, spellings: list[str | None]
+) -> None:
+    tickets = [asked(f"t{number}", channel=channel) for number, channel in enumerate(spellings)]
+    await put(database, store_id, [*bought("ada", "o1", "2024-03-01", ("tea", "5", "2")), *tickets])
+    assert set((await read(database, store_id)).tickets["channel"]) == {way}
+    assert set((await read(database, store_id, customer_id="ada")).tickets["channel"]) == {way}
+
+
+async def test_a_ticket_is_open_until_it_is_resolved_and_that_lies_before_as_of(
+    database: Database, store_id: str
+) -> None:
+    tickets = [
+        asked("t1", "2024-03-01", resolved_at=at("2024-03-02"), status="solved"),
+        asked("t2", "2024-03-02", resolved_at=at("2024-03-05"), status="solved"),
+        asked("t3", "2024-03-03", status="unresolved"),
+        asked("t4", "2024-03-04", status="Closed"),
+    ]
+    await put(database, store_id, [*bought("ada", "o1", "2024-03-01", ("tea", "5", "2")), *tickets])
+    for customer in (None, "ada"):
+        found = await read(database, store_id, as_of="2024-03-05", customer_id=customer)
+        assert found.tickets.sort("day")["resolved_day"].to_list() == [day("2024-03-02"), OPEN, OPEN, UNTOLD]
+    later = (await read(database, store_id, as_of="2024-03-06")).tickets.sort("day")
+    assert later["resolved_day"].to_list() == [day("2024-03-02"), day("2024-03-05"), OPEN, UNTOLD]
+
+
+async def test_topics_are_alike_whatever_their_case_and_none_is_one_of_its_own(
+    database: Database, store_id: str
+) -> None:
+    topics = ["Returns", "returns ", "delivery", None, ""]
+    tickets = [asked(f"t{number}", topic=topic) for number, topic in enumerate(topics)]
+    await put(database, store_id, [*bought("ada", "o1", "2024-03-01", ("tea", "5", "2")), *tickets])
+    for customer in (None, "ada"):
+        found = await read(database, store_id, customer_id=customer)
+        assert sorted(found.tickets["topic"].value_counts()["count"].to_list()) == [1, 2, 2]
+
+
 async def test_one_customer_is_read_as_among_all(database: Database, store_id: str) -> None:
     await put(
         database,
@@ -160,13 +212,15 @@ async def test_one_customer_is_read_as_among_all(database: Database, store_id: s
             *bought("ada", "o1", "2024-03-01 10:30", ("tea", "5", "2"), ("jam", "1", "3")),
             *bought("bea", "o2", "2024-03-02", ("tea", "5", "2")),
             *gave_back("ada", "C1", "2024-03-05", "tea", "1", "2"),
+            asked("t1", channel="phone", topic="returns", resolved_at=at("2024-03-04"), satisfaction=4),
         ],
     )
     alone, among = await read(database, store_id, customer_id="ada"), await read(database, store_id)
     assert alone.customer_ids == ["ada"]
     for name in ("orders", "lines", "refunds", "tickets"):
         mine = getattr(among, name).filter(pl.col("customer") == 0)
-        measures = [c for c in mine.columns if c not in ("order", "product", "category", "channel")]
+        keys = ("order", "product", "category", "topic", *(("channel",) if name == "orders" else ()))
+        measures = [c for c in mine.columns if c not in keys]
         assert getattr(alone, name).select(measures).sort(measures).equals(mine.select(measures).sort(measures))
     assert (await read(database, store_id, customer_id="nobody")).customer_ids == []
 
