@@ -18,6 +18,8 @@ OTHER_DESCRIPTION = f"All that have fewer than {FEWEST} customers, together."
 _RUNS_REMEMBERED = 64
 # "1,234 customers (12.3 %) with ..." is how runs of older versions began descriptions and interpretations.
 _COUNT = re.compile(r"\b[\d,]+ customers? \(([\d.]+) %\)")
+# "12 of the 100 customers it takes ..." is how an axis says that too few have tickets.
+_SOME_OF_IT_TAKES = re.compile(r"\b[\d,]+ of the (\d+) customers it takes\b")
 _DIGITS_OF_A_SUM, _DIGITS_OF_A_MEAN = 1, 2
 #: Members of a group that are listed: as many as the smallest group has, so that nobody can be counted.
 LISTED = FEWEST
@@ -37,6 +39,11 @@ async def small_groups(resources: Resources, store_id: str, run_id: int) -> Smal
 def uncounted(text: str) -> str:
     """A description without the number of customers: the share says enough."""
     return _COUNT.sub(r"\1 % of customers", text)
+
+
+def note(text: str) -> str:
+    """A note on an axis without the number of customers: that they are too few says enough."""
+    return _SOME_OF_IT_TAKES.sub(r"fewer than the \1 customers it takes", text)
 
 
 def about(amount: float) -> float:
@@ -105,6 +112,14 @@ def dominant(told: Mapping[str, str], small: SmallGroups) -> dict[str, str]:
     return {axis: OTHER_ID if name in small.segments.get(axis, ()) else name for axis, name in told.items()}
 
 
+def sources(told: Mapping[str, Any], small: SmallGroups) -> dict[str, str] | None:
+    """{axis: what a customer is read from}: with a small segment, that might tell of a source with few customers."""
+    if told.get("axis_sources") is None:  # nobody's of a run, or a run of an older version
+        return None
+    shown = dominant(told["dominant_segments"], small)
+    return {axis: OTHER_ID if shown.get(axis) == OTHER_ID else source for axis, source in told["axis_sources"].items()}
+
+
 def memberships(told: Mapping[str, Mapping[str, float]], small: SmallGroups) -> dict[str, dict[str, float]]:
     """{axis: {segment name: share}}, the shares of small segments together."""
     return {axis: _merged(shares, small.segments.get(axis, frozenset())) for axis, shares in told.items()}
@@ -161,6 +176,7 @@ def profile(told: Mapping[str, Any], small: SmallGroups) -> dict[str, Any]:
     if told["fuzzy_memberships"] is not None:
         hidden["fuzzy_memberships"] = memberships(told["fuzzy_memberships"], small)
         hidden["dominant_segments"] = dominant(told["dominant_segments"], small)
+        hidden["axis_sources"] = sources(told, small)
         hidden["interpretation"] = ", ".join(hidden["dominant_segments"].values())
     hidden["key_traits"] = without_small(told["key_traits"], small)
     if told.get("why") is not None:

@@ -6,16 +6,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from app.segmentation.axes import Axis
+from app.segmentation.axes import Axis, Source
 from app.segmentation.membership import Array
 
 
 @dataclass(frozen=True, slots=True)
 class PlacedAxis:
-    """Customers on one axis. names : of its k segments; memberships : (n_customers, k)"""
+    """Customers on one axis. names, sources : of its k segments; memberships : (n_customers, k)"""
 
     axis: Axis
     names: tuple[str, ...]
+    sources: tuple[Source, ...]
     memberships: Array
     in_signature: bool
 
@@ -23,6 +24,11 @@ class PlacedAxis:
     def dominant(self) -> list[str]:
         """The name of each customer's top segment."""
         return [self.names[position] for position in self.memberships.argmax(axis=1)]
+
+    @property
+    def read_from(self) -> list[Source]:
+        """What each customer is read from: a top segment is always of the customer's own reading."""
+        return [self.sources[position] for position in self.memberships.argmax(axis=1)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,12 @@ def profile_texts(
             }
         ),
         "dominant_segments": _struct({series.name: series for series in dominant}),
+        "axis_sources": _struct(
+            {
+                axis.axis.name: pl.Series([source.value for source in axis.sources])[axis.memberships.argmax(axis=1)]
+                for axis in axes
+            }
+        ),
         "membership_strength": _struct({axis.axis.name: words[strength_codes(axis.memberships)] for axis in axes}),
         "interpretation": pl.select(pl.concat_str(dominant, separator=", ")).to_series(),
         "key_traits": pl.Series(_traits(axes, values, yardstick), dtype=pl.List(pl.String)),
@@ -99,6 +105,7 @@ def profile_text(
             for axis in axes
         },
         "dominant_segments": dominant,
+        "axis_sources": {axis.axis.name: axis.read_from[0].value for axis in axes},
         "membership_strength": strengths,
         "interpretation": ", ".join(dominant.values()),
         "key_traits": _traits(axes, values, yardstick)[0],

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from app.segmentation.axes import AxisStatus
+from app.segmentation.axes import AxisStatus, Source
 from app.segmentation.clustering import MIN_SHARE
 from app.segmentation.discovery import BLURRED, DiscoveredAxis, Discovery
+from app.segmentation.readings import MIN_READERS, MIN_TICKETS, Reading
 from app.warehouse.stores import Store
 
 #: The sizes an archetype is useful at: enough members to speak of, few enough to be one kind.
@@ -56,23 +57,26 @@ def _most_valuable(archetypes: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def _axis(found: DiscoveredAxis) -> dict[str, Any]:
+    """One axis. Its silhouettes are those of its main reading; k and smallest_share are of all its segments."""
     fitted = found.fitted
     return {
         "axis": found.axis.name,
         "measures": found.axis.measures,
         "status": found.status.value,
-        "k": fitted.n_segments,
+        "k": len(found.segments),
         "silhouette": fitted.silhouette,
         "null_silhouette": fitted.null_silhouette,
         "smallest_share": min(segment.share for segment in found.segments),
-        "has_structure": fitted.has_structure,
+        "has_structure": found.has_structure,
         "note": _note(found),
+        "readings": [_reading(found, reading) for reading in found.readings],
         "segments": [
             {
                 "segment_id": segment.segment_id,
                 "name": segment.name,
                 "count": segment.count,
                 "share": segment.share,
+                "source": segment.source.value,
                 "interpretation": segment.interpretation,
             }
             for segment in found.segments
@@ -80,15 +84,54 @@ def _axis(found: DiscoveredAxis) -> dict[str, Any]:
     }
 
 
+def _reading(found: DiscoveredAxis, reading: Reading) -> dict[str, Any]:
+    """Customers read from one source. Shares are of all customers."""
+    count, fitted = found.count(reading), reading.fitted
+    return {
+        "source": reading.source.value,
+        "n_customers": count,
+        "share": count / len(found.dominant),
+        "k": fitted.n_segments,
+        "silhouette": fitted.silhouette,
+        "null_silhouette": fitted.null_silhouette,
+        "smallest_share": min(segment.share for segment in found.segments[reading.positions]),
+        "has_structure": fitted.has_structure,
+        "note": _structure(found, reading),
+    }
+
+
 def _note(found: DiscoveredAxis) -> str:
-    fitted = found.fitted
+    """What to know of an axis. The number of customers in it is kept from who may not see any (`api.anonymous`)."""
+    main = found.main
+    structure = _structure(found, main) if main.fitted.has_structure == found.has_structure else ""
+    if found.askers is None:
+        return structure or (found.axis.stand_in if found.status is AxisStatus.proxy else "")
+    return "; ".join(part for part in (structure, _sources(found, found.askers)) if part)
+
+
+def _structure(found: DiscoveredAxis, reading: Reading) -> str:
+    fitted = reading.fitted
+    if found.axis.quiet and reading.source is Source.orders:
+        return f"no_structure: fewer than {MIN_TICKETS} tickets tell nothing more"
+    if found.undivided(reading):
+        return f"no_structure: fewer than {MIN_READERS} customers, too few to look for groups"
     if fitted.silhouette is None or fitted.null_silhouette is None:
         return f"no_structure: no split tried keeps every segment at {100 * MIN_SHARE:.0f} % of customers"
     if not fitted.has_structure:
         return "no_structure: a continuum, no better split than one cloud of the same shape"
-    if fitted.silhouette < BLURRED:
-        return "segments blur into each other: try a lower --max-k"
-    return found.axis.stand_in if found.status is AxisStatus.proxy else ""
+    return "segments blur into each other: try a lower --max-k" if fitted.silhouette < BLURRED else ""
+
+
+def _sources(found: DiscoveredAxis, askers: int) -> str:
+    """From what the customers of a shop with tickets are read."""
+    if askers < MIN_READERS:
+        enough = f"{askers} of the {MIN_READERS} customers it takes have {MIN_TICKETS} or more tickets"
+        return enough if found.axis.quiet else f"{found.axis.stand_in}: {enough}"
+    if len(found.readings) == 1:
+        return ""
+    share = 100 * askers / len(found.dominant)
+    others = found.axis.quiet if found.axis.quiet else "read from orders"
+    return f"tickets speak for {share:.1f} % of customers; the others are {others}"
 
 
 def _level(archetypes: pl.DataFrame, n_customers: int) -> dict[str, Any]:

@@ -21,9 +21,10 @@ from app.segmentation.archetypes import (
     mean_top_membership,
     nearest_bands,
 )
-from app.segmentation.axes import AXES, Axis
-from app.segmentation.clustering import FittedAxis, fitted_axis
+from app.segmentation.axes import AXES, Axis, Source
+from app.segmentation.clustering import fitted_axis
 from app.segmentation.membership import Array
+from app.segmentation.readings import Reading, memberships_in
 from app.warehouse.engine import Connection, Database
 from app.warehouse.profiles import StoredArchetypes, StoredSegment, read_archetypes, read_segments
 from app.warehouse.runs import Run, read_run, read_yardstick
@@ -34,8 +35,13 @@ _RUNS_KEPT = 8
 @dataclass(frozen=True, slots=True)
 class _Axis:
     axis: Axis
-    fitted: FittedAxis
+    readings: tuple[Reading, ...]
     names: tuple[str, ...]
+    sources: tuple[Source, ...]
+
+    @property
+    def has_structure(self) -> bool:
+        return any(reading.fitted.has_structure for reading in self.readings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +63,9 @@ class ServedRun:
             PlacedAxis(
                 axis=each.axis,
                 names=each.names,
-                memberships=each.fitted.memberships(np.column_stack([values[name] for name in each.fitted.features])),
-                in_signature=each.fitted.has_structure,
+                sources=each.sources,
+                memberships=memberships_in(each.readings, values),
+                in_signature=each.has_structure,
             )
             for each in self.axes
         ]
@@ -126,7 +133,7 @@ async def _read(connection: Connection, store_id: str, run_id: int) -> ServedRun
         for segment in segments
         if segment.axis_name == axis.axis.name
     }
-    width = sum(axis.fitted.has_structure for axis in axes)
+    width = sum(axis.has_structure for axis in axes)
     rows = [[positions[segment] for segment in signature[:width]] for signature in archetypes.level1.values()]
     return ServedRun(
         run=await read_run(connection, run_id),
@@ -143,13 +150,21 @@ def _axes(segments: Sequence[StoredSegment]) -> tuple[_Axis, ...]:
     return tuple(
         _Axis(
             axis=axis,
-            fitted=fitted_axis(
-                axis.name,
-                stored[axis.name][0].scaler_params,
-                [segment.cluster_center for segment in stored[axis.name]],
-            ),
+            readings=_readings(axis, stored[axis.name]),
             names=tuple(segment.segment_name for segment in stored[axis.name]),
+            sources=tuple(Source(segment.source) for segment in stored[axis.name]),
         )
         for axis in AXES
         if axis.name in stored
     )
+
+
+def _readings(axis: Axis, segments: Sequence[StoredSegment]) -> tuple[Reading, ...]:
+    """The readings of an axis, from its segments in their order."""
+    readings: list[Reading] = []
+    for source, of_source in groupby(segments, key=lambda segment: segment.source):
+        mine = list(of_source)
+        centers = [segment.cluster_center for segment in mine]
+        first = readings[-1].positions.stop if readings else 0
+        readings.append(Reading(Source(source), fitted_axis(axis.name, mine[0].scaler_params, centers), first))
+    return tuple(readings)

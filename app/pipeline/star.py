@@ -15,10 +15,12 @@ from app.pipeline.placing import PlacedAxis, Standing
 from app.pipeline.profile_text import profile_text, profile_texts
 from app.pipeline.yardstick import Yardstick
 from app.segmentation.archetypes import BANDS, NONE_CLOSE, archetype_ids, mean_top_membership
+from app.segmentation.axes import Source
 from app.segmentation.discovery import DiscoveredAxis, Discovery, Segment
 from app.segmentation.membership import STRENGTHS, Array, strength_codes
 from app.segmentation.naming import EVERYONE
 from app.segmentation.norms import UNUSUAL_FOR_A_GROUP, traits, typical_value
+from app.segmentation.readings import asks
 
 #: Digits kept of memberships and features in JSON: far below what matters, and equal to 1e-9 when read back.
 _DECIMALS = 12
@@ -30,8 +32,9 @@ def placed(axis: DiscoveredAxis) -> PlacedAxis:
     return PlacedAxis(
         axis=axis.axis,
         names=tuple(segment.name for segment in axis.segments),
+        sources=tuple(segment.source for segment in axis.segments),
         memberships=axis.memberships,
-        in_signature=axis.fitted.has_structure,
+        in_signature=axis.has_structure,
     )
 
 
@@ -111,9 +114,7 @@ def customer_rows(
                 {axis.axis.name: dict(zip(axis.names, axis.memberships.T, strict=True)) for axis in axes}
             ),
             "dominant_segments": dominant_json,
-            "feature_vectors": _nested_json(
-                {axis.axis.name: {name: values[name] for name in axis.axis.feature_names} for axis in axes}
-            ),
+            "feature_vectors": _feature_vectors(axes, values),
             "interpretation": named.select(pl.concat_str(pl.all(), separator=", ")).to_series(),
             "lifetime_value": money["lifetime_value"],
             "profile": profile_texts(axes, standing, values, yardstick=yardstick, as_of=as_of),
@@ -138,7 +139,10 @@ def customer_row(
     strengths = {axis.axis.name: STRENGTHS[strength_codes(axis.memberships)[0]].value for axis in axes}
     memberships = {axis.axis.name: _named(axis.names, axis.memberships[0]) for axis in axes}
     features = {
-        axis.axis.name: {name: round(float(values[name][0]), _DECIMALS) for name in axis.axis.feature_names}
+        axis.axis.name: {
+            feature.name: round(float(values[feature.name][0]), _DECIMALS)
+            for feature in axis.axis.features_from(axis.read_from[0])
+        }
         for axis in axes
     }
     money = {name: Decimal(f"{values[name][0]:.4f}") for name in ("lifetime_value", "avg_order_value")}
@@ -178,13 +182,15 @@ def _segments(discovery: Discovery) -> pl.DataFrame:
             "position": position,
             "segment_name": segment.name,
             "interpretation": segment.interpretation,
-            "cluster_center": _dumped(axis.fitted.centers[position].tolist()),
-            "scaler_params": _dumped(axis.fitted.scaler_params()),
+            "source": segment.source.value,
+            "cluster_center": _dumped(reading.fitted.centers[position - reading.first].tolist()),
+            "scaler_params": _dumped(reading.fitted.scaler_params()),
             "population_percentage": 100 * segment.share,
             "customer_count": segment.count,
         }
         for axis in discovery.axes
-        for position, segment in enumerate(axis.segments)
+        for reading in axis.readings
+        for position, segment in enumerate(axis.segments[reading.positions], start=reading.first)
     ]
     return pl.DataFrame(rows)
 
@@ -284,10 +290,14 @@ def _archetype_traits(discovery: Discovery, values: Mapping[str, Array], yardsti
     n_groups = len(found.signatures)
     by_group = np.argsort(found.level1, kind="stable")
     members = np.split(by_group, np.cumsum(np.bincount(found.level1, minlength=n_groups))[:-1])
+    # Of members folded in from another reading, what is read from tickets says nothing.
+    asking = [group[asks(values)[group]] for group in members]
+    askers = [mine if len(mine) else group for mine, group in zip(asking, members, strict=True)]
+    from_tickets = {feature: askers for axis in axes for feature in axis.axis.ticket_features}
+    from_orders = {feature: members for axis in axes for feature in axis.axis.features}
     typical = {
-        feature.name: np.array([typical_value(feature, values[feature.name][group]) for group in members])
-        for axis in axes
-        for feature in axis.axis.features
+        feature.name: np.array([typical_value(feature, values[feature.name][group]) for group in groups])
+        for feature, groups in {**from_tickets, **from_orders}.items()
     }
     segments = [[axis.segments[code].name for code in found.signatures[:, number]] for number, axis in enumerate(axes)]
     if not axes:
@@ -389,6 +399,30 @@ def _nested_json(columns: Mapping[str, Mapping[str, Array]]) -> pl.Series:
         for outer, inners in columns.items()
     ]
     return frame.select(pl.struct(outers).struct.json_encode()).to_series()
+
+
+def _feature_vectors(axes: Sequence[PlacedAxis], values: Mapping[str, Array]) -> pl.Series:
+    """{axis: {feature: value}} per row, of the features each customer is read by."""
+    parts = [pl.lit("{")]
+    for number, axis in enumerate(axes):
+        parts += [pl.lit(f'{"," if number else ""}"{axis.axis.name}":'), pl.lit(_features_read(axis, values))]
+    return pl.select(pl.concat_str(*parts, pl.lit("}"))).to_series()
+
+
+def _features_read(axis: PlacedAxis, values: Mapping[str, Array]) -> pl.Series:
+    """One axis's {feature: value} per row."""
+    told = {
+        source: _json(
+            pl.DataFrame({feature.name: values[feature.name] for feature in axis.axis.features_from(source)}).select(
+                pl.all().round(_DECIMALS)
+            )
+        )
+        for source in dict.fromkeys(axis.sources)
+    }
+    if len(told) == 1:
+        return next(iter(told.values()))
+    from_tickets = np.array([source is Source.tickets for source in axis.sources])[axis.memberships.argmax(axis=1)]
+    return told[Source.tickets].zip_with(pl.Series(from_tickets), told[Source.orders])
 
 
 def _array(frame: pl.DataFrame) -> pl.Series:

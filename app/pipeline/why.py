@@ -31,9 +31,12 @@ from app.segmentation.clustering import FittedAxis
 from app.segmentation.explanation import Contributions, average_customer, contributions
 from app.segmentation.membership import Array
 from app.segmentation.norms import NOTHING_TO_MEASURE, words
+from app.segmentation.readings import reading_of
 from app.warehouse.behaviour import Behaviour, read_behaviour_of_one
 from app.warehouse.engine import Database
 from app.warehouse.stores import read_store
+
+CONTINUUM = "A continuum: everyone is in one group."
 
 Kind = Literal["usual_order", "return_item", "return_order", "orders", "unlike", "amount"]
 Numbers = Mapping[str, Array]
@@ -57,12 +60,17 @@ _RETURNS = frozenset({"refund_rate", "items_returned_pct", "returned_order_ratio
 
 @dataclass(frozen=True, slots=True)
 class AxisInUse:
-    """One axis as customers are placed on it. names : of its segments, in the order of its centers"""
+    """One axis as a customer is read on it.
+
+    names     : of its segments, in the order of its centers
+    one_group : what is said where it has one segment
+    """
 
     name: str
     features: tuple[Feature, ...]
     fitted: FittedAxis
     names: tuple[str, ...]
+    one_group: str
 
     def codes(self, values: Numbers) -> NDArray[np.intp]:
         """(n,) position of the top segment. values : feature -> (n,)"""
@@ -140,18 +148,44 @@ async def explain_customer(
 
 
 def _explained(behaviour: Behaviour, run: ServedRun, as_of: datetime, timezone: str, currency: str) -> Explanation:
-    axes = [AxisInUse(each.axis.name, each.axis.features, each.fitted, each.names) for each in run.axes]
     values = features_of_one(behaviour, as_of=as_of, timezone=timezone)
+    axes = axes_of(run, values)
     moves = moves_of(axes, behaviour, values, as_of_day=shop_day(as_of, timezone), typical=run.yardstick.norms.typical)
     parts = {axis.name: contributions(axis.fitted, axis.matrix(values)) for axis in axes}
     return Explanation(
         run_id=run.run.run_id,
         as_of=as_of,
         memberships={
-            axis.name: dict(zip(axis.names, parts[axis.name].memberships[0].tolist(), strict=True)) for axis in axes
+            each.axis.name: {
+                **dict.fromkeys(each.names, 0.0),
+                **dict(zip(axis.names, parts[axis.name].memberships[0].tolist(), strict=True)),
+            }
+            for each, axis in zip(run.axes, axes, strict=True)
         },
         why={axis.name: told(axis, values, parts[axis.name], moves[axis.name], currency=currency) for axis in axes},
     )
+
+
+def axes_of(run: ServedRun, values: Numbers) -> list[AxisInUse]:
+    """The axes of a run, each by the reading that is the customer's. values : theirs, each (1,)
+
+    Nothing that is tried adds a ticket, so the reading stays theirs.
+    """
+    axes = []
+    for each in run.axes:
+        reading = reading_of(each.readings, values)
+        axes.append(
+            AxisInUse(
+                name=each.axis.name,
+                features=each.axis.features_from(reading.source),
+                fitted=reading.fitted,
+                names=each.names[reading.positions],
+                one_group=CONTINUUM
+                if len(each.readings) == 1
+                else f"One group: everyone who is read from {reading.source}.",
+            )
+        )
+    return axes
 
 
 # What a customer usually does
@@ -543,7 +577,6 @@ _NOUNS = (
     *("shopper", "customer", "buyer", "hunter", "seeker", "explorer", "repeater", "returner", "experimenter"),
     *("user", "beginner", "requester"),
 )
-CONTINUUM = "A continuum: everyone is in one group."
 
 
 def told(axis: AxisInUse, values: Numbers, parts: Contributions, moves: Moves, *, currency: str) -> dict[str, Any]:
@@ -555,7 +588,7 @@ def told(axis: AxisInUse, values: Numbers, parts: Contributions, moves: Moves, *
         "typical_membership": round(float(parts.average[own]), _MEMBERSHIP_DECIMALS),
     }
     if len(axis.names) == 1:
-        return {**head, "contributions": [], "change": None, "without_it": None, "says": CONTINUUM}
+        return {**head, "contributions": [], "change": None, "without_it": None, "says": axis.one_group}
     change = None if moves.change is None else _told_change(moves.change, axis.names, currency)
     waiting = None if moves.waiting is None else _told_waiting(moves.waiting, axis.names)
     nothing = f"{'Nothing' if waiting is None else 'No order'} within reach moves them: {_tried(moves.horizon_days)}."

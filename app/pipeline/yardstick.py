@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from app.domain.value_tiers import TierMode, ValueTiers, value_tiers, value_tiers_from
+from app.segmentation.axes import Source
 from app.segmentation.discovery import DiscoveredAxis
 from app.segmentation.membership import Array
 from app.segmentation.norms import ShopNorms, shop_norms, shop_norms_from
@@ -30,7 +31,11 @@ def yardstick_of(found: Sequence[DiscoveredAxis], values: Mapping[str, Array], m
         }
         for axis in found
     }
-    norms = shop_norms([axis.axis for axis in found], values, members)
+    from_tickets = {
+        axis.axis.name: {segment.name for segment in axis.segments if segment.source is Source.tickets}
+        for axis in found
+    }
+    norms = shop_norms([axis.axis for axis in found], values, members, from_tickets=from_tickets)
     return Yardstick(norms=norms, tiers=value_tiers(values["lifetime_value"], mode))
 
 

@@ -21,6 +21,9 @@ BANDS = ("core", "typical", "edge")
 NONE_CLOSE = -1
 
 _FOLDING_BLOCK = 2_000
+#: The least a share counts for when folding. In the segments of a reading that is not theirs customers have exactly 0:
+#: taken as it is, that one axis would outweigh all others together.
+_LEAST_SHARE = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +131,7 @@ def likeliest(memberships: Sequence[Array], signatures: Codes) -> Codes:
         block = slice(start, start + _FOLDING_BLOCK)
         likelihood = np.zeros((len(found[block]), len(signatures)))
         for axis, shares in enumerate(memberships):
-            # A share can underflow to 0 far from a center; the smallest number there is keeps the logarithm finite.
-            likelihood += np.log(np.maximum(shares[block], np.finfo(float).tiny))[:, signatures[:, axis]]
+            likelihood += np.log(np.maximum(shares[block], _LEAST_SHARE))[:, signatures[:, axis]]
         found[block] = likelihood.argmax(axis=1)
     return found
 

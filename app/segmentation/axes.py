@@ -22,6 +22,13 @@ class AxisStatus(StrEnum):
     no_data = "no_data"
 
 
+class Source(StrEnum):
+    """What a customer is read from on an axis: what they order, or what they ask for help with."""
+
+    orders = "orders"
+    tickets = "tickets"
+
+
 class Need(StrEnum):
     """What a shop's records must hold for an axis to say anything."""
 
@@ -72,17 +79,22 @@ class Feature:
 class Axis:
     """One behaviour.
 
+    ticket_features : what it reads of customers with tickets enough, instead of `features`; empty where tickets have
+                      nothing to say
     need     : without these records its status is no_data
     stand_in : where it reads the next best records, which; it is then a proxy
     unless   : records with which it is no proxy; None where it is one whatever there is
+    quiet    : of an axis that reads nothing but tickets, what those are called who have too few for it
     """
 
     name: str
     measures: str
     features: tuple[Feature, ...]
+    ticket_features: tuple[Feature, ...] = ()
     need: Need = Need.orders
     stand_in: str = ""
     unless: Need | None = None
+    quiet: str = ""
     aliases: tuple[str, ...] = ()
 
     @property
@@ -92,6 +104,10 @@ class Axis:
     @property
     def transforms(self) -> tuple[Transform, ...]:
         return tuple(feature.transform for feature in self.features)
+
+    def features_from(self, source: Source) -> tuple[Feature, ...]:
+        """What it reads of customers who are read from that source."""
+        return self.ticket_features if source is Source.tickets and self.ticket_features else self.features
 
     def status(self, available: frozenset[Need]) -> AxisStatus:
         if self.need not in available:
@@ -120,6 +136,13 @@ _VALUE_TREND = Feature(
     signed=True,
     log_slope=True,
     telling=False,
+)
+
+_SUPPORT = (
+    Feature("total_tickets", "few_tickets", "many_tickets", "{:,.0f} tickets", "log1p"),
+    Feature("tickets_per_order", "seldom_asking", "often_asking", "{:.1f} tickets an order", "log1p"),
+    Feature("days_since_last_ticket", "recent_ticket", "old_ticket", "{:,.0f} days since the last ticket", "log1p"),
+    Feature("dissatisfied_ratio", "content", "discontent", "{:.0f} % of ratings poor", percent=True),
 )
 
 AXES: tuple[Axis, ...] = (
@@ -296,15 +319,10 @@ AXES: tuple[Axis, ...] = (
     Axis(
         "support_history",
         "what help they have needed",
-        (
-            Feature("total_tickets", "few_tickets", "many_tickets", "{:,.0f} tickets", "log1p"),
-            Feature("tickets_per_order", "seldom_asking", "often_asking", "{:.1f} tickets an order", "log1p"),
-            Feature(
-                "days_since_last_ticket", "recent_ticket", "old_ticket", "{:,.0f} days since the last ticket", "log1p"
-            ),
-            Feature("dissatisfied_ratio", "content", "discontent", "{:.0f} % of ratings poor", percent=True),
-        ),
+        _SUPPORT,
+        ticket_features=_SUPPORT,
         need=Need.tickets,
+        quiet="self_service",
     ),
 )
 

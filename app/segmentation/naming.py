@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.domain.features import STAND_INS
-from app.segmentation.axes import Axis, Feature
+from app.segmentation.axes import Axis, Feature, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,35 +109,53 @@ _NAMES: Mapping[str, tuple[Rule, ...] | Ranked] = {
     ),
     "value_sophistication": Ranked("avg_item_price", "price_focused", "value_aware", "premium_focused"),
     "support_history": (
-        Rule("self_service", "total_tickets", below=0.5),
         Rule("discontented", "dissatisfied_ratio", at_least=0.5),
         Rule("frequent_requester", "tickets_per_order", at_least=1.0),
         Rule("occasional_requester", "total_tickets"),
     ),
 }
 
+#: How segments are named whose customers are read from tickets; axes not named here read nothing else.
+_NAMES_FROM_TICKETS: Mapping[str, tuple[Rule, ...] | Ranked] = {}
+
 EVERYONE = "everyone"
+#: The only segment of a reading beside another: all there is to say of its customers is which reading is theirs.
+_UNDIVIDED: Mapping[Source, str] = {Source.orders: "seldom_asks", Source.tickets: "asks_for_help"}
+#: Names that say nothing of what a customer does on the axis.
+SAYING_NOTHING = frozenset({EVERYONE, *_UNDIVIDED.values()})
 
 
-def segment_names(axis: Axis, typical: Sequence[Mapping[str, float]], most: Sequence[Mapping[str, float]]) -> list[str]:
-    """A name for each segment of an axis, unique on it.
+def segment_names(
+    axis: Axis,
+    typical: Sequence[Mapping[str, float]],
+    most: Sequence[Mapping[str, float]],
+    *,
+    source: Source = Source.orders,
+) -> list[str]:
+    """A name for each segment of an axis's reading from one source, unique on the axis.
 
-    typical : per segment, the median of each of the axis's features among its members, before any scaling
+    typical : per segment, the median of each of the reading's features among its members, before any scaling
     most    : per segment, the value of each that nine in ten members reach at most
     """
     if len(typical) == 1:
         return [EVERYONE]
-    names = _base_names(axis, typical, most)
+    names = _base_names(_naming(axis, source), typical, most)
     alike: dict[str, list[int]] = defaultdict(list)
     for segment, name in enumerate(names):
         alike[name].append(segment)
     for name, segments in alike.items():
-        for segment, words in zip(segments, _told_apart(axis, [typical[each] for each in segments]), strict=True):
+        apart = _told_apart(axis.features_from(source), [typical[each] for each in segments])
+        for segment, words in zip(segments, apart, strict=True):
             names[segment] = "_".join([*words, name])
     return names
 
 
-def interpretation(axis: Axis, typical: Mapping[str, float], *, share: float) -> str:
+def name_of_undivided(axis: Axis, source: Source) -> str:
+    """What the only segment of a reading is called on an axis that has another reading."""
+    return axis.quiet if axis.quiet and source is Source.orders else _UNDIVIDED[source]
+
+
+def interpretation(axis: Axis, typical: Mapping[str, float], *, share: float, source: Source = Source.orders) -> str:
     """One sentence that states the segment's numbers. A number that only stands in for too little is left out.
 
     It counts nobody: who may see shares only may read it too.
@@ -146,15 +164,21 @@ def interpretation(axis: Axis, typical: Mapping[str, float], *, share: float) ->
     """
     told = [
         feature.phrase(typical[feature.name])
-        for feature in axis.features
+        for feature in axis.features_from(source)
         if STAND_INS.get(feature.name) != typical[feature.name]
     ]
     typically = f", typically {', '.join(told)}" if told else ""
     return f"{100 * share:.1f} % of customers{typically}."
 
 
-def _base_names(axis: Axis, typical: Sequence[Mapping[str, float]], most: Sequence[Mapping[str, float]]) -> list[str]:
-    naming = _NAMES[axis.name]
+def _naming(axis: Axis, source: Source) -> tuple[Rule, ...] | Ranked:
+    from_tickets = _NAMES_FROM_TICKETS.get(axis.name) if source is Source.tickets else None
+    return from_tickets or _NAMES[axis.name]
+
+
+def _base_names(
+    naming: tuple[Rule, ...] | Ranked, typical: Sequence[Mapping[str, float]], most: Sequence[Mapping[str, float]]
+) -> list[str]:
     if isinstance(naming, Ranked):
         order = sorted(range(len(typical)), key=lambda segment: typical[segment][naming.feature])
         names = [naming.between] * len(typical)
@@ -163,13 +187,13 @@ def _base_names(axis: Axis, typical: Sequence[Mapping[str, float]], most: Sequen
     return [next(rule.name for rule in naming if rule.holds(*each)) for each in zip(typical, most, strict=True)]
 
 
-def _told_apart(axis: Axis, alike: Sequence[Mapping[str, float]]) -> list[list[str]]:
+def _told_apart(telling: Sequence[Feature], alike: Sequence[Mapping[str, float]]) -> list[list[str]]:
     """Words that tell segments of one name apart: the extremes of the feature on which they differ most, then those of
     the next among the segments left. The last one left keeps the bare name.
     """
     words: list[list[str]] = [[] for _ in alike]
     left = list(range(len(alike)))
-    features = list(axis.features)
+    features = list(telling)
     while len(left) > 1 and features:
         contrasts = [_contrast([alike[segment][feature.name] for segment in left]) for feature in features]
         if max(contrasts) == 0:

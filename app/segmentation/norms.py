@@ -4,17 +4,18 @@ Each feature's spread over the shop's customers is kept as percentiles. A trait 
 from the middle, told with the shop's own number beside it: "Deal hunter: 12 % of orders at full price (shop: 71 %)".
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.domain.features import STAND_INS
-from app.segmentation.axes import Axis, Feature
+from app.segmentation.axes import Axis, Feature, Source
 from app.segmentation.membership import Array
-from app.segmentation.naming import EVERYONE
+from app.segmentation.naming import SAYING_NOTHING
 
 #: How far from the shop's middle a number must lie to be told, 0 the middle and 1 an end: .8 is the outer tenth.
 UNUSUAL = 0.8
@@ -40,7 +41,7 @@ class ShopNorms:
 
     percentiles : feature -> (101,) of its values, ascending
     typical     : feature -> the mean of a share, the median of anything else
-    segments    : axis -> segment -> feature -> the same among its members
+    segments    : axis -> segment -> feature -> the same among its members, of the features they are read by
     """
 
     percentiles: Mapping[str, Array]
@@ -70,7 +71,14 @@ class ShopNorms:
         else:
             alike = members <= _TIMES_ALIKE * value and value <= _TIMES_ALIKE * members
         agrees = alike and (members - shop) * (value - shop) > 0
-        return segment if agrees and segment != EVERYONE else axis.name
+        return segment if agrees and segment not in SAYING_NOTHING else axis.name
+
+    def reads(self, axis: Axis, feature: Feature, segments: Sequence[str]) -> NDArray[np.bool_] | bool:
+        """Whether the feature is among those the customers of these segments are read by; one bool if it is for all."""
+        by_it = {name for name, typical in self.segments[axis.name].items() if feature.name in typical}
+        if len(by_it) == len(self.segments[axis.name]):
+            return True
+        return np.array([name in by_it for name in segments], dtype=np.bool_)
 
     def stored(self) -> dict[str, Any]:
         """Plain enough for JSON; `shop_norms_from` reads it back."""
@@ -82,20 +90,43 @@ class ShopNorms:
 
 
 def shop_norms(
-    axes: Sequence[Axis], values: Mapping[str, Array], members: Mapping[str, Mapping[str, NDArray[np.intp]]]
+    axes: Sequence[Axis],
+    values: Mapping[str, Array],
+    members: Mapping[str, Mapping[str, NDArray[np.intp]]],
+    *,
+    from_tickets: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> ShopNorms:
     """The norms of a shop.
 
-    values  : feature -> (n_customers,), at least one customer
-    members : axis -> segment -> positions of the customers whose dominant segment it is
+    values       : feature -> (n_customers,), at least one customer
+    members      : axis -> segment -> positions of the customers whose dominant segment it is
+    from_tickets : axis -> those of its segments whose customers are read from tickets
     """
+    read_by = {
+        axis.name: {
+            segment: axis.features_from(Source.tickets if segment in from_tickets.get(axis.name, ()) else Source.orders)
+            for segment in members[axis.name]
+        }
+        for axis in axes
+    }
     features = {feature.name: feature for axis in axes for feature in axis.features}
+    # What tickets say is usual among those who have them; orders everyone has.
+    usual = {name: values[name] for name in features}
+    for axis in axes:
+        for feature in axis.ticket_features:
+            who = [members[axis.name][each] for each, known in read_by[axis.name].items() if feature in known]
+            if who and feature.name not in features:
+                features[feature.name] = feature
+                usual[feature.name] = values[feature.name][np.concatenate(who)]
     return ShopNorms(
-        percentiles={name: np.percentile(_measured(name, values[name]), _PERCENTILES) for name in features},
-        typical={name: typical_value(feature, values[name]) for name, feature in features.items()},
+        percentiles={name: np.percentile(_measured(name, usual[name]), _PERCENTILES) for name in features},
+        typical={name: typical_value(feature, usual[name]) for name, feature in features.items()},
         segments={
             axis.name: {
-                segment: {feature.name: typical_value(feature, values[feature.name][who]) for feature in axis.features}
+                segment: {
+                    feature.name: typical_value(feature, values[feature.name][who])
+                    for feature in read_by[axis.name][segment]
+                }
                 for segment, who in members[axis.name].items()
             }
             for axis in axes
@@ -145,7 +176,7 @@ def traits(
     segments : per axis, the name of each one's segment
     values   : feature -> (n,)
     """
-    told, far = _candidates(norms, axes, values)
+    told, far = _candidates(norms, axes, segments, values)
     n = len(next(iter(values.values())))
     if not len(far):
         return [[] for _ in range(n)]
@@ -161,7 +192,7 @@ def traits(
             if extreme < unusual:
                 break
             axis = axes[axis_number]
-            feature = axis.features[chosen[number][axis_number]]
+            feature = _features(axis)[chosen[number][axis_number]]
             value = columns[feature.name][number]
             label = words(norms.told_by(axis, segments[axis_number][number], feature, value))
             mine.append(f"{label}: {feature.phrase(value)} (shop: {feature.number(norms.typical[feature.name])})")
@@ -169,20 +200,30 @@ def traits(
     return found
 
 
-def _candidates(norms: ShopNorms, axes: Sequence[Axis], values: Mapping[str, Array]) -> tuple[NDArray[np.intp], Array]:
-    """Per axis its most unusual telling feature: its number on the axis and its unusualness, both (n_axes, n).
+def _features(axis: Axis) -> tuple[Feature, ...]:
+    """All that an axis is read by, from any source, each once."""
+    return tuple(dict.fromkeys((*axis.features, *axis.ticket_features)))
 
-    A feature of several axes speaks for the first of them, so that nothing is told twice.
+
+def _candidates(
+    norms: ShopNorms, axes: Sequence[Axis], segments: Sequence[Sequence[str]], values: Mapping[str, Array]
+) -> tuple[NDArray[np.intp], Array]:
+    """Per axis its most unusual telling feature: its number among `_features` and its unusualness, both (n_axes, n).
+
+    A feature of several axes speaks for the first of them, so that nothing is told twice. One that a customer is not
+    read by tells nothing of them.
     """
     n = len(next(iter(values.values())))
     spoken: set[str] = set()
     told, far = [], []
-    for axis in axes:
-        extremes = np.full((len(axis.features), n), -1.0)
-        for number, feature in enumerate(axis.features):
-            if feature.telling and feature.name not in spoken:
+    for axis, names in zip(axes, segments, strict=True):
+        features = _features(axis)
+        extremes = np.full((len(features), n), -1.0)
+        for number, feature in enumerate(features):
+            if feature.telling and feature.name not in spoken and feature.name in norms.typical:
                 spoken.add(feature.name)
-                extremes[number] = norms.unusualness(feature, values[feature.name])
+                far_off = norms.unusualness(feature, values[feature.name])
+                extremes[number] = np.where(norms.reads(axis, feature, names), far_off, -1.0)
         told.append(extremes.argmax(axis=0))
         far.append(extremes.max(axis=0))
     return np.array(told), np.array(far)

@@ -20,11 +20,12 @@ from app.warehouse.tables import (
 
 @dataclass(frozen=True, slots=True)
 class StoredSegment:
-    """A row of the segment master. scaler_params : of its axis, the same for each of the axis's segments"""
+    """A row of the segment master. scaler_params : the same for each of the axis's segments of one source"""
 
     segment_id: str
     axis_name: str
     segment_name: str
+    source: str
     cluster_center: list[float]
     scaler_params: Mapping[str, Any]
 
@@ -44,8 +45,8 @@ async def read_segments(connection: AsyncConnection, store_id: str, run_id: int)
     """Every segment of a run, axis by axis, in the order of the centers."""
     table = dim_segment_master
     columns = (
-        *(table.c.segment_id, table.c.axis_name, table.c.segment_name, table.c.cluster_center),
-        table.c.scaler_params,
+        *(table.c.segment_id, table.c.axis_name, table.c.segment_name, table.c.source),
+        *(table.c.cluster_center, table.c.scaler_params),
     )
     query = select(*columns).where(table.c.store_id == store_id, table.c.run_id == run_id)
     rows = await connection.execute(query.order_by(table.c.axis_name, table.c.position))

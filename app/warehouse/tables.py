@@ -313,6 +313,13 @@ dim_segment_master = Table(
     Column("position", SmallInteger, nullable=False, comment="Row of its center among the axis's centers, from 0."),
     Column("segment_name", Text, nullable=False, comment="Name from behaviour, unique on its axis."),
     Column("interpretation", Text, nullable=False, comment="One sentence that states its numbers."),
+    Column(
+        "source",
+        Text,
+        nullable=False,
+        server_default=text("'orders'"),
+        comment="What its customers are read from: orders or tickets.",
+    ),
     Column("cluster_center", JSONB, nullable=False, comment="Center in scaled units, a number per feature."),
     Column("scaler_params", JSONB, nullable=False, comment="Features, transforms, limits, mean, scale, kernel."),
     Column("population_percentage", Double, nullable=False, comment="Share of segmented customers, 0 to 100."),
@@ -322,6 +329,7 @@ dim_segment_master = Table(
     _of_run(),
     CheckConstraint("population_percentage BETWEEN 0 AND 100", name="share"),
     CheckConstraint("customer_count >= 0", name="customer_count"),
+    CheckConstraint("source IN ('orders', 'tickets')", name="source"),
     Index("uq_segment_name", "store_id", "run_id", "axis_name", "segment_name", unique=True),
     comment="The segments of every axis, enough to place a customer on it.",
 )

@@ -19,7 +19,7 @@ from tests.api.test_customers import told
 from tests.fakes import a_shop, put, rows, segmented
 
 TOP = "/api/mcp/archetypes/top"
-COUNTS = {"member_count", "customer_count", "customers_loaded", "customers_segmented", "folded_count"}
+COUNTS = {"member_count", "customer_count", "customers_loaded", "customers_segmented", "folded_count", "n_customers"}
 
 
 def leaves(told: Any, name: str = "") -> Iterator[tuple[str, Any]]:
@@ -154,6 +154,7 @@ async def test_small_segments_stand_together_as_other(empty_shop: Ask, database:
         assert not few[axis] & set(shares)
         assert sum(shares.values()) == pytest.approx(1, abs=1e-6)
         assert hidden["dominant_segments"][axis] in shares
+        assert (hidden["axis_sources"][axis] == "other") == (hidden["dominant_segments"][axis] == "other")
     assert not any(name in hidden["interpretation"].split(", ") for names in few.values() for name in names)
 
 
@@ -200,6 +201,12 @@ async def test_why_tells_shares_to_a_tenth_of_a_percent_and_the_shop_to_two_digi
             assert share is None or share == round(share, 3)
         for each in why["contributions"]:
             assert each["typical"] == float(f"{each['typical']:.1e}")
+
+
+def test_a_note_that_too_few_have_tickets_does_not_say_how_many() -> None:
+    told = "read from orders, not from tickets: 12 of the 100 customers it takes have 2 or more tickets"
+    assert "12" not in anonymous.note(told)
+    assert anonymous.note(told).endswith("fewer than the 100 customers it takes have 2 or more tickets")
 
 
 def within_rounding(value: float, digits: int) -> tuple[float, float]:

@@ -64,7 +64,7 @@ async def test_what_is_excluded_is_left_out(ask: Clients) -> None:
     CustomerProfile.model_validate(part)
     gone = set(whole) - set(part)
     assert gone == {
-        *("fuzzy_memberships", "dominant_segments", "membership_strength", "interpretation"),
+        *("fuzzy_memberships", "dominant_segments", "axis_sources", "membership_strength", "interpretation"),
         *("archetype", "archetype_id", "archetype_level2_id", "archetype_level3_id", "fold_distance"),
         *("key_traits", "churn_risk", "churn_risk_score", "identity"),
     }

@@ -12,7 +12,7 @@ from app.domain.value_tiers import value_tiers
 from app.pipeline.placing import PlacedAxis, Standing
 from app.pipeline.profile_text import profile_text, profile_texts
 from app.pipeline.yardstick import Yardstick, yardstick_from
-from app.segmentation.axes import axes_named
+from app.segmentation.axes import Source, axes_named
 from app.segmentation.membership import Array, strengths
 from app.segmentation.norms import shop_norms
 
@@ -21,8 +21,10 @@ N = 60
 
 
 def placed(memberships: Array) -> list[PlacedAxis]:
-    names = ("high_value", "mid_tier", 'bud"get\\')
-    return [PlacedAxis(axis, names, memberships, in_signature=True) for axis in axes_named(["value", "frequency"])]
+    names, sources = ("high_value", "mid_tier", 'bud"get\\'), (Source.orders, Source.tickets, Source.tickets)
+    return [
+        PlacedAxis(axis, names, sources, memberships, in_signature=True) for axis in axes_named(["value", "frequency"])
+    ]
 
 
 @pytest.fixture(scope="module")

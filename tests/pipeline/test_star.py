@@ -20,10 +20,11 @@ from app.pipeline.report import run_report
 from app.pipeline.star import customer_row, placed, star_of
 from app.pipeline.yardstick import Yardstick, yardstick_of
 from app.segmentation.archetypes import BANDS
-from app.segmentation.axes import AXES, Need, axes_named
+from app.segmentation.axes import AXES, Need, Source, axes_named
 from app.segmentation.clustering import KRange, fitted_axis
 from app.segmentation.discovery import Discovery, DiscoveryOptions, discover
 from app.segmentation.membership import Array
+from app.segmentation.readings import Reading, memberships_in
 from app.warehouse.stores import Store
 from tests.fakes import assert_alike
 
@@ -32,7 +33,10 @@ STRENGTHS = {"strong", "moderate", "balanced", "weak"}
 
 
 def made_up_shop(n_customers: int, *, n_types: int, seed: int = 0) -> dict[str, Array]:
-    """Metrics and features of a shop where most customers are of one of a few types, and some wander between two."""
+    """Metrics and features of a shop where most customers are of one of a few types, and some wander between two.
+
+    Half of them have tickets enough to be read from them, more of some types than of others.
+    """
     rng = np.random.default_rng(seed)
     kind, other = rng.integers(0, n_types, n_customers), rng.integers(0, n_types, n_customers)
     values = {}
@@ -47,6 +51,8 @@ def made_up_shop(n_customers: int, *, n_types: int, seed: int = 0) -> dict[str, 
     values["avg_order_value"] = values["lifetime_value"] / orders
     values["recency_days"] = np.floor(rng.exponential(90, n_customers))
     values["tenure_days"] = values["recency_days"] + 50 * kind
+    asking = rng.random(n_customers) < 0.3 + 0.4 * kind / n_types
+    values["total_tickets"] = np.where(asking, np.round(2 + 20 * values["total_tickets"].clip(0)), kind % 2)
     assert set(values) == {*METRICS, *FEATURES}
     return values
 
@@ -226,12 +232,21 @@ def test_dominant_segments_strengths_and_interpretation_tell_of_the_memberships(
         assert run.profiles["interpretation"][customer] == ", ".join(dominant[customer].values())
 
 
-def test_feature_vectors_hold_every_feature_of_every_axis(run: Run) -> None:
+def test_feature_vectors_hold_what_each_customer_is_read_by_on_every_axis(run: Run) -> None:
     vectors = parsed(run.profiles["feature_vectors"])
     for axis in run.discovery.axes:
-        for name in axis.axis.feature_names:
-            found = [vector[axis.axis.name][name] for vector in vectors]
-            assert found == pytest.approx(run.values[name].tolist(), abs=1e-9)
+        for customer, vector in enumerate(vectors):
+            source = axis.segments[axis.dominant[customer]].source
+            read_by = [feature.name for feature in axis.axis.features_from(source)]
+            assert list(vector[axis.axis.name]) == read_by
+            mine = [run.values[name][customer] for name in read_by]
+            assert list(vector[axis.axis.name].values()) == pytest.approx(mine, abs=1e-9)
+
+
+def test_a_profile_says_what_a_customer_is_read_from_on_each_axis(run: Run) -> None:
+    told = [readable(text)["axis_sources"] for text in run.profiles["profile"]]
+    for axis in run.discovery.axes:
+        assert [each[axis.axis.name] for each in told] == [axis.segments[top].source for top in axis.dominant]
 
 
 def test_segments_of_an_axis_cover_everyone(run: Run) -> None:
@@ -257,13 +272,13 @@ def test_history_lists_the_dominant_segments_by_id(run: Run) -> None:
 def test_the_segment_master_is_enough_to_place_customers_again(run: Run) -> None:
     for axis in run.discovery.axes:
         rows = run.star["dim_segment_master"].filter(pl.col("axis_name") == axis.axis.name)
-        back = fitted_axis(
-            axis.axis.name,
-            json.loads(rows["scaler_params"][0]),
-            [json.loads(center) for center in rows["cluster_center"]],
-        )
-        values = np.column_stack([run.values[name] for name in axis.axis.feature_names])
-        assert np.array_equal(back.memberships(values), axis.memberships)
+        back = []
+        for source in rows["source"].unique(maintain_order=True):
+            mine = rows.filter(pl.col("source") == source)
+            centers = [json.loads(center) for center in mine["cluster_center"]]
+            fitted = fitted_axis(axis.axis.name, json.loads(mine["scaler_params"][0]), centers)
+            back.append(Reading(Source(source), fitted, first=mine["position"][0]))
+        assert np.array_equal(memberships_in(back, run.values), axis.memberships)
 
 
 def test_money_has_four_decimals_at_most_and_agrees_with_the_cents_spent(run: Run) -> None:
@@ -352,6 +367,14 @@ def test_the_report_is_plain_and_adds_up(run: Run) -> None:
         assert axis["k"] == len(axis["segments"])
         assert axis["smallest_share"] == min(segment["share"] for segment in axis["segments"])
         assert axis["has_structure"] == ("no_structure" not in axis["note"])
+        readings = axis["readings"]
+        assert [each["source"] for each in readings] == list(dict.fromkeys(s["source"] for s in axis["segments"]))
+        assert sum(each["n_customers"] for each in readings) == len(run.ids)
+        assert sum(each["k"] for each in readings) == axis["k"]
+        assert any(each["has_structure"] for each in readings) == axis["has_structure"]
+        assert min(each["smallest_share"] for each in readings) == axis["smallest_share"]
+        for each in readings:
+            assert each["has_structure"] == ("no_structure" not in each["note"])
     archetypes = report["archetypes"]
     assert archetypes["own_signature_share"] + archetypes["folded_share"] == pytest.approx(1)
     assert sum(archetypes["folded_by_distance"].values()) == round(archetypes["folded_share"] * len(run.ids))

@@ -17,13 +17,17 @@ TWO_AXES = axes_named(["value", "maturity"])
 
 
 def planted_shop(n_types: int, *, each: int = 60, seed: int = 0) -> tuple[dict[str, Array], np.ndarray]:
-    """Every metric and feature of a shop whose types of customer stand apart in all of them, and who is of which."""
+    """Every metric and feature of a shop whose types of customer stand apart in all of them, and who is of which.
+
+    Everyone has tickets enough to be read from them.
+    """
     rng = np.random.default_rng(seed)
     truth = np.repeat(np.arange(n_types), each)
     values = {}
     for name in (*METRICS, *FEATURES):
         level = rng.permutation(np.linspace(0.1, 0.9, n_types))[truth] + rng.normal(0, 0.01, len(truth))
         values[name] = np.round(1 + 50 * level) if name in METRICS else level
+    values["total_tickets"] += 2
     return values, truth
 
 

@@ -59,7 +59,7 @@ def test_even_segments_with_equal_numbers_get_names_of_their_own(axis: Axis, k: 
         ("returns", {"refund_rate": 0.0}, "never_returns"),
         ("loyalty_trajectory", {"recency_ratio": 3.0}, "declining"),
         ("loyalty_trajectory", {"recency_ratio": 1.0, "frequency_trend": 0.3}, "growing_engagement"),
-        ("support_history", {"total_tickets": 0.0}, "self_service"),
+        ("support_history", {"tickets_per_order": 2.0, "dissatisfied_ratio": 0.1}, "frequent_requester"),
     ],
 )
 def test_a_name_says_what_the_typical_customer_does(axis: str, typical: dict[str, float], name: str) -> None:

@@ -139,9 +139,24 @@ class Kinds(Answer):
 class AxisSegment(Answer):
     segment_id: str
     name: str
+    source: str = Field(description="What its customers are read from: orders or tickets.")
     interpretation: str
     customer_count: int | None
     population_percentage: float
+
+
+class AxisReading(Answer):
+    """The customers of an axis who are read from one source; they are clustered among themselves."""
+
+    source: str = Field(description="orders or tickets.")
+    n_customers: int | None = Field(description="Null for keys that may not see identities.")
+    population_percentage: float
+    k: int
+    silhouette: float | None
+    null_silhouette: float | None
+    smallest_share: float = Field(description="Of its smallest segment, of all customers, 0 to 1.")
+    has_structure: bool
+    note: str
 
 
 class AxisReport(Answer):
@@ -153,9 +168,10 @@ class AxisReport(Answer):
     note: str
     has_structure: bool | None = Field(description="Whether its groups are clearer than those of one shapeless cloud.")
     k: int | None
-    silhouette: float | None
+    silhouette: float | None = Field(description="Of the reading with the most customers.")
     null_silhouette: float | None
     smallest_share: float | None = Field(description="Of the smallest segment, 0 to 1.")
+    readings: list[AxisReading] = Field(description="One, or one of each source: orders first.")
     segments: list[AxisSegment]
 
 

@@ -12,6 +12,7 @@ from app.api.archetypes.schemas import (
     ArchetypeMetrics,
     ArchetypeSummary,
     Axes,
+    AxisReading,
     AxisReport,
     AxisSegment,
     Characteristics,
@@ -378,10 +379,25 @@ def _axis(told: Mapping[str, Any]) -> AxisReport:
         silhouette=told.get("silhouette"),
         null_silhouette=told.get("null_silhouette"),
         smallest_share=told.get("smallest_share"),
+        readings=[
+            AxisReading(
+                source=each["source"],
+                n_customers=each["n_customers"],
+                population_percentage=_mean(100 * each["share"]),
+                k=each["k"],
+                silhouette=each["silhouette"],
+                null_silhouette=each["null_silhouette"],
+                smallest_share=each["smallest_share"],
+                has_structure=each["has_structure"],
+                note=each["note"],
+            )
+            for each in told.get("readings", [])
+        ],
         segments=[
             AxisSegment(
                 segment_id=each["segment_id"],
                 name=each["name"],
+                source=each.get("source", "orders"),
                 interpretation=each["interpretation"],
                 customer_count=each["count"],
                 population_percentage=_mean(100 * each["share"]),
@@ -409,6 +425,7 @@ def _hidden_axis(told: AxisReport, small: archetypes.SmallGroups) -> AxisReport:
         other = AxisSegment(
             segment_id=anonymous.OTHER_ID,
             name=anonymous.OTHER_ID,
+            source=anonymous.OTHER_ID,
             interpretation=anonymous.OTHER_DESCRIPTION,
             customer_count=None,
             population_percentage=anonymous.share(together),
@@ -416,7 +433,24 @@ def _hidden_axis(told: AxisReport, small: archetypes.SmallGroups) -> AxisReport:
         shown.append(other)
     smallest = told.smallest_share
     return told.model_copy(
-        update={"segments": shown, "smallest_share": None if smallest is None else round(smallest, 3)}
+        update={
+            "note": anonymous.note(told.note),
+            "readings": [
+                _hidden_reading(each) for each in told.readings if (each.n_customers or 0) >= anonymous.FEWEST
+            ],
+            "segments": shown,
+            "smallest_share": None if smallest is None else round(smallest, 3),
+        }
+    )
+
+
+def _hidden_reading(told: AxisReading) -> AxisReading:
+    return told.model_copy(
+        update={
+            "n_customers": None,
+            "population_percentage": anonymous.share(told.population_percentage),
+            "smallest_share": round(told.smallest_share, 3),
+        }
     )
 
 

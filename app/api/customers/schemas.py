@@ -156,6 +156,9 @@ class CustomerProfile(Answer):
     fold_distance: int | None = None
     fuzzy_memberships: Shares | None = Field(default=None, description="{axis: {segment: share}}; each axis sums to 1.")
     dominant_segments: dict[str, str] | None = None
+    axis_sources: dict[str, str] | None = Field(
+        default=None, description="{axis: orders or tickets}: what this customer is read from."
+    )
     membership_strength: dict[str, str] | None = None
     interpretation: str | None = None
     key_traits: list[str] = Field(default_factory=list)

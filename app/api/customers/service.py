@@ -30,7 +30,10 @@ LATEST_ORDERS = 50
 
 #: What `exclude` may name, and the fields it leaves out.
 PARTS: Mapping[str, tuple[str, ...]] = {
-    "memberships": ("fuzzy_memberships", "dominant_segments", "membership_strength", "interpretation"),
+    "memberships": (
+        *("fuzzy_memberships", "dominant_segments", "axis_sources"),
+        *("membership_strength", "interpretation"),
+    ),
     "archetype": ("archetype", "archetype_id", "archetype_level2_id", "archetype_level3_id", "fold_distance"),
     "traits": ("key_traits",),
     "churn": ("churn_risk", "churn_risk_score"),
@@ -307,6 +310,7 @@ def _awaiting(
         "fold_distance": None,
         "fuzzy_memberships": None,
         "dominant_segments": None,
+        "axis_sources": None,
         "membership_strength": None,
         "interpretation": None,
         "key_traits": [],
