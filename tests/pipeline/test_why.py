@@ -398,6 +398,9 @@ async def test_the_reasons_are_of_the_memberships_and_the_largest_comes_first(sa
             assert why["membership"] == pytest.approx(scored.fuzzy_memberships[axis][why["segment"]], abs=1e-8)
             assert why["typical_membership"] + sum(shares) == pytest.approx(why["membership"], abs=1e-8)
             assert [abs(share) for share in shares] == sorted(map(abs, shares), reverse=True)
+            if not shares:
+                assert (why["membership"], why["change"]) == (1, None), axis
+                continue
             values = {each["feature"]: each["value"] for each in why["contributions"]}
             assert values == pytest.approx(scored.feature_vectors[axis], rel=1e-8)
             for each in why["contributions"]:
