@@ -23,7 +23,7 @@ import pytest
 from sqlalchemy import text
 
 from app.api.archetypes.schemas import ArchetypeDetail, Kinds, OneAxis, RfmGroups, TopArchetypes
-from app.api.customers.schemas import CustomerProfile, FoundCustomers, Orders
+from app.api.customers.schemas import AxisWhy, CustomerProfile, FoundCustomers, Orders
 from app.api.health.schemas import Health
 from app.core.config import Environment, Settings
 from app.core.problems import Problem
@@ -237,12 +237,26 @@ ANSWERS = {
 }
 
 
+def documented_answers() -> list[dict[str, object]]:
+    """Without the one that shows a part of a profile alone, by axis."""
+    documented = [json.loads(body) for body in blocks(ROOT / "docs" / "API_DOCUMENTATION.md", "json")]
+    return [answer for answer in documented if "purchase_frequency" not in answer]
+
+
+def test_the_documented_reasons_have_every_field_and_add_up() -> None:
+    (body,) = [body for body in blocks(ROOT / "docs" / "API_DOCUMENTATION.md", "json") if '"contributions"' in body]
+    ((_, told),) = json.loads(body).items()
+    assert AxisWhy.model_validate(told).model_dump() == told
+    made = told["typical_membership"] + sum(each["contribution"] for each in told["contributions"])
+    assert made == pytest.approx(told["membership"])
+
+
 def test_the_documented_answers_have_every_field_and_no_other() -> None:
     """Fields that are there only when something is asked for beside need not be shown."""
-    documented = [json.loads(body) for body in blocks(ROOT / "docs" / "API_DOCUMENTATION.md", "json")]
+    documented = documented_answers()
     kinds = [next(kind for field, kind in ANSWERS.items() if field in answer) for answer in documented]
     assert set(kinds) == set(ANSWERS.values())
     for answer, kind in zip(documented, kinds, strict=True):
         kind.model_validate(answer)
         missing = set(kind.model_fields) - set(answer)
-        assert missing <= {"orders", "errors"}, (kind, missing)
+        assert missing <= {"orders", "why", "errors"}, (kind, missing)

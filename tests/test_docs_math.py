@@ -6,14 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import cdist
 
 from app.domain.features import LONG_OPEN_DAYS, METRICS, STAND_INS, ZERO_WITHOUT_GOODS
 from app.domain.rfm import FIFTHS, GROUPS, RfmScores, rfm_quintiles
+from app.pipeline import why
 from app.segmentation import clustering, naming
 from app.segmentation.archetypes import BANDS
 from app.segmentation.axes import AXES, Axis, AxisStatus, Feature, Need
-from app.segmentation.clustering import KRange, Scaler
+from app.segmentation.clustering import FittedAxis, KRange, Scaler
 from app.segmentation.discovery import BLURRED, DiscoveryOptions
+from app.segmentation.explanation import contributions
 from app.segmentation.membership import Kernel, Strength, membership, strengths
 from app.segmentation.naming import Ranked, Rule
 from app.segmentation.readings import MIN_READERS, MIN_TICKETS
@@ -159,6 +162,34 @@ def test_the_worked_example_of_memberships_is_what_the_kernels_give(kernel: Kern
 
 def test_the_exponential_example_is_the_one_everybody_quotes() -> None:
     assert "| 0.5, 2.0, 3.5 | 0.786, 0.175, 0.039 |" in TEXT
+
+
+def test_the_worked_example_of_contributions_is_what_the_code_gives() -> None:
+    page = section("## Why they are there")
+    _, *coalitions = rows_of(page)
+    centers, customer = np.array([[1.0, 1.0], [-1.0, -1.0]]), np.array([[2.0, -1.0]])
+    points = np.array([[float(each) for each in row[1].strip("()").split(", ")] for row in coalitions])
+    distances = cdist(points, centers)
+    assert [row[2] for row in coalitions] == [f"{near:.3f}, {far:.3f}" for near, far in distances]
+    assert [row[3] for row in coalitions] == [f"{share:.3f}" for share in membership(distances)[:, 0]]
+
+    unlimited = np.full(2, np.inf)
+    scaler = Scaler(("none", "none"), -unlimited, unlimited, np.zeros(2), np.ones(2))
+    axis = FittedAxis("axis", ("f", "g"), scaler, centers, "exponential", 0.5, 0.1, 0.5, has_structure=True)
+    parts = contributions(axis, customer)
+    told = [float(number) for number in re.findall(r"/ 2 = ([+-][\d.]+)", page)]
+    assert told == [round(share, 3) for share in parts.by_feature[0, :, 0]]
+    first, second = told
+    assert f"{parts.average[0]:.3f} + {first:.3f} - {-second:.3f} = {parts.memberships[0, 0]:.3f}" in page
+
+
+def test_the_limits_of_what_is_tried_are_as_the_page_says() -> None:
+    assert f"no order for 1 to {why.HORIZON_DAYS} days" in FLOWING
+    assert (why.MOST_ORDERS, why.MOST_VISITS) == (5, 10)
+    assert "one order of 1 to ten times their largest visit" in FLOWING
+    assert f"where it is at most {why.RETURN_DAYS} days old" in FLOWING
+    most = why._MOST_ROWS // (2 * why.HORIZON_DAYS)
+    assert f"A customer with more than {most} orders" in FLOWING
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """What is left out for those who may not see identities: counts, and every group too small to hide in."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from app.resources import Resources
@@ -10,6 +10,9 @@ from app.warehouse.archetypes import SmallGroups, read_small_groups
 #: A group with fewer customers is not shown by itself.
 FEWEST = 20
 OTHER_ID, OTHER_NAME = "other", "Other"
+_SMALL = f"Groups with fewer than {FEWEST} customers are told together, so that nobody can be singled out."
+_SMALL_AHEAD = f"What would move them leads to a group with fewer than {FEWEST} customers."
+_SHARE_DECIMALS = 3
 OTHER_DESCRIPTION = f"All that have fewer than {FEWEST} customers, together."
 
 _RUNS_REMEMBERED = 64
@@ -139,6 +142,40 @@ def rfm(told: Mapping[str, Any] | None, small: SmallGroups) -> dict[str, Any] | 
     return {**told, **shown, "group": group, "previous_group": before}
 
 
+def why(told: Mapping[str, Any], small: SmallGroups) -> dict[str, Any]:
+    """{axis: why}. Of a small segment neither what leads there nor what it is like is told."""
+    return {axis: _why(each, small.segments.get(axis, frozenset())) for axis, each in told.items()}
+
+
+def _why(told: Mapping[str, Any], few: Container[str]) -> dict[str, Any]:
+    if told["segment"] in few:
+        return {
+            **told,
+            "segment": OTHER_ID,
+            "membership": None,
+            "typical_membership": None,
+            "contributions": [],
+            "change": None,
+            "without_it": None,
+            "says": _SMALL,
+        }
+    shown = {
+        name: None if told[name] is None or told[name]["to_segment"] in few else told[name]
+        for name in ("change", "without_it")
+    }
+    says = [each["says"] for each in shown.values() if each is not None]
+    return {
+        **told,
+        **shown,
+        "membership": round(told["membership"], _SHARE_DECIMALS),
+        "typical_membership": round(told["typical_membership"], _SHARE_DECIMALS),
+        "contributions": [
+            {**each, "contribution": round(each["contribution"], _SHARE_DECIMALS)} for each in told["contributions"]
+        ],
+        "says": told["says"] if all(shown[name] == told[name] for name in shown) else " ".join(says) or _SMALL_AHEAD,
+    }
+
+
 def profile(told: Mapping[str, Any], small: SmallGroups) -> dict[str, Any]:
     """A whole profile, told for those who may see everything."""
     hidden = {**told, "customer_id": told["pseudonym"], "identity": None}
@@ -153,4 +190,6 @@ def profile(told: Mapping[str, Any], small: SmallGroups) -> dict[str, Any]:
         hidden["interpretation"] = ", ".join(hidden["dominant_segments"].values())
     hidden["key_traits"] = without_small(told["key_traits"], small)
     hidden["rfm"] = rfm(told["rfm"], small)
+    if told.get("why") is not None:
+        hidden["why"] = why(told["why"], small)
     return hidden

@@ -16,7 +16,7 @@ Undefined values (a one-time buyer has no gap) take the stand-ins of `STAND_INS`
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 import narwhals as nw
 
@@ -67,20 +67,30 @@ ZERO_WITHOUT_GOODS = (
 Frame = nw.LazyFrame[Any]
 
 
-def customer_features(*, orders: Frame, lines: Frame, refunds: Frame, tickets: Frame, as_of_day: float) -> Frame:
+#: When customers are looked at, float days since 1970-01-01 on the shop's clock: one moment for everyone, or one each
+#: as a frame of `customer` and `as_of_day`.
+Moment: TypeAlias = float | Frame
+
+
+def customer_features(*, orders: Frame, lines: Frame, refunds: Frame, tickets: Frame, as_of_day: Moment) -> Frame:
     """One row per customer with an order: `customer`, the business metrics, and every feature of every axis.
 
     orders, lines, refunds, tickets : as the module's head says, all before as_of_day
-    as_of_day : float days since 1970-01-01 on the shop's clock
-    returns   : `customer`, `total_orders`, `lifetime_value`, `avg_order_value`, `recency_days`, `tenure_days` and
-                the features, floats, never null or NaN
+    returns : `customer`, `total_orders`, `lifetime_value`, `avg_order_value`, `recency_days`, `tenure_days` and
+              the features, floats, never null or NaN
     """
+    goods = goods_totals(lines)
+    return features_with_goods(orders=orders, goods=goods, refunds=refunds, tickets=tickets, as_of_day=as_of_day)
+
+
+def features_with_goods(*, orders: Frame, goods: Frame, refunds: Frame, tickets: Frame, as_of_day: Moment) -> Frame:
+    """`customer_features` where the lines have been summed up already. goods : as `goods_totals` returns it"""
     visits = _visits(orders)
     spans = _spans(visits, as_of_day=as_of_day)
     parts = [
         _order_features(orders),
         _rhythm_features(visits, spans),
-        _product_features(lines),
+        goods,
         _refund_features(refunds),
         _ticket_features(tickets, as_of_day=as_of_day),
     ]
@@ -88,6 +98,13 @@ def customer_features(*, orders: Frame, lines: Frame, refunds: Frame, tickets: F
     for part in parts:
         joined = joined.join(part, on="customer", how="left")
     return _combined(joined)
+
+
+def _seen_at(frame: Frame, as_of_day: Moment) -> Frame:
+    """With the moment of each customer beside it, as `as_of_day`."""
+    if isinstance(as_of_day, float):
+        return frame.with_columns(as_of_day=nw.lit(as_of_day))
+    return frame.join(as_of_day, on="customer", how="left")
 
 
 def _visits(orders: Frame) -> Frame:
@@ -104,21 +121,18 @@ def _visits(orders: Frame) -> Frame:
     )
 
 
-def _spans(visits: Frame, *, as_of_day: float) -> Frame:
+def _spans(visits: Frame, *, as_of_day: Moment) -> Frame:
     """First and last visit, how many, and the time between and since."""
-    return (
-        visits.group_by("customer")
-        .agg(
-            nw.col("day").min().alias("first_day"),
-            nw.col("day").max().alias("last_day"),
-            nw.col("one").sum().alias("visits"),
-            nw.col("visit_orders").sum().alias("total_orders"),
-        )
-        .with_columns(
-            # Both in whole days of the shop's calendar; a purchase today is 0 days ago.
-            recency_days=(nw.lit(as_of_day).floor() - nw.col("last_day")),
-            tenure_days=(nw.lit(as_of_day).floor() - nw.col("first_day")),
-        )
+    spans = visits.group_by("customer").agg(
+        nw.col("day").min().alias("first_day"),
+        nw.col("day").max().alias("last_day"),
+        nw.col("one").sum().alias("visits"),
+        nw.col("visit_orders").sum().alias("total_orders"),
+    )
+    # Both in whole days of the shop's calendar; a purchase today is 0 days ago.
+    today = nw.col("as_of_day").floor()
+    return _seen_at(spans, as_of_day).with_columns(
+        recency_days=today - nw.col("last_day"), tenure_days=today - nw.col("first_day")
     )
 
 
@@ -196,8 +210,11 @@ def _rhythm_features(visits: Frame, spans: Frame) -> Frame:
     return sums.join(active, on="customer", how="left")
 
 
-def _product_features(lines: Frame) -> Frame:
-    """What is bought: products and categories counted once per visit, prices per unit."""
+def goods_totals(lines: Frame) -> Frame:
+    """What is bought, per customer: products and categories counted once per visit, prices per unit.
+
+    `units`, `goods_paid` and `paid_on_offer` are plain sums over the lines; the rest counts products on days.
+    """
     by_visit = (
         lines.with_columns(day=nw.col("day").floor())
         .group_by("customer", "day", "product")
@@ -253,14 +270,15 @@ def _refund_features(refunds: Frame) -> Frame:
     return totals.join(orders, on="customer", how="left")
 
 
-def _ticket_features(tickets: Frame, *, as_of_day: float) -> Frame:
+def _ticket_features(tickets: Frame, *, as_of_day: Moment) -> Frame:
     """Requests for help: how they came, how long they took, and how they were rated.
 
     satisfaction is 1 to 5, 0 where there is no rating; resolved_day is OPEN where it is still to come, UNTOLD where it
     is past and not known.
     """
+    tickets = _seen_at(tickets, as_of_day)
     timed = nw.col("resolved_day") > UNTOLD
-    done = nw.when(nw.col("resolved_day") > OPEN).then(nw.col("resolved_day")).otherwise(nw.lit(as_of_day))
+    done = nw.when(nw.col("resolved_day") > OPEN).then(nw.col("resolved_day")).otherwise(nw.col("as_of_day"))
     taken = nw.when(timed).then(_at_least_zero(done - nw.col("day"))).otherwise(nw.lit(0.0))
     poor = (nw.col("satisfaction") > 0) & (nw.col("satisfaction") <= 2)
     topics = (
@@ -295,14 +313,20 @@ def _ticket_features(tickets: Frame, *, as_of_day: float) -> Frame:
             nw.col("timed").sum().alias("timed_tickets"),
             nw.col("days_taken").sum().alias("days_taken"),
             nw.col("hard").mean().alias("hard_ticket_ratio"),
+            nw.col("as_of_day").max().alias("seen_day"),
         )
     )
-    return known.join(topics, on="customer", how="left").with_columns(
-        days_since_last_ticket=nw.lit(as_of_day) - nw.col("last_ticket_day"),
+    told = known.join(topics, on="customer", how="left").with_columns(
+        days_since_last_ticket=nw.col("seen_day") - nw.col("last_ticket_day"),
         dissatisfied_ratio=_ratio("dissatisfied_tickets", "rated_tickets"),
         contact_hour=_on_the_clock(nw.col("contact_mean")),
         resolution_days=_ratio("days_taken", "timed_tickets"),
         topic_diversity=_diversity("topic_square", "total_tickets"),
+    )
+    ratios = ("ticket_email_ratio", "ticket_chat_ratio", "ticket_phone_ratio", "hard_ticket_ratio")
+    return told.select(
+        *("customer", "total_tickets", "days_since_last_ticket", "dissatisfied_ratio"),
+        *("contact_hour", "resolution_days", "topic_diversity", *ratios),
     )
 
 

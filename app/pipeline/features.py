@@ -1,17 +1,17 @@
 """Features of a whole shop, and of one customer within milliseconds, from the one set of expressions in domain."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import narwhals as nw
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from app.domain.features import customer_features
+from app.domain.features import Frame, customer_features
 from app.segmentation.membership import Array
 from app.warehouse.behaviour import FRAMES, Behaviour
 
@@ -23,50 +23,60 @@ def feature_values(behaviour: Behaviour, *, as_of: datetime, timezone: str) -> d
     """The metrics and features of every customer in `behaviour`, by name, in the order of its customer_ids."""
     frames = {name: nw.from_native(getattr(behaviour, name).lazy()) for name in FRAMES}
     features = customer_features(**frames, as_of_day=shop_day(as_of, timezone))
-    return _values(features.collect().to_native())
+    return rounded_values(features.collect().to_native())
 
 
 def features_of_one(behaviour: Behaviour, *, as_of: datetime, timezone: str) -> dict[str, Array]:
     """The same of one customer, each (1,): to the last digit what `feature_values` gives, in a sixth of the time."""
-    return _values(_prepared(shop_day(as_of, timezone)).collect(behaviour))
+    frames = {name: getattr(behaviour, name) for name in FRAMES}
+    return rounded_values(_prepared(shop_day(as_of, timezone)).collect(frames))
 
 
-class _PreparedQuery:
-    """The query over frames that are handed in later. Building it takes three times as long as running it."""
+class PreparedQuery:
+    """A query over frames that are handed in later. Building it takes three times as long as running it.
 
-    def __init__(self, as_of_day: float) -> None:
+    schemas : name -> the columns of a frame, which are handed in by the same names
+    build   : the query over them
+    n_rows  : about how many will be handed in: rearranging the query takes longer than a handful of rows gains from it
+    """
+
+    def __init__(
+        self, schemas: Mapping[str, pl.Schema], build: Callable[..., Frame], *, n_rows: Literal["few", "many"]
+    ) -> None:
         self._lock = threading.Lock()
-        self._behaviour: Behaviour | None = None
-        frames = {name: nw.from_native(self._source(name)) for name in FRAMES}
-        query = customer_features(**frames, as_of_day=as_of_day)
+        self._optimizations = pl.QueryOptFlags.none() if n_rows == "few" else pl.QueryOptFlags()
+        self._frames: Mapping[str, pl.DataFrame] = {}
+        query = build(**{name: nw.from_native(self._source(name, schema)) for name, schema in schemas.items()})
         self._query: pl.LazyFrame = query.to_native()
 
-    def collect(self, behaviour: Behaviour) -> pl.DataFrame:
-        # One at a time: the query reads whichever customer is handed in now.
+    def collect(self, frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+        # One at a time: the query reads whatever is handed in now.
         with self._lock:
-            self._behaviour = behaviour
-            # Rearranging the query takes longer than a handful of rows gains from it.
-            return self._query.collect(engine="in-memory", optimizations=pl.QueryOptFlags.none())
+            self._frames = frames
+            return self._query.collect(engine="in-memory", optimizations=self._optimizations)
 
-    def _source(self, name: str) -> pl.LazyFrame:
+    def _source(self, name: str, schema: pl.Schema) -> pl.LazyFrame:
         def rows(
             columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _batch_size: int | None
         ) -> Iterator[pl.DataFrame]:
-            frame: pl.DataFrame = getattr(self._behaviour, name)
+            frame = self._frames[name]
             if columns is not None:
                 frame = frame.select(columns)
             if predicate is not None:
                 frame = frame.filter(predicate)
             yield frame if n_rows is None else frame.head(n_rows)
 
-        return register_io_source(rows, schema=FRAMES[name])
+        return register_io_source(rows, schema=schema)
 
 
 # The moment stands in the query; it is the same for all of a store's customers who are scored within a minute.
-_prepared = lru_cache(maxsize=8)(_PreparedQuery)
+@lru_cache(maxsize=8)
+def _prepared(as_of_day: float) -> PreparedQuery:
+    return PreparedQuery(FRAMES, partial(customer_features, as_of_day=as_of_day), n_rows="few")
 
 
-def _values(table: pl.DataFrame) -> dict[str, Array]:
+def rounded_values(table: pl.DataFrame) -> dict[str, Array]:
+    """The columns of what `customer_features` gives, in the order of its customers, as they are kept and compared."""
     # Threads add up in any order: the last digits are theirs, and would make the same records give other centers.
     # Money by decimals instead, so that no cent of a large sum is lost.
     money = pl.col("lifetime_value", "avg_order_value").round(_MONEY_DECIMALS)

@@ -31,7 +31,7 @@ _SHARE_APART, _TIMES_APART = 0.1, 1.4
 _SHARE_ALIKE, _TIMES_ALIKE = 0.25, 2.5
 
 #: Whose stand-in says that there was nothing to measure. Elsewhere it is a value like others: nobody back yet is 0 %.
-_NOTHING_TO_MEASURE = ("avg_days_between_orders", "days_since_last_ticket", "discount_depth", "product_switching")
+NOTHING_TO_MEASURE = ("avg_days_between_orders", "days_since_last_ticket", "discount_depth", "product_switching")
 
 _PERCENTILES = np.arange(101)
 
@@ -158,7 +158,7 @@ def _measured(feature: str, values: Array) -> Array:
 def _known(feature: str, values: Array) -> NDArray[np.bool_]:
     """Where there was something to measure."""
     known: NDArray[np.bool_] = np.ones(len(values), dtype=np.bool_)
-    return values != STAND_INS[feature] if feature in _NOTHING_TO_MEASURE else known
+    return values != STAND_INS[feature] if feature in NOTHING_TO_MEASURE else known
 
 
 def traits(

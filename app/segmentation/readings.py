@@ -46,6 +46,14 @@ def asks(values: Mapping[str, Array]) -> NDArray[np.bool_]:
     return result
 
 
+def reading_of(readings: Sequence[Reading], values: Mapping[str, Array]) -> Reading:
+    """The reading that is one customer's, of those of an axis. values : theirs, each (1,)"""
+    if len(readings) == 1:
+        return readings[0]
+    source = Source.tickets if asks(values)[0] else Source.orders
+    return next(reading for reading in readings if reading.source is source)
+
+
 def memberships_in(readings: Sequence[Reading], values: Mapping[str, Array]) -> Array:
     """Shares of any customers in all segments of an axis.
 

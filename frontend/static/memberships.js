@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { draw, stackedBars, stackedHeight } from "./charts.js";
 import { announce, h } from "./dom.js";
+import { reasons } from "./reasons.js";
 import { SUPPORT_AXES, axisWords, inOrder, share, strengthWords, words } from "./words.js";
 
 export function memberships(profile) {
@@ -47,6 +48,7 @@ export function memberships(profile) {
     charts,
     numbers,
     note,
+    reasons(profile),
   );
   turn.addEventListener("click", () => {
     numbers.hidden = !numbers.hidden;

@@ -43,6 +43,7 @@ async def answers(asking: Ask, app: FastAPI) -> dict[str, Any]:
         TOP: await told(asking, TOP, limit=100),
         "search": await told(asking, "/api/mcp/customers/search", query=someone["customer_id"], limit=100),
         "excluding": await told(asking, "/api/mcp/customer/random", exclude="memberships"),
+        "why": await told(asking, f"/api/mcp/customer/{someone['customer_id']}", include="why"),
         "past": await told(asking, f"/api/mcp/customer/{someone['customer_id']}", as_of="2025-06-01"),
     }
     for _ in range(20):
@@ -155,6 +156,51 @@ async def test_small_segments_stand_together_as_other(empty_shop: Ask, database:
         assert hidden["dominant_segments"][axis] in shares
         assert (hidden["axis_sources"][axis] == "other") == (hidden["dominant_segments"][axis] == "other")
     assert not any(name in hidden["interpretation"].split(", ") for names in few.values() for name in names)
+
+
+def reasons(segment: str, to: str | None, later: str | None) -> dict[str, Any]:
+    """Of one axis, as told to who may see everything."""
+    change = {"kind": "amount", "amount": 70, "to_segment": to, "says": f"An order would make them {to}."}
+    waiting = {"after_days": 9, "to_segment": later, "says": f"Without an order they become {later}."}
+    return {
+        "segment": segment,
+        "membership": 0.123456789,
+        "typical_membership": 0.023456789,
+        "contributions": [
+            {"feature": "visits", "value": 7.5, "typical": 2.1, "contribution": 0.1, "says": "7.5 visits"}
+        ],
+        "change": None if to is None else change,
+        "without_it": None if later is None else waiting,
+        "says": f"All of it: {to}, {later}.",
+    }
+
+
+def test_nothing_of_why_tells_what_a_small_segment_is_like_or_how_to_get_there() -> None:
+    small = SmallGroups(segments={"value": frozenset({"few"})}, archetypes=frozenset(), percentage={})
+    own, ahead, idle, neither = (
+        anonymous.why({"value": reasons(*each)}, small)["value"]
+        for each in (("few", "many", None), ("many", "few", None), ("many", "some", "few"), ("many", "some", "most"))
+    )
+    assert (own["segment"], own["membership"], own["typical_membership"]) == ("other", None, None)
+    assert (own["contributions"], own["change"], own["without_it"]) == ([], None, None)
+    assert (ahead["segment"], ahead["change"], ahead["contributions"][0]["contribution"]) == ("many", None, 0.1)
+    assert (idle["change"]["to_segment"], idle["without_it"]) == ("some", None)
+    assert idle["says"] == "An order would make them some."
+    assert neither == {**reasons("many", "some", "most"), "membership": 0.123, "typical_membership": 0.023}
+    for each in (own, ahead, idle):
+        assert "few" not in json.dumps(each).replace("fewer", "")
+
+
+async def test_why_tells_shares_to_a_tenth_of_a_percent_and_the_shop_to_two_digits(ask: Clients) -> None:
+    known = await told(ask.support, "/api/mcp/customer/C0000001", include="why")
+    hidden = await told(ask.analytics, f"/api/mcp/customer/{known['pseudonym']}", include="why")
+    assert hidden["why"].keys() == known["why"].keys()
+    assert any(each["contributions"] for each in hidden["why"].values())
+    for why in hidden["why"].values():
+        for share in (why["membership"], why["typical_membership"], *(e["contribution"] for e in why["contributions"])):
+            assert share is None or share == round(share, 3)
+        for each in why["contributions"]:
+            assert each["typical"] == float(f"{each['typical']:.1e}")
 
 
 def test_a_note_that_too_few_have_tickets_does_not_say_how_many() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from app.api.customers.schemas import BriefCustomer, CustomerProfile, FoundCustomers
+from app.api.customers.service import PARTS
 from app.domain.records import Customer
 from app.warehouse.engine import Database
 from tests.api.conftest import STORE, Ask, Clients
@@ -355,3 +356,62 @@ async def test_someone_whose_orders_all_lie_ahead_is_refreshed_to_what_they_are(
     await put(database, store_id, bought("ahead", "o9", "2199-01-01", ("tea", "1", "6")))
     answer = await empty_shop.post("/api/mcp/customer/ahead/refresh")
     assert (answer.status_code, answer.json()["segment_status"]) == (200, "awaiting_first_purchase")
+
+
+# Why
+
+
+async def test_the_reasons_are_those_of_the_very_numbers_they_come_with(ask: Clients) -> None:
+    for parameters in ({}, {"as_of": "2025-06-01"}):
+        plain = await told(ask.support, PROFILE, **parameters)
+        profile = await told(ask.support, PROFILE, include="why", **parameters)
+        CustomerProfile.model_validate(profile)
+        assert {name: each for name, each in profile.items() if name != "why"} == plain
+        assert {axis: each["segment"] for axis, each in profile["why"].items()} == profile["dominant_segments"]
+        for axis, why in profile["why"].items():
+            assert why["membership"] == pytest.approx(profile["fuzzy_memberships"][axis][why["segment"]], abs=1e-8)
+            made = why["typical_membership"] + sum(each["contribution"] for each in why["contributions"])
+            assert not why["contributions"] or made == pytest.approx(why["membership"], abs=1e-8)
+            assert why["change"] is None or why["change"]["to_segment"] in profile["fuzzy_memberships"][axis]
+            assert why["says"].endswith(".")
+
+
+async def test_reasons_come_without_what_is_excluded_and_by_chance_too(ask: Clients) -> None:
+    everything = ",".join(PARTS)
+    profile = await told(ask.support, PROFILE, include="why,orders", exclude=everything)
+    assert profile["why"]
+    assert profile["orders"]
+    assert "fuzzy_memberships" not in profile
+    assert (await told(ask.analytics, "/api/mcp/customer/random", include="why"))["why"]
+
+
+async def test_reasons_count_orders_that_came_in_after_the_profile_was_written(
+    empty_shop: Ask, database: Database, store_id: str
+) -> None:
+    """Placed before as_of and imported after the run: the numbers beside the reasons count them as well."""
+    await put(database, store_id, a_shop(40))
+    await segmented(database, store_id, min_population=1)
+    before = await told(empty_shop, "/api/mcp/customer/c001")
+    await put(database, store_id, bought("c001", "late", "2024-02-01 10:00", ("P1", "3", "500")))
+    after = await told(empty_shop, "/api/mcp/customer/c001", include="why")
+    assert (after["run_id"], after["as_of"]) == (before["run_id"], before["as_of"])
+    assert after["lifetime_value"] == before["lifetime_value"] + 1500
+    (spent,) = [
+        each["value"] for each in after["why"]["purchase_value"]["contributions"] if each["feature"] == "lifetime_value"
+    ] or [after["lifetime_value"]]
+    assert spent == after["lifetime_value"]
+    assert {axis: each["segment"] for axis, each in after["why"].items()} == after["dominant_segments"]
+
+
+async def test_someone_without_an_order_has_no_reasons(empty_shop: Ask, database: Database, store_id: str) -> None:
+    await put(database, store_id, [*a_shop(3), Customer("waiting")])
+    for customer_id, status in (("waiting", "awaiting_first_purchase"), ("c001", "awaiting_segmentation")):
+        profile = await told(empty_shop, f"/api/mcp/customer/{customer_id}", include="why")
+        CustomerProfile.model_validate(profile)
+        assert (profile["segment_status"], profile["why"]) == (status, None)
+        assert profile["message"] == (await told(empty_shop, f"/api/mcp/customer/{customer_id}"))["message"]
+
+
+async def test_an_unknown_include_names_those_there_are(ask: Clients) -> None:
+    problem = await told(ask.support, PROFILE, 422, include="reasons")
+    assert problem["errors"] == [{"field": "include", "message": "takes a comma list of churn, orders, why"}]

@@ -28,6 +28,7 @@ from app.domain.features import (
     UNTOLD,
     WEB_CHANNEL,
     ZERO_WITHOUT_GOODS,
+    Moment,
     customer_features,
 )
 from app.segmentation.axes import AXES
@@ -175,12 +176,12 @@ def frame(columns: Sequence[str], rows: list[Row]) -> pl.DataFrame:
     )
 
 
-def measured(shop: Shop, as_of_day: float) -> Measured:
+def measured(shop: Shop, as_of_day: Moment) -> Measured:
     table = lazily_measured(shop, as_of_day).collect()
     return {int(row["customer"]): {name: row[name] for name in row if name != "customer"} for row in table.to_dicts()}
 
 
-def lazily_measured(shop: Shop, as_of_day: float) -> pl.LazyFrame:
+def lazily_measured(shop: Shop, as_of_day: Moment) -> pl.LazyFrame:
     orders, lines, refunds, tickets = (
         nw.from_native(frame(columns, rows).lazy())
         for columns, rows in zip((ORDER, LINE, REFUND, TICKET), shop.tables, strict=True)
@@ -593,6 +594,14 @@ def test_ten_times_the_money_is_ten_times_the_worth_and_the_same_customer(shop: 
         for customer, numbers in measured(shop, AS_OF).items()
     }
     assert_same(measured(shop.with_rows(dearer), AS_OF), expected, rel=1e-9, abs=1e-9)
+
+
+def test_customers_may_each_be_seen_at_a_moment_of_their_own() -> None:
+    shop = corner_shop()
+    moments = {ANNA: JULY, BEN: JULY + 0.75, DORA: JULY + 40, NORA: JULY + 400}
+    alone = {customer: measured(shop, day)[customer] for customer, day in moments.items()}
+    seen_at = pl.DataFrame({"customer": list(moments), "as_of_day": list(moments.values())})
+    assert measured(shop, nw.from_native(seen_at.lazy())) == alone
 
 
 # Other engines. Spark is no part of the test environment; what it lacks is kept out of the source instead.

@@ -481,6 +481,44 @@ async def test_memberships_are_drawn_and_their_table_has_the_same_numbers(
     await expect(page.locator(RENDERED)).to_have_count(2)
 
 
+async def test_each_axis_says_why_when_asked_and_asks_once(service: Service, visit: Visits, someone: Any) -> None:
+    told = answer(service, f"/api/mcp/customer/{someone['customer_id']}", include="why")["why"]
+    grouped = [axis for axis, shares in someone["fuzzy_memberships"].items() if len(shares) > 1]
+    page = await visit.to(service, f"/?customer={someone['customer_id']}")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    await open_fold(page, "memberships")
+    reasons = page.locator(".reason")
+    await expect(reasons).to_have_count(len(grouped))
+    assert not any("include=why" in url for url in asked), "nothing is worked out before somebody wants it"
+    for number in range(len(grouped)):
+        one = reasons.nth(number)
+        axis = await one.get_attribute("data-axis") or ""
+        await one.locator("summary").focus()
+        await page.keyboard.press("Enter")
+        await expect(one.locator(".reason-body")).to_contain_text(told[axis]["says"])
+        await expect(one.locator("summary")).to_contain_text(told[axis]["segment"].replace("_", " ").capitalize())
+        rows = await one.locator(".contributions li").all_inner_texts()
+        for row, contribution in zip(rows, told[axis]["contributions"], strict=True):
+            assert "".join(row.split()) == "".join(contribution["says"].rsplit(": ", 1)).replace(" ", "")
+    assert len([url for url in asked if "include=why" in url]) == 1
+    assert await overflow(page) == 0
+
+
+async def test_reasons_that_cannot_be_read_can_be_asked_for_again(
+    service: Service, visit: Visits, someone: Any
+) -> None:
+    visit.expect("net::ERR_FAILED")
+    page = await visit.to(service, f"/?customer={someone['customer_id']}&open=memberships")
+    await page.route("**/*include=why*", lambda route: route.abort())
+    first = page.locator(".reason").first
+    await first.locator("summary").click()
+    await expect(first).to_contain_text("The reasons could not be read")
+    await page.unroute("**/*include=why*")
+    await first.get_by_role("button", name="Try again").click()
+    await expect(first.locator(".contributions li").first).to_be_visible()
+
+
 async def test_a_chart_without_its_library_leaves_the_table(service: Service, visit: Visits, someone: Any) -> None:
     visit.expect("net::ERR_FAILED")
     page = await visit.blank()
@@ -614,6 +652,8 @@ async def test_a_key_without_identities_shows_none_anywhere(service: Service, vi
     await expect(page.locator("article h1")).to_have_text(re.compile(r"^C-[0-9A-F]{8,}$"))
     await open_fold(page, "memberships")
     await expect(page.locator(RENDERED)).to_have_count(2)
+    await page.locator(".reason summary").first.click()
+    await expect(page.locator(".reason-body p").first).not_to_have_text("Trying what they could do next")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     await open_fold(page, "orders")
@@ -748,6 +788,8 @@ async def everywhere(service: Service, visit: Visits, someone: Any, **options: A
         page = await visit.to(service, where, **options)
         if "open=" in where:
             await expect(page.locator(RENDERED)).to_have_count(2)
+            await page.locator(".reason summary").first.click()
+            await expect(page.locator(".contributions")).to_be_visible()
             await expect(page.locator(".order").first).to_be_visible()
         if "archetype=" in where:
             await expect(page.locator(".members a").first).to_be_visible()

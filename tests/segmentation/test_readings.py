@@ -12,7 +12,7 @@ from app.segmentation.axes import Axis, AxisStatus, Need, Source, axes_named
 from app.segmentation.clustering import KRange
 from app.segmentation.discovery import DiscoveredAxis, Discovery, DiscoveryOptions, discover
 from app.segmentation.membership import Array
-from app.segmentation.readings import MIN_READERS, MIN_TICKETS, memberships_in
+from app.segmentation.readings import MIN_READERS, MIN_TICKETS, memberships_in, reading_of
 
 (SUPPORT,) = axes_named(["support_history"])
 (PROXY,) = axes_named(["problem_complexity_profile"])
@@ -129,6 +129,7 @@ def test_it_takes_two_tickets_to_be_read_from_them(
     one = {name: column[:1] for name, column in values.items()} | {"total_tickets": np.array([tickets])}
     top = memberships_in(found.readings, one).argmax()
     assert found.segments[top].source == source
+    assert reading_of(found.readings, one).source == source
 
 
 @pytest.mark.parametrize(("n_asking", "sources"), [(MIN_READERS - 1, ["orders"]), (MIN_READERS, ["orders", "tickets"])])

@@ -17,19 +17,19 @@ _JSON = "application/json"
 _SEARCH_TERMS = 10
 
 AsOf = Annotated[Day | None, Query(description="Score as of the start of this day instead, keeping nothing.")]
-Include = Annotated[str | None, Query(description="Comma list of churn (there by default) and orders.")]
+Include = Annotated[str | None, Query(description="Comma list of churn (there by default), orders and why.")]
 Exclude = Annotated[
     str | None, Query(description="Comma list of memberships, archetype, traits, churn, identity: left out.")
 ]
 
 
-def _parts(caller: Caller, include: str | None, exclude: str | None) -> tuple[frozenset[str], bool]:
-    """What is left out, and whether orders come with it."""
+def _parts(caller: Caller, include: str | None, exclude: str | None) -> tuple[frozenset[str], frozenset[str]]:
+    """What is left out, and what comes with it."""
     without = names_among("exclude", exclude, service.PARTS)
-    with_orders = "orders" in names_among("include", include, service.EXTRAS)
-    if with_orders and not caller.identified:
+    extras = names_among("include", include, service.EXTRAS)
+    if "orders" in extras and not caller.identified:
         raise ScopeMissing(needed=[Scope.support], held=sorted(caller.scopes))
-    return without, with_orders
+    return without, extras
 
 
 @router.get("/customer/random", summary="Someone, in full", response_model=CustomerProfile)
@@ -37,10 +37,8 @@ async def random_customer(
     caller: Reader, resources: Opened, include: Include = None, exclude: Exclude = None
 ) -> Response:
     """A customer drawn by chance, among those the served segmentation has placed."""
-    without, with_orders = _parts(caller, include, exclude)
-    return Response(
-        await service.random_profile(resources, caller, without=without, with_orders=with_orders), media_type=_JSON
-    )
+    without, extras = _parts(caller, include, exclude)
+    return Response(await service.random_profile(resources, caller, without=without, extras=extras), media_type=_JSON)
 
 
 @router.get("/customer/{customer_id}", summary="One customer in full", response_model=CustomerProfile)
@@ -53,8 +51,8 @@ async def customer(
     as_of: AsOf = None,
 ) -> Response:
     """Who they are, what kind of customer they are, where they stand on every axis, and what they are worth."""
-    without, with_orders = _parts(caller, include, exclude)
-    told = await service.profile(resources, caller, customer_id, as_of=as_of, without=without, with_orders=with_orders)
+    without, extras = _parts(caller, include, exclude)
+    told = await service.profile(resources, caller, customer_id, as_of=as_of, without=without, extras=extras)
     return Response(told, media_type=_JSON)
 
 

@@ -101,8 +101,58 @@ class Orders(Answer):
     as_of: str | None
 
 
+class Contribution(Answer):
+    """What one feature does for the membership in the customer's top segment."""
+
+    feature: str
+    value: float
+    typical: float = Field(description="Of the shop's average customer, to two digits.")
+    contribution: float = Field(description="Share of membership that it adds, or takes where it is below 0.")
+    says: str = Field(examples=["12 days between orders (average: 180): +34 points"])
+
+
+class Change(Answer):
+    """The least that moves a customer to another segment; what does not apply is null."""
+
+    to_segment: str
+    kind: Literal["usual_order", "return_item", "return_order", "orders", "unlike", "amount"]
+    orders: int
+    within_days: int | None = Field(description="A usual order on any day up to this one; day 1 is tomorrow.")
+    after_days: int | None = Field(description="The day on which the last of it is done.")
+    every_days: int | None = Field(description="Between two of the orders.")
+    amount: int | None = Field(description="Paid for the one order.")
+    how: str | None = Field(description="In what the orders are unlike the usual ones.", examples=["full_price"])
+    says: str = Field(examples=["One more order within 40 days would make them a weekly shopper."])
+
+
+class WithoutIt(Answer):
+    """What becomes of a customer who does nothing."""
+
+    to_segment: str
+    after_days: int
+    says: str
+
+
+class AxisWhy(Answer):
+    """Why a customer is in their top segment of one axis: `typical_membership` and the contributions add up to theirs.
+
+    For keys that may not see identities, a small segment is "other" and its numbers are null.
+    """
+
+    segment: str
+    membership: float | None
+    typical_membership: float | None = Field(description="In that segment, of the shop's average customer.")
+    contributions: list[Contribution] = Field(description="The largest first; none where there is one segment.")
+    change: Change | None
+    without_it: WithoutIt | None
+    says: str
+
+
 class CustomerProfile(Answer):
-    """One customer in full. What `exclude` names is left out; `include=orders` adds the latest orders."""
+    """One customer in full. What `exclude` names is left out.
+
+    `include=orders` adds the latest orders, `include=why` the reasons for each top segment, by axis.
+    """
 
     customer_id: str
     pseudonym: str | None
@@ -140,6 +190,7 @@ class CustomerProfile(Answer):
     run_id: int | None
     as_of: str | None
     orders: Orders | None = None
+    why: dict[str, AxisWhy] | None = None
 
 
 class BriefArchetype(Answer):

@@ -40,9 +40,10 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "identity": ("identity",),
 }
 #: What `include` may name.
-EXTRAS = ("churn", "orders")
+EXTRAS = ("churn", "orders", "why")
 
 _EVERYONE = "segmented customers"
+_SAME_SHARE = 1e-8
 _json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
@@ -56,12 +57,13 @@ async def profile(
     *,
     as_of: date | None = None,
     without: frozenset[str] = frozenset(),
-    with_orders: bool = False,
+    extras: frozenset[str] = frozenset(),
 ) -> str:
     """A customer's profile as JSON.
 
     as_of   : score them as of the start of that day of the shop, without keeping it; None for what is served
     without : names among PARTS
+    extras  : names among EXTRAS
 
     Raises CustomerNotFound, or InvalidParameter for a day that lies ahead.
     """
@@ -70,9 +72,11 @@ async def profile(
         text = _segmented(row, row["run_id"], row["archetype_id"], row["archetype"], row["told"], _stored_rfm(row))
     else:
         text = await _worked_out(resources, caller, row, as_of)
-    if caller.identified and not without and not with_orders:
+    if caller.identified and not without and extras <= {"churn"}:
         return text  # as it was stored: nothing in it is parsed
     told = json.loads(text)
+    if "why" in extras:
+        told = await _with_why(resources, caller, row, told)
     if not caller.identified:
         small = await anonymous.small_groups(resources, caller.store_id, told["run_id"] or 0)
         told = anonymous.profile(told, small)
@@ -81,7 +85,7 @@ async def profile(
             told.pop(field, None)
         if part == "traits" and told.get("archetype"):
             told["archetype"]["key_traits"] = []
-    if with_orders:
+    if "orders" in extras:
         latest = await orders(resources, caller, customer_id)
         told["orders"] = latest.model_dump()
     return _json(told)
@@ -215,6 +219,37 @@ async def _worked_out(resources: Resources, caller: Caller, row: Row, as_of: dat
     return _segmented(row, scored.run_id, scored.archetype_id, archetype, scored.text, _scored_rfm(scored))
 
 
+async def _with_why(resources: Resources, caller: Caller, row: Row, told: dict[str, Any]) -> dict[str, Any]:
+    """A profile with its reasons, which are those of its own numbers."""
+    if told["segment_status"] != "segmented":
+        return {**told, "why": None}
+    as_of = datetime.fromisoformat(told["as_of"])
+    why = await asyncio.to_thread(_why)
+    explained = await why.explain_customer(
+        resources.database, caller.store_id, row["customer_id"], run_id=told["run_id"], as_of=as_of
+    )
+    if not _alike(explained.memberships, told["fuzzy_memberships"]):
+        # Records of before as_of have come in since the profile was written: both are told of those there are now.
+        scored = await _score(resources, caller.store_id, row["customer_id"], as_of=as_of, latest=False, keep=False)
+        archetype = await _archetype_object(resources, caller.store_id, scored.run_id, scored.archetype_id)
+        told = json.loads(
+            _segmented(row, scored.run_id, scored.archetype_id, archetype, scored.text, _scored_rfm(scored))
+        )
+        explained = await why.explain_customer(
+            resources.database, caller.store_id, row["customer_id"], run_id=scored.run_id, as_of=as_of
+        )
+    return {**told, "why": explained.why}
+
+
+def _alike(one: Mapping[str, Mapping[str, float]], other: Mapping[str, Mapping[str, float]]) -> bool:
+    """Whether memberships are the same, as far as they are written."""
+    return one.keys() == other.keys() and all(
+        shares.keys() == other[axis].keys()
+        and all(abs(share - other[axis][name]) < _SAME_SHARE for name, share in shares.items())
+        for axis, shares in one.items()
+    )
+
+
 async def _score(
     resources: Resources, store_id: str, customer_id: str, *, as_of: datetime | None, latest: bool, keep: bool
 ) -> "CustomerProfile":
@@ -227,6 +262,13 @@ async def _score(
         resources.database, store_id, customer_id, as_of=as_of, keep=keep
     )
     return profile
+
+
+def _why() -> ModuleType:
+    """Loaded when first asked for, as `_scoring` says."""
+    from app.pipeline import why
+
+    return why
 
 
 def _scoring() -> tuple[ModuleType, ModuleType]:
