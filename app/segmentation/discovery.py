@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from app.core.errors import InvalidInput
 from app.core.progress import Progress, unheard
-from app.segmentation.archetypes import Archetypes, find_archetypes
+from app.segmentation.archetypes import ANY, Archetypes, Codes, find_archetypes
 from app.segmentation.axes import FOLLOWING, LEADING, Axis, AxisStatus, Need, Source
 from app.segmentation.clustering import FittedAxis, KRange, Labels, fit_axis, shared
 from app.segmentation.identity import (
@@ -185,9 +185,24 @@ def discover(
         min_members=options.archetype_min_members,
         order=[*leading, *following] or None,
         leading=len(leading) or None,
+        served=None if earlier is None else _served_signatures(earlier, signature),
     )
     kinds = None if earlier is None else _kinds(earlier, features, signature, archetypes)
     return Discovery(tuple(found), silent, signature, archetypes, earlier=earlier, kinds=kinds)
+
+
+def _served_signatures(earlier: Earlier, signature: Sequence[DiscoveredAxis]) -> Codes:
+    """The archetypes served now in the positions of today's axes; ANY for what is no more."""
+    columns = []
+    for axis in signature:
+        column = np.full(len(earlier.kinds), ANY, dtype=np.int64)
+        if axis.lineage is not None and axis.axis.name in earlier.signature:
+            was = earlier.signatures[:, earlier.signature.index(axis.axis.name)]
+            for position, heir in enumerate(axis.lineage.descent.heir_of):
+                if heir != NOBODY:
+                    column[was == heir] = position
+        columns.append(column)
+    return np.stack(columns, axis=1) if columns else np.full((len(earlier.kinds), 1), ANY, dtype=np.int64)
 
 
 def _kinds(
@@ -201,7 +216,8 @@ def _kinds(
     names = [axis.axis.name for axis in signature]
     ids = [[segment.segment_id for segment in axis.segments] for axis in signature]
     now = [defined_by(row, names, ids) for row in archetypes.signatures]
-    return descent(together, common_part(earlier.kinds, now))
+    alike = common_part(earlier.kinds, now)
+    return descent(together, alike, certain=alike == 1.0)
 
 
 def _discover_axis(
