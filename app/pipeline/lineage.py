@@ -11,7 +11,7 @@ import polars as pl
 from app.segmentation.discovery import AxisDescent, DiscoveredAxis, Discovery
 from app.segmentation.identity import NOBODY, EarlierKind, Fate, Step, drift
 
-_SCHEMA = {
+SCHEMA = {
     "step": pl.Int64,
     "previous_run_id": pl.Int64,
     "fate": pl.String,
@@ -27,7 +27,7 @@ _SCHEMA = {
     "changes": pl.String,
     "says": pl.String,
 }
-SEGMENT_SCHEMA = {"axis_name": pl.String, **_SCHEMA}
+SEGMENT_SCHEMA = {"axis_name": pl.String, **SCHEMA}
 
 
 def segment_lineage(discovery: Discovery) -> pl.DataFrame:
@@ -79,7 +79,7 @@ def archetype_lineage(
                     **_row(step, before, kinds, sizes, heir=heir, changes=changes),
                 }
             )
-    return pl.DataFrame(rows, schema=_SCHEMA, orient="row")
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 
 def kind_changes(before: EarlierKind, now: Mapping[str, str]) -> list[dict[str, Any]]:
