@@ -145,8 +145,8 @@ def _says(
         Fate.continued: f"{now} goes on: {percent} of its customers are in it still.",
         Fate.split: f"{before} has split: {percent} of its customers are in {now}.",
         Fate.merged: f"{before} has merged into {now}, with {percent} of its customers.",
-        Fate.born: f"{now} is new: no segment of the run before holds most of its customers.",
-        Fate.retired: f"{before} is no more: its customers are in several others.",
+        Fate.born: f"{now} is new: it goes on from none of the run before.",
+        Fate.retired: f"{before} is no more: none of this run goes on from it.",
     }[step.fate]
     if renamed:
         told += f" It was called {before}."

@@ -201,7 +201,10 @@ def _kinds(
     names = [axis.axis.name for axis in signature]
     ids = [[segment.segment_id for segment in axis.segments] for axis in signature]
     now = [defined_by(row, names, ids) for row in archetypes.signatures]
-    return descent(together, common_part(earlier.kinds, now))
+    # An archetype that is everyone says nothing of its customers; what comes of it is somebody else.
+    was_divided = np.array([bool(kind.defined_by) for kind in earlier.kinds])
+    divided = np.array([bool(each) for each in now])
+    return descent(together, common_part(earlier.kinds, now), heritable=was_divided[:, None] == divided[None, :])
 
 
 def _discover_axis(
