@@ -126,7 +126,9 @@ def _evidence(axes: Sequence[Mapping[str, Any]]) -> str:
                     f"`{axis['axis']}`{source}",
                     reading["verdict"].replace("_", " "),
                     str(reading["k"]),
-                    "–" if reading["silhouette"] is None else f"{reading['silhouette']:.2f} / {reading['null_silhouette']:.2f}",
+                    "–"
+                    if reading["silhouette"] is None
+                    else f"{reading['silhouette']:.2f} / {reading['null_silhouette']:.2f}",
                     f"{100 * reading['smallest_share']:.1f} %",
                     "–" if stability is None else f"{100 * stability['kept']:.0f} % ({stability['adjusted_rand']:.2f})",
                     "–" if overlap is None else f"{overlap['axis']} {overlap['nmi']:.2f}",
@@ -180,9 +182,7 @@ async def _steadiness(database: Database, store_id: str) -> dict[str, tuple[floa
                 rows = np.random.default_rng(number).integers(0, n_customers, n_customers)
             options = replace(DiscoveryOptions(), seed=number)
             drawn = {name: column[rows] for name, column in values.items()}
-            found = discover(
-                store_id, drawn, AXES, available=needs_met(behaviour), options=options, earlier=earlier
-            )
+            found = discover(store_id, drawn, AXES, available=needs_met(behaviour), options=options, earlier=earlier)
             for axis in found.axes:
                 if axis.axis.name in kept:
                     now = memberships_in(axis.readings, values).argmax(axis=1)

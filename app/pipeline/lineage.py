@@ -146,8 +146,8 @@ def _says(step: Step, before: str | None, now: str | None, *, heir: bool, change
         Fate.merged: f"{now} takes in another and keeps {part}."
         if stays
         else f"{before} has merged into {now}: {part}.",
-        Fate.born: f"{now} is new: most of its customers are from no one group of the run before.",
-        Fate.retired: f"{before} is no more: its customers are in several others.",
+        Fate.born: f"{now} is new: it goes on from none of the run before.",
+        Fate.retired: f"{before} is no more: none of this run goes on from it.",
     }[step.fate]
     if heir and before != now:
         told += f" It was called {before}."

@@ -216,8 +216,11 @@ def _kinds(
     names = [axis.axis.name for axis in signature]
     ids = [[segment.segment_id for segment in axis.segments] for axis in signature]
     now = [defined_by(row, names, ids) for row in archetypes.signatures]
+    # An archetype that is everyone says nothing of its customers; what comes of it is somebody else.
+    was_divided = np.array([bool(kind.defined_by) for kind in earlier.kinds])
+    divided = np.array([bool(each) for each in now])
     alike = common_part(earlier.kinds, now)
-    return descent(together, alike, certain=alike == 1.0)
+    return descent(together, alike, heritable=was_divided[:, None] == divided[None, :], certain=alike == 1.0)
 
 
 def _discover_axis(

@@ -28,6 +28,7 @@ from app.segmentation.membership import Array
 from app.segmentation.readings import Reading, memberships_in
 from app.warehouse.stores import Store
 from tests.fakes import assert_alike
+from tests.segmentation.earlier import earlier_of
 
 DAY, AS_OF = date(2025, 10, 22), datetime(2025, 10, 23, 5, tzinfo=UTC)
 STRENGTHS = {"strong", "moderate", "balanced", "weak"}
@@ -75,9 +76,11 @@ class Run:
         return self.star["customer_profiles"]
 
 
-def run_of(values: dict[str, Array], *, axes: list[str] | None = None, **options: Any) -> Run:
+def run_of(values: dict[str, Array], *, axes: list[str] | None = None, after: Run | None = None, **options: Any) -> Run:
+    """after : the run that is served, which it goes on from"""
     chosen = DiscoveryOptions(**{"k_range": KRange(2, 3), **options})
-    found = discover("shop", values, axes_named(axes), available=frozenset(Need), options=chosen)
+    earlier = None if after is None else earlier_of(after.discovery, after.star)
+    found = discover("shop", values, axes_named(axes), available=frozenset(Need), options=chosen, earlier=earlier)
     ids = [f"C{number:05d}" for number in range(len(values["total_orders"]))]
     yardstick = yardstick_of(found.axes, values, TierMode.percentile)
     star = star_of(found, ids, values, snapshot=DAY, as_of=AS_OF, yardstick=yardstick)
@@ -90,11 +93,15 @@ def shapeless(n_customers: int) -> dict[str, Array]:
 
 
 @pytest.fixture(
-    scope="module", params=["several kinds", "one axis", "no structure", "one customer", "everyone their own kind"]
+    scope="module",
+    params=["several kinds", "a later run", "one axis", "no structure", "one customer", "everyone their own kind"],
 )
 def run(request: pytest.FixtureRequest) -> Run:
     made = {
         "several kinds": lambda: run_of(made_up_shop(400, n_types=4)),
+        "a later run": lambda: run_of(
+            made_up_shop(400, n_types=4, seed=1), after=run_of(made_up_shop(400, n_types=3, seed=0))
+        ),
         "one axis": lambda: run_of(made_up_shop(150, n_types=3), axes=["cadence"]),
         "no structure": lambda: run_of(shapeless(120), axes=["cadence", "returns"]),
         "one customer": lambda: run_of(shapeless(1)),
@@ -110,7 +117,7 @@ def parsed(column: pl.Series) -> list[dict[str, Any]]:
 def elements(literal: str) -> list[str]:
     """Of a Postgres array literal."""
     assert re.fullmatch(r"\{[^{}\"\\ ]*\}", literal)
-    return literal[1:-1].split(",")
+    return literal[1:-1].split(",") if literal != "{}" else []
 
 
 def test_every_customer_has_one_fact_one_profile_and_one_day_of_history(run: Run) -> None:
@@ -184,18 +191,33 @@ def test_level_1_keeps_its_signature_and_counts_who_was_folded_into_it(run: Run)
     segments = dict(run.star["dim_segment_master"].select("segment_id", "segment_name").iter_rows())
     folded = Counter(run.facts.filter(pl.col("fold_distance") > 0)["archetype_id"])
     for row in run.star["dim_archetype_l1"].iter_rows(named=True):
-        dominant, signature = json.loads(row["dominant_segments"]), elements(row["segment_ids"])
-        assert list(dominant) == [axis.axis.name for axis in run.discovery.signature]
-        if run.discovery.signature:
-            assert [segments[each] for each in signature] == list(dominant.values())
+        dominant, defined_by = json.loads(row["dominant_segments"]), elements(row["defined_by"])
+        assert set(dominant) == {axis.axis.name for axis in run.discovery.signature}
+        if defined_by:
+            assert [segments[each] for each in elements(row["segment_ids"])] == [dominant[axis] for axis in defined_by]
         else:
-            assert (row["name"], signature) == ("Everyone", ["everyone"])
+            assert (row["name"], elements(row["segment_ids"])) == ("Everyone", ["everyone"])
         assert row["folded_count"] == folded[row["archetype_id"]]
 
 
-def test_members_who_were_not_folded_have_their_archetypes_segments(run: Run) -> None:
+def test_an_archetype_has_the_segment_of_most_members_on_the_axes_that_do_not_define_it(run: Run) -> None:
+    own = np.array(parsed(run.facts["dominant_segments"]))
+    for row in run.star["dim_archetype_l1"].iter_rows(named=True):
+        members = own[run.facts["archetype_id"].to_numpy() == row["archetype_id"]]
+        defined_by = elements(row["defined_by"])
+        for axis, name in json.loads(row["dominant_segments"]).items():
+            counted = Counter(each[axis] for each in members)
+            assert counted[name] >= 1
+            assert axis in defined_by or counted[name] == max(counted.values())
+
+
+def test_members_who_were_not_folded_have_the_segments_that_define_their_archetype(run: Run) -> None:
     signature = {
-        row["archetype_id"]: json.loads(row["dominant_segments"])
+        row["archetype_id"]: {
+            axis: name
+            for axis, name in json.loads(row["dominant_segments"]).items()
+            if axis in elements(row["defined_by"])
+        }
         for row in run.star["dim_archetype_l1"].iter_rows(named=True)
     }
     own = parsed(run.facts["dominant_segments"])

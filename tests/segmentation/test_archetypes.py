@@ -1,20 +1,26 @@
 """Kinds of customer: who is of which, on three levels, and what they are called by."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.segmentation.archetypes import (
+    ANY,
+    FOLLOWING,
     NONE_CLOSE,
     Archetypes,
+    Codes,
     archetype_ids,
     bands,
     close_seconds,
     find_archetypes,
-    likeliest,
+    least_members,
     mean_top_membership,
     nearest_bands,
+    place,
 )
 from app.segmentation.membership import Array
 
@@ -29,37 +35,87 @@ def small_shop() -> list[Array]:
 def test_a_shop_worked_out_by_hand() -> None:
     found = find_archetypes(small_shop(), min_members=3)
 
-    # The eighth customer's own kind has one member. (0, 0) is likely to .55 * .3 = .165, (1, 1) to .45 * .7 = .315.
-    assert found.signatures.tolist() == [[0, 0], [1, 1]]
-    assert found.level1.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
-    assert found.fold_distance.tolist() == [0, 0, 0, 0, 0, 0, 0, 1]
-    assert found.kept_share == 7 / 8
+    # The first axis splits five from three. Among the five one is of the second axis's other segment, among the three
+    # nobody is of its first: neither is split again, and what the eighth customer does on the second axis says nothing.
+    assert found.least == 3 and found.order == (0, 1)
+    assert found.signatures.tolist() == [[0, ANY], [1, ANY]]
+    assert found.level1.tolist() == [0, 0, 0, 0, 1, 1, 1, 0]
+    assert found.fold_distance.tolist() == [0] * 8 and found.kept_share == 1.0
 
-    # Clarity is .85, .675 and, for the eighth, .625: core, typical and edge. One edge is too thin and joins typical.
+    # Clarity is .85, .675 and, for the eighth, .625: core, typical and edge. One edge is too thin and joins the core,
+    # the only band of its archetype that stands.
     assert found.band_limits == pytest.approx((0.675, 0.85))
-    assert found.level2.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert found.level2.tolist() == [0, 0, 0, 0, 1, 1, 1, 0]
     assert found.level2_of.tolist() == [[0, 0], [1, 1]]
 
-    # The three of (1, 1) are close to segment 0 of the second axis. The eighth is close to the archetype's own segment
-    # of the first, which is nothing to lean to, and is too alone to stand without.
-    assert found.level3.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+    # The three are close to segment 0 of the second axis, which has no part in what they are. The eighth is close to
+    # segment 1 of the first, and too alone to stand.
+    assert found.level3.tolist() == [0, 0, 0, 0, 1, 1, 1, 0]
     assert found.level3_of.tolist() == [0, 1]
-    assert found.seconds.tolist() == [[NONE_CLOSE, NONE_CLOSE], [NONE_CLOSE, 0]]
+    assert found.seconds.tolist() == [[NONE_CLOSE, NONE_CLOSE], [NONE_CLOSE, NONE_CLOSE]]
+
+
+def test_who_is_in_a_thin_segment_goes_with_the_standing_one_they_belong_to_most() -> None:
+    shares = np.array([[0.8, 0.1, 0.1]] * 4 + [[0.1, 0.1, 0.8]] * 5 + [[0.3, 0.5, 0.2], [0.1, 0.6, 0.3]])
+    found = find_archetypes([shares], min_members=3)
+    assert found.signatures.tolist() == [[2], [0]]
+    assert found.level1.tolist() == [1] * 4 + [0] * 5 + [1, 0]
+    assert found.fold_distance.tolist() == [0] * 9 + [1, 1] and found.kept_share == 9 / 11
 
 
 def test_folded_customers_do_not_lean_to_the_archetype_they_were_folded_into() -> None:
-    # Two pairs of rare kinds, whose close second on the first axis is segment 0: what their archetype is already.
-    first = [[0.8, 0.1, 0.1]] * 5 + [[0.4, 0.5, 0.1]] * 2 + [[0.4, 0.1, 0.5]] * 2
-    found = find_archetypes([np.array(first), np.array([[0.9, 0.1]] * 9)], min_members=3)
-    assert found.level1.tolist() == [0] * 9
-    assert found.seconds.tolist() == [[NONE_CLOSE, NONE_CLOSE]]
+    # Two pairs in thin segments, whose close second is segment 0: what their archetype is already.
+    first = (
+        [[0.8, 0.1, 0.1, 0.0]] * 5 + [[0.1, 0.0, 0.1, 0.8]] * 3 + [[0.4, 0.5, 0.1, 0]] * 2 + [[0.4, 0.1, 0.5, 0]] * 2
+    )
+    found = find_archetypes([np.array(first)], min_members=3)
+    assert found.signatures.tolist() == [[0], [3]]
+    assert found.level1.tolist() == [0] * 5 + [1] * 3 + [0] * 4
+    assert found.seconds.tolist() == [[NONE_CLOSE], [NONE_CLOSE]]
 
 
-def test_where_every_signature_may_stand_none_is_folded() -> None:
+def test_where_every_segment_may_stand_nobody_is_folded() -> None:
     found = find_archetypes(small_shop(), min_members=1)
-    assert found.signatures.tolist() == [[0, 0], [1, 1], [0, 1]]  # the most common first
+    assert found.signatures.tolist() == [[0, 0], [1, ANY], [0, 1]]  # the most common first
     assert found.level1.tolist() == [0, 0, 0, 0, 1, 1, 1, 2]
     assert found.fold_distance.tolist() == [0] * 8 and found.kept_share == 1.0
+
+
+def test_a_kind_is_told_apart_on_as_many_axes_as_it_has_customers_for() -> None:
+    """Of two thirds the second axis tells two kinds; of the rest nine in ten are of one, and it has no part in them."""
+    first = np.repeat([[0.9, 0.1], [0.1, 0.9]], [60, 30], axis=0)
+    second = np.concatenate(
+        [np.repeat([[0.9, 0.1], [0.1, 0.9]], [30, 30], axis=0), [[0.9, 0.1]] * 27, [[0.1, 0.9]] * 3]
+    )
+    found = find_archetypes([first, second], min_members=5)
+    assert sorted(found.signatures.tolist()) == [[0, 0], [0, 1], [1, ANY]]
+    # Who differs from most on an axis that defines their kind no more than theirs is no further from it.
+    assert found.fold_distance.tolist() == [0] * 90
+
+
+@pytest.mark.parametrize(("n_customers", "least"), [(1, 5), (100, 5), (400, 7), (4_338, 22), (10_000, 33)])
+def test_a_larger_shop_has_larger_kinds_and_no_shop_smaller_ones_than_asked_for(n_customers: int, least: int) -> None:
+    assert least_members(n_customers, at_least=5) == least
+
+
+def two_axes_that_agree_on_nothing(n_each: int) -> list[Array]:
+    """Four equal kinds: every pair of segments of two axes."""
+    sides = np.array([[0.9, 0.1], [0.1, 0.9]])
+    return [sides[np.repeat([0, 0, 1, 1], n_each)], sides[np.tile(np.repeat([0, 1], n_each), 2)]]
+
+
+@pytest.mark.parametrize(("n_each", "n_kinds"), [(9, 2), (10, 4)])
+def test_an_axis_that_follows_splits_only_kinds_of_twice_the_customers(n_each: int, n_kinds: int) -> None:
+    shop = two_axes_that_agree_on_nothing(n_each)
+    assert len(find_archetypes(shop, min_members=5).signatures) == 4
+    assert len(find_archetypes(shop, min_members=5, leading=1).signatures) == n_kinds
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_the_axis_that_leads_splits_first(order: tuple[int, int]) -> None:
+    found = find_archetypes(two_axes_that_agree_on_nothing(9), min_members=5, order=order, leading=1)
+    assert found.order == order
+    assert (found.signatures[:, order[0]] != ANY).all() and (found.signatures[:, order[1]] == ANY).all()
 
 
 def random_shop(seed: int, n_customers: int, widths: list[int]) -> list[Array]:
@@ -80,10 +136,16 @@ shops = st.builds(
 )
 
 
-@given(shop=shops, min_members=st.integers(1, 12))
+def own_segments(shop: list[Array]) -> Codes:
+    return np.stack([shares.argmax(axis=1) for shares in shop], axis=1)
+
+
+@given(shop=shops, min_members=st.integers(1, 12), data=st.data())
 @settings(deadline=None)
-def test_what_holds_of_any_shop(shop: list[Array], min_members: int) -> None:
-    found = find_archetypes(shop, min_members=min_members)
+def test_what_holds_of_any_shop(shop: list[Array], min_members: int, data: st.DataObject) -> None:
+    order = data.draw(st.permutations(range(len(shop))))
+    leading = data.draw(st.integers(0, len(shop)))
+    found = find_archetypes(shop, min_members=min_members, order=order, leading=leading)
     n_customers = len(shop[0])
 
     # Everyone is in exactly one group of each level, and no group is empty.
@@ -99,11 +161,11 @@ def test_what_holds_of_any_shop(shop: list[Array], min_members: int) -> None:
     assert np.array_equal(found.level2_of[found.level2, 0], found.level1)
     assert np.array_equal(found.level3_of[found.level3], found.level1)
 
-    # No group is smaller than the least size, unless a whole level-1 archetype is.
+    # No archetype has fewer members than the least, unless it is everyone; the most common come first.
     of_parent = sizes(found.level1)
-    own_signatures = np.unique(np.stack([shares.argmax(axis=1) for shares in shop], axis=1), axis=0, return_counts=True)
-    if own_signatures[1].max() >= min_members:
-        assert of_parent.min() >= min_members
+    assert found.least == least_members(n_customers, at_least=min_members) >= min_members
+    assert len(of_parent) == 1 or of_parent.min() >= found.least
+    assert of_parent.tolist() == sorted(of_parent, reverse=True)
     assert (sizes(found.level2) >= np.minimum(min_members, of_parent[found.level2_of[:, 0]])).all()
     assert (sizes(found.level3) >= np.minimum(min_members, of_parent[found.level3_of])).all()
 
@@ -111,17 +173,101 @@ def test_what_holds_of_any_shop(shop: list[Array], min_members: int) -> None:
     for rows in (found.signatures, found.level2_of, np.column_stack([found.level3_of, found.seconds])):
         assert len(np.unique(rows, axis=0)) == len(rows)
 
-    # Nothing leans to what it is.
-    assert not (found.seconds == found.signatures[found.level3_of]).any()
+    # Nothing leans to what it is, nor on an axis that has no part in what it is.
+    theirs = found.signatures[found.level3_of]
+    leans = found.seconds != NONE_CLOSE
+    assert not (leans & ((found.seconds == theirs) | (theirs == ANY))).any()
 
-    # The folded went where they most likely belong.
-    own = np.stack([shares.argmax(axis=1) for shares in shop], axis=1)
-    assert np.array_equal(found.fold_distance, (own != found.signatures[found.level1]).sum(axis=1))
+    # Only the axes that define a customer's kind count for how far they are from it.
+    theirs, own = found.signatures[found.level1], own_segments(shop)
+    assert np.array_equal(found.fold_distance, ((theirs != ANY) & (theirs != own)).sum(axis=1))
     assert found.kept_share == pytest.approx((found.fold_distance == 0).mean())
-    for customer in np.flatnonzero(found.fold_distance):
-        logs = [np.log(np.maximum(shares[customer], np.finfo(float).tiny)) for shares in shop]
-        likelihood = [sum(log[code] for log, code in zip(logs, row, strict=True)) for row in found.signatures]
-        assert likelihood[found.level1[customer]] >= max(likelihood) - 1e-9
+
+
+@given(shop=shops, min_members=st.integers(1, 12), data=st.data())
+@settings(deadline=None)
+def test_every_kind_is_split_by_the_next_axis_exactly_where_two_of_its_segments_hold_enough(
+    shop: list[Array], min_members: int, data: st.DataObject
+) -> None:
+    """The rule, told of the groups that came out: those alike on the axes up to one were a kind before it."""
+    order = data.draw(st.permutations(range(len(shop))))
+    leading = data.draw(st.integers(0, len(shop)))
+    found = find_archetypes(shop, min_members=min_members, order=order, leading=leading)
+    theirs, own = found.signatures[found.level1], own_segments(shop)
+    for depth, axis in enumerate(order):
+        least = found.least if depth < leading else FOLLOWING * found.least
+        before = theirs[:, order[:depth]]
+        for kind in np.unique(before, axis=0):
+            members = np.flatnonzero((before == kind).all(axis=1))
+            counts = np.bincount(own[members, axis], minlength=shop[axis].shape[1])
+            standing = np.flatnonzero(counts >= least)
+            if len(standing) < 2:
+                assert set(theirs[members, axis]) == {ANY}
+                continue
+            assert set(theirs[members, axis]) == set(standing)
+            shares = shop[axis][members]
+            # With the one of those that they belong to most.
+            assert (shares[np.arange(len(members)), theirs[members, axis]] == shares[:, standing].max(axis=1)).all()
+
+
+@given(shop=shops, min_members=st.integers(1, 12), data=st.data())
+@settings(deadline=None)
+def test_placing_finds_everyone_where_the_splits_put_them(
+    shop: list[Array], min_members: int, data: st.DataObject
+) -> None:
+    """All at once, one by one, and whatever the order the archetypes are kept in."""
+    order = data.draw(st.permutations(range(len(shop))))
+    found = find_archetypes(shop, min_members=min_members, order=order, leading=data.draw(st.integers(0, len(shop))))
+    assert np.array_equal(place(shop, found.signatures, order), found.level1)
+    alone = [
+        int(place([shares[[each]] for shares in shop], found.signatures, order)[0]) for each in range(len(shop[0]))
+    ]
+    assert alone == found.level1.tolist()
+    kept = np.array(data.draw(st.permutations(range(len(found.signatures)))))
+    assert np.array_equal(kept[place(shop, found.signatures[kept], order)], found.level1)
+
+
+@given(shop=shops, min_members=st.integers(1, 12))
+@settings(deadline=None)
+def test_anyone_at_all_can_be_placed(shop: list[Array], min_members: int) -> None:
+    """Whoever was not there when the splits were made, too: a member of any segment, on any axis."""
+    found = find_archetypes(shop, min_members=min_members)
+    strangers = random_shop(1, 50, [shares.shape[1] for shares in shop])
+    placed = place(strangers, found.signatures, found.order)
+    assert placed.shape == (50,) and placed.min() >= 0 and placed.max() < len(found.signatures)
+
+
+@given(shop=shops, min_members=st.integers(1, 12), data=st.data())
+@settings(deadline=None, max_examples=40)
+def test_how_segments_are_numbered_changes_nothing_but_the_numbers(
+    shop: list[Array], min_members: int, data: st.DataObject
+) -> None:
+    # Of segments that somebody belongs to in equal parts the first is theirs, so that ties depend on the numbering.
+    rng = np.random.default_rng(0)
+    shop = [shares + rng.uniform(0, 1e-6, shares.shape) for shares in shop]
+    numbered = [np.array(data.draw(st.permutations(range(shares.shape[1])))) for shares in shop]
+    one = find_archetypes(shop, min_members=min_members)
+    other = find_archetypes(
+        [shares[:, places] for shares, places in zip(shop, numbered, strict=True)], min_members=min_members
+    )
+    back = other.signatures.copy()
+    for axis, places in enumerate(numbered):
+        defined = back[:, axis] != ANY
+        back[defined, axis] = places[back[defined, axis]]
+    assert np.array_equal(back[other.level1], one.signatures[one.level1])
+    assert np.array_equal(other.fold_distance, one.fold_distance)
+    assert np.array_equal(other.level2_of[other.level2, 1], one.level2_of[one.level2, 1])
+    for mine, others in ((one.level1, other.level1), (one.level3, other.level3)):
+        pairs = set(zip(mine.tolist(), others.tolist(), strict=True))
+        assert len(pairs) == len(set(mine.tolist())) == len(set(others.tolist()))
+
+
+@given(shop=shops, min_members=st.integers(1, 12))
+@settings(deadline=None, max_examples=20)
+def test_the_same_shop_gives_the_same_kinds(shop: list[Array], min_members: int) -> None:
+    one, other = (find_archetypes(shop, min_members=min_members) for _ in range(2))
+    for field in fields(Archetypes):
+        assert np.array_equal(getattr(one, field.name), getattr(other, field.name))
 
 
 @given(shop=shops, data=st.data())
@@ -159,30 +305,16 @@ def test_on_a_single_axis_the_kinds_are_its_segments() -> None:
     assert found.level1.tolist() == [1] * 6 + [0] * 9
 
 
-def test_where_no_signature_is_common_enough_the_most_common_stand() -> None:
+def test_where_no_two_segments_hold_enough_everyone_is_of_one_kind() -> None:
     shares = np.array([[0.8, 0.1, 0.1]] * 2 + [[0.1, 0.8, 0.1]] * 2 + [[0.1, 0.2, 0.7]])
     found = find_archetypes([shares], min_members=50)
-    assert found.signatures.tolist() == [[0], [1]]
-    assert found.level1.tolist() == [0, 0, 1, 1, 1]
+    assert found.signatures.tolist() == [[ANY]]
+    assert_one_kind(found, 5)
 
 
 def test_without_an_axis_there_is_nothing_to_find() -> None:
     with pytest.raises(ValueError, match="at least one axis"):
         find_archetypes([], min_members=5)
-
-
-def test_a_share_of_0_makes_a_signature_unlikely_and_not_impossible() -> None:
-    found = likeliest([np.array([[1.0, 0.0, 0.0]]), np.array([[0.0, 1.0, 0.0]])], np.array([[1, 0], [0, 0], [2, 2]]))
-    assert found.tolist() == [1]
-
-
-def test_folding_more_customers_than_a_block_holds_gives_each_their_own() -> None:
-    rng = np.random.default_rng(0)
-    shop = [rng.dirichlet(np.ones(3), size=4_500) for _ in range(3)]
-    signatures = np.array([[0, 0, 0], [1, 1, 1], [2, 2, 2], [0, 1, 2]])
-    together = likeliest(shop, signatures)
-    alone = [int(likeliest([shares[[each]] for shares in shop], signatures)[0]) for each in range(0, 4_500, 450)]
-    assert together[::450].tolist() == alone
 
 
 def test_of_two_equal_shares_the_second_is_not_the_dominant_one() -> None:
@@ -235,3 +367,24 @@ def test_a_hundred_thousand_signatures_have_ids_of_their_own() -> None:
 def test_two_signatures_alike_are_refused_rather_than_waited_for() -> None:
     with pytest.raises(ValueError, match="all different"):
         archetype_ids([["seg_1"], ["seg_1"]])
+
+
+@given(
+    signatures=st.lists(st.lists(st.sampled_from("abcd"), max_size=3), min_size=1, max_size=30, unique_by=tuple),
+    least_digits=st.integers(1, 6),
+    data=st.data(),
+)
+def test_an_id_is_nobody_elses_and_that_of_its_signature(
+    signatures: list[list[str]], least_digits: int, data: st.DataObject
+) -> None:
+    ids = archetype_ids(signatures, least_digits=least_digits)
+    assert len(set(ids)) == len(ids)
+    # Whatever stands beside it, as long as no other begins with the same digits.
+    order = data.draw(st.permutations(range(len(signatures))))
+    assert archetype_ids([signatures[each] for each in order], least_digits=least_digits) == [ids[n] for n in order]
+
+    taken = set(data.draw(st.lists(st.sampled_from(ids))))
+    others = archetype_ids(signatures, least_digits=least_digits, taken=taken)
+    assert not taken & set(others) and len(set(others)) == len(others)
+    for own, other in zip(ids, others, strict=True):
+        assert other.startswith(own)

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.segmentation.archetypes import likeliest
 from app.segmentation.axes import Axis, AxisStatus, Need, Source, axes_named
 from app.segmentation.clustering import KRange
 from app.segmentation.discovery import DiscoveredAxis, Discovery, DiscoveryOptions, discover
@@ -193,14 +192,3 @@ def test_a_few_who_ask_are_one_segment(n_asking: int) -> None:
 def test_where_nobody_asks_twice_everyone_is_alike() -> None:
     found = only_axis(a_shop(n_asking=0)[0], SUPPORT)
     assert [segment.name for segment in found.segments] == ["everyone"] and not found.has_structure
-
-
-# Folding
-
-
-def test_a_share_of_nothing_on_one_axis_does_not_outweigh_the_others() -> None:
-    """Of another reading on the first axis, and just like the second signature on all others."""
-    apart = np.array([[1.0, 0.0]])
-    alike = np.array([[0.02, 0.98]])
-    folded = likeliest([apart, *[alike] * 5], np.array([[0, 0, 0, 0, 0, 0], [1, 1, 1, 1, 1, 1]]))
-    assert folded.tolist() == [1]
