@@ -96,6 +96,26 @@ def kind_changes(before: EarlierKind, now: Mapping[str, str]) -> list[dict[str, 
     ]
 
 
+def since(segments: pl.DataFrame, archetypes: pl.DataFrame) -> dict[str, Any]:
+    """What became of the run before, in short, from the rows of both tables.
+
+    segments   : the steps of those that do not go on as they were: {axis, fate, renamed, says}
+    archetypes : how many are kept, of those how many renamed, are new, are gone; None where that cannot be said
+    """
+    told = segments.filter((pl.col("fate") != Fate.continued.value) | pl.col("renamed"))
+    kinds = None
+    if archetypes.height:
+        before, now = (set(archetypes[name].drop_nulls()) for name in ("previous_id", "current_id"))
+        kinds = {
+            "kept": len(before & now),
+            "renamed": int(archetypes["renamed"].sum()),
+            "new": len(now - before),
+            "gone": len(before - now),
+        }
+    steps = told.select(axis="axis_name", fate="fate", renamed="renamed", says="says")
+    return {"segments": steps.to_dicts(), "archetypes": kinds}
+
+
 def _sizes_before(steps: Sequence[Step], n: int) -> list[int]:
     sizes = [0] * n
     for step in steps:

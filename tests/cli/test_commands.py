@@ -176,6 +176,32 @@ def test_what_a_run_found_is_printed_and_written(run: Run, segmented: str, tmp_p
             assert segment["interpretation"] in page
 
 
+def test_what_became_of_the_run_before_is_printed_and_written(run: Run, log_of_orders: Path, tmp_path: Path) -> None:
+    said = []
+    run("import", "csv", log_of_orders, "--store", "since", *MAPPING)
+    for day in ("2024-02-01", "2024-06-01"):
+        files = ("--json", tmp_path / "run.json", "--report", tmp_path / "run.md")
+        done = run("segment", "--store", "since", "--axes", "frequency,value", "--as-of", day, *files)
+        assert done.returncode == 0, done.stderr
+        said.append((done.stdout, (tmp_path / "run.md").read_text(), json.loads((tmp_path / "run.json").read_text())))
+    (*first, earlier), (*second, found) = said
+    assert (earlier["previous_run_id"], earlier["since"]) == (None, None)
+    assert not any("Since run" in text for text in first)
+    assert found["previous_run_id"] == earlier["run_id"]
+    assert found["since"]["segments"]
+    for text in second:
+        _, _, since = text.partition(f"Since run {earlier['run_id']}")
+        assert all(f"{step['axis']}: {step['says']}" in since for step in found["since"]["segments"])
+        assert f"{found['since']['archetypes']['new']} are new" in since
+        for axis in found["axes"]:
+            row = next(line for line in since.splitlines() if line.strip(" |").startswith(axis["axis"]))
+            for name in ("changed", "moved", "refitted"):
+                assert f"{100 * axis['drift'][name]:.1f} %" in row
+    assert {step["fate"] for step in found["since"]["segments"] if not step["renamed"]} <= {
+        *("split", "merged", "born", "retired")
+    }
+
+
 def test_a_dry_run_of_discovery_leaves_the_served_run(run: Run, segmented: str) -> None:
     before = run("doctor").stdout
     done = run("segment", "--store", segmented, "--dry-run", "--axes", "frequency,value")
