@@ -148,7 +148,7 @@ async def _discover(
     progress("features", 0.0)
     values = feature_values(behaviour, as_of=as_of, timezone=store.timezone)
     discovery = discover(
-        store.store_id, values, axes, available=_available(behaviour), options=options.discovery, progress=progress
+        store.store_id, values, axes, available=needs_met(behaviour), options=options.discovery, progress=progress
     )
     local_end = (as_of - timedelta(microseconds=1)).astimezone(ZoneInfo(store.timezone))
     progress("profiles", 0.0)
@@ -165,7 +165,8 @@ async def _discover(
     return _Found(star=star, report=report, yardstick=yardstick.stored())
 
 
-def _available(behaviour: Behaviour) -> frozenset[Need]:
+def needs_met(behaviour: Behaviour) -> frozenset[Need]:
+    """What a shop's records hold, as axes ask for it."""
     held = {
         Need.orders: True,
         Need.categories: behaviour.has_categories,

@@ -82,9 +82,7 @@ def find_archetypes(
         raise ValueError("find_archetypes needs at least one axis; give a shop without structure one segment for all")
     order = tuple(range(len(memberships)) if order is None else order)
     least = least_members(len(memberships[0]), at_least=min_members)
-    n_leading = len(order) if leading is None else leading
-    leasts = [least if number < n_leading else FOLLOWING * least for number in range(len(order))]
-    signatures, level1 = _split(memberships, order, leasts)
+    signatures, level1 = split(memberships, order, least=least, leading=leading)
     by_size = np.argsort(-np.bincount(level1), kind="stable")
     signatures, level1 = signatures[by_size], np.argsort(by_size)[level1]
 
@@ -110,8 +108,15 @@ def find_archetypes(
     )
 
 
-def _split(memberships: Sequence[Array], order: Sequence[int], leasts: Sequence[int]) -> tuple[Codes, Codes]:
-    """Signatures, and everyone's place among them."""
+def split(
+    memberships: Sequence[Array], order: Sequence[int], *, least: int, leading: int | None = None
+) -> tuple[Codes, Codes]:
+    """Signatures, and everyone's place among them: level 1 in no order, of kinds with `least` members at least.
+
+    The rest is as `find_archetypes` says.
+    """
+    n_leading = len(order) if leading is None else leading
+    leasts = [least if number < n_leading else FOLLOWING * least for number in range(len(order))]
     everyone = np.arange(len(memberships[0]))
     nothing = np.full(len(memberships), ANY, dtype=np.int64)
     groups = [(everyone, nothing)]
