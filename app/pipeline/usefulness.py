@@ -15,6 +15,7 @@ from app.pipeline.features import feature_values, shop_day
 from app.pipeline.run import MIN_POPULATION, latest_as_of, needs_met
 from app.segmentation.axes import AXES
 from app.segmentation.discovery import DiscoveryOptions, discover
+from app.segmentation.membership import Array
 from app.segmentation.usefulness import DEALS, FOLDS, RESAMPLES, Cut, compare, rows_of, tell
 from app.warehouse.behaviour import Behaviour, read_behaviour
 from app.warehouse.engine import Database
@@ -32,8 +33,8 @@ class Outcome:
     spent  : in the store's currency: orders less what was given back in those days, at least 0
     """
 
-    bought: np.ndarray
-    spent: np.ndarray
+    bought: Array
+    spent: Array
 
 
 async def usefulness(
@@ -112,7 +113,7 @@ def _cut(
     options: DiscoveryOptions,
     progress: Progress,
 ) -> Cut:
-    """Everything that is told of a cut: what came after is handed in as `outcome` and used to learn and score alone."""
+    """What is told of a cut. Groups come of `behaviour` alone; their means, and the scores, of `outcome`."""
 
     def in_cut(step: str, done: float) -> None:
         progress(f"{day}: {step}", done)
@@ -153,8 +154,8 @@ def _days(cuts: int | Sequence[date], *, end: date) -> list[date]:
     for day in cuts:
         if day > last:
             raise InvalidInput(
-                f"After the cut {day} there are not {HORIZON_DAYS} days of records; they end with {end - timedelta(1)}. "
-                f"Take {last} or an earlier day."
+                f"After the cut {day} there are not {HORIZON_DAYS} days of records, which end with "
+                f"{end - timedelta(days=1)}. Take {last} or an earlier day."
             )
     return sorted(set(cuts))
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,12 +139,13 @@ def rfm_in(n_groups: int, recency_days: Array, orders: Array, value: Array) -> C
         return abs(cells - n_groups), max(bins) - min(bins), bins
 
     ones = np.ones_like(orders)
+    tried = range(1, _MOST_BINS + 1)
     steps = {}
-    for bins in range(1, _MOST_BINS + 1):
+    for bins in tried:
         steps[0, bins] = grid(recency_days, ones, ones, bins=(bins, 1, 1)) * _MOST_BINS**2
         steps[1, bins] = grid(ones, orders, ones, bins=(1, bins, 1)) * _MOST_BINS
         steps[2, bins] = grid(ones, ones, value, bins=(1, 1, bins))
-    nearest = min(product(range(1, _MOST_BINS + 1), repeat=3), key=apart)
+    nearest = min(product(tried, tried, tried), key=apart)
     return grid(recency_days, orders, value, bins=nearest)
 
 
@@ -165,9 +167,10 @@ def level1_in(n_groups: int, found: Discovery) -> Codes:
 
 
 def fingerprint(memberships: Sequence[Array], *, n_customers: int) -> Array:
-    """(n_customers, n_columns): of every segment but the last of each axis its share, and its log-odds against the last.
+    """Of every segment but the last of each axis, its share and its log-odds against the last.
 
     memberships : one (n_customers, k) for each axis; with none there are no columns
+    returns     : (n_customers, 2 (k - 1) for each axis)
     """
     parts = [np.empty((n_customers, 0))]
     for shares in memberships:
@@ -212,7 +215,7 @@ def tell_by_trees(columns: Array, target: Array, folds: Codes) -> Array:
         kind = HistGradientBoostingClassifier if _yes_or_no(target) else HistGradientBoostingRegressor
         if np.ptp(target[others]) == 0:
             return np.full((~others).sum(), target[others].mean())
-        model = kind(learning_rate=0.05, max_iter=80, max_leaf_nodes=8, early_stopping=False, random_state=0)
+        model = kind(max_iter=30, max_leaf_nodes=6, early_stopping=False, random_state=0)
         return _of(model.fit(columns[others], target[others]), columns[~others])
 
     return _told_in_folds(tell, len(target), folds)
@@ -222,7 +225,8 @@ def _yes_or_no(target: Array) -> bool:
     return bool(np.isin(target, (0.0, 1.0)).all())
 
 
-def _of(model: LogisticRegression | Ridge, columns: Array) -> Array:
+def _of(model: Any, columns: Array) -> Array:
+    """What a fitted model says: the chance of a 1 where it is a classifier."""
     told: Array = model.predict_proba(columns)[:, 1] if hasattr(model, "predict_proba") else model.predict(columns)
     return told
 
