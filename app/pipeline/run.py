@@ -156,7 +156,7 @@ async def _discover(
         store.store_id,
         values,
         axes,
-        available=_available(behaviour),
+        available=needs_met(behaviour),
         options=options.discovery,
         earlier=earlier,
         progress=progress,
@@ -190,7 +190,8 @@ async def _stood(connection: Connection, store_id: str, earlier: Earlier) -> pl.
     )
 
 
-def _available(behaviour: Behaviour) -> frozenset[Need]:
+def needs_met(behaviour: Behaviour) -> frozenset[Need]:
+    """What a shop's records hold, as axes ask for it."""
     held = {
         Need.orders: True,
         Need.categories: behaviour.has_categories,

@@ -91,10 +91,7 @@ def find_archetypes(
         raise ValueError("find_archetypes needs at least one axis; give a shop without structure one segment for all")
     order = tuple(range(len(memberships)) if order is None else order)
     least = least_members(len(memberships[0]), at_least=min_members)
-    n_leading = len(order) if leading is None else leading
-    leasts = [least if number < n_leading else FOLLOWING * least for number in range(len(order))]
-    stood = None if served is None else _standing(served, order)
-    signatures, level1 = _split(memberships, order, leasts, stood)
+    signatures, level1 = split(memberships, order, least=least, leading=leading, served=served)
     by_size = np.argsort(-np.bincount(level1), kind="stable")
     signatures, level1 = signatures[by_size], np.argsort(by_size)[level1]
 
@@ -137,13 +134,21 @@ def _standing(signatures: Codes, order: Sequence[int]) -> dict[_Prefix, frozense
     return {path: frozenset(found) for path, found in parts.items()}
 
 
-def _split(
+def split(
     memberships: Sequence[Array],
     order: Sequence[int],
-    leasts: Sequence[int],
-    stood: Mapping[_Prefix, frozenset[tuple[int, int]]] | None,
+    *,
+    least: int,
+    leading: int | None = None,
+    served: Codes | None = None,
 ) -> tuple[Codes, Codes]:
-    """Signatures, and everyone's place among them."""
+    """Signatures, and everyone's place among them: level 1 in no order, of kinds that take `least` members.
+
+    The rest is as `find_archetypes` says.
+    """
+    n_leading = len(order) if leading is None else leading
+    leasts = [least if number < n_leading else FOLLOWING * least for number in range(len(order))]
+    stood = None if served is None else _standing(served, order)
     everyone = np.arange(len(memberships[0]))
     path: _Prefix = ()
     groups = [(everyone, path)]

@@ -228,6 +228,33 @@ def test_memberships_are_exported_one_row_per_customer_axis_and_segment(
         assert [row["dominant"] for row in shares].count("true") == 1
 
 
+def test_what_segments_tell_of_what_comes_is_printed_and_written(run: Run, segmented: str, tmp_path: Path) -> None:
+    served = run("doctor").stdout
+    done = run("usefulness", "--store", segmented, "--cuts", "1", "--json", tmp_path / "told.json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "told.json").read_text())
+    assert (found["store_id"], found["horizon_days"], len(found["cuts"])) == (segmented, 90, 1)
+    assert found["cuts"][0]["n_customers"] == 150
+    assert 0 < found["cuts"][0]["bought_share"] <= 50 / 150
+    assert f"{found['cuts'][0]['cut']}: 150 customers" in done.stdout
+    quintiles, *others = found["mean"]
+    assert quintiles["name"] == "rfm_quintiles"
+    assert {"archetypes_l1", "archetypes_l2", "archetypes_l3", "memberships"} < {row["name"] for row in others}
+    for subject in ("Archetypes (", "Memberships tell"):
+        assert done.stdout.count(f"\n{subject}") == 2  # who buys, and how much
+    assert run("doctor").stdout == served
+
+
+def test_days_that_cannot_be_measured_are_one_clear_line(run: Run, segmented: str, tmp_path: Path) -> None:
+    for arguments, expected in (
+        (("--cuts", "2024-05-01"), "90 days of records"),
+        (("--cuts", "2023-01-01,2024-02-01"), "0 customers"),
+        (("--cuts", "1", "--json", tmp_path / "no" / "x.json"), "Cannot write"),
+    ):
+        assert_one_line_of_error(run("usefulness", "--store", segmented, *arguments), expected)
+    assert_one_line_of_error(run("usefulness", "--store", "nowhere"), "There is no store 'nowhere'")
+
+
 def test_doctor_says_what_is_there_and_prints_no_secret(run: Run, segmented: str) -> None:
     done = run("doctor")
     assert done.returncode == 0
@@ -330,6 +357,8 @@ def test_trouble_with_the_settings_is_one_clear_line(run: Run) -> None:
         ("segment", "--store", "a b"),
         ("segment", "--store", ""),
         ("export", "segments"),
+        ("usefulness", "--cuts", "0"),
+        ("usefulness", "--cuts", "2024-01-01,soon"),
     ],
 )
 def test_wrong_usage_exits_with_2(run: Run, arguments: tuple[str, ...]) -> None:
