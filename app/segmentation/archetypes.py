@@ -294,7 +294,7 @@ def _second_segments(seconds: Codes, signatures: Codes, level1: Codes, min_membe
     unique, group, sizes = np.unique(close, axis=0, return_inverse=True, return_counts=True)
     # A set too few share is read as none being close, the archetype's plain form. So is one that a folded customer
     # brings whose second segment is the archetype's own: nothing leans to what it is.
-    own = (unique[:, 1:] == signatures[unique[:, 0]]).any(axis=1)
+    own = ((unique[:, 1:] == signatures[unique[:, 0]]) & (unique[:, 1:] != NONE_CLOSE)).any(axis=1)
     stands = (sizes >= min_members) & ~own
     plain = close.copy()
     plain[:, 1:] = NONE_CLOSE
