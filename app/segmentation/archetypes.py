@@ -24,7 +24,7 @@ BANDS = ("core", "typical", "edge")
 NONE_CLOSE = -1
 #: In a signature, an axis that has no part in it.
 ANY = -1
-FOLLOWING = 2
+FOLLOWING = 4
 STAYS, COMES = 0.6, 1.5
 
 

@@ -352,14 +352,14 @@ def _null_silhouettes(scaled: Array, ks: Sequence[int], rng: np.random.Generator
 
 def _by_merit(tried: Sequence[TriedK], served_k: int | None) -> list[TriedK]:
     """The k that show structure, best first: the k served now while it is within STAY of the one that beats its cloud
-    by most, then the smallest within TIE of that, then the others by how far they beat theirs.
+    by most, then the largest within TIE of that, then the others by how far they beat theirs.
     """
     real = [each for each in tried if each.smallest_share >= MIN_SHARE and each.excess >= NULL_MARGIN]
     best = max((each.excess for each in real), default=0.0)
 
     def rank(each: TriedK) -> tuple[bool, bool, float]:
         tied = each.excess >= best - TIE
-        return not (each.k == served_k and each.excess >= best - STAY), not tied, each.k if tied else -each.excess
+        return not (each.k == served_k and each.excess >= best - STAY), not tied, -each.k if tied else -each.excess
 
     return sorted(real, key=rank)
 
