@@ -161,7 +161,7 @@ async def _discover(
         as_of=as_of,
         yardstick=yardstick,
     )
-    report = run_report(store, discovery, star, as_of=as_of, orders_after=orders_after)
+    report = run_report(store, discovery, star, values, as_of=as_of, orders_after=orders_after)
     return _Found(star=star, report=report, yardstick=yardstick.stored())
 
 
