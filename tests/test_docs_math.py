@@ -11,11 +11,12 @@ from scipy.spatial.distance import cdist
 from app.domain.features import LONG_OPEN_DAYS, METRICS, STAND_INS, ZERO_WITHOUT_GOODS
 from app.domain.rfm import FIFTHS, GROUPS, RfmScores, rfm_quintiles
 from app.pipeline import why
-from app.segmentation import axes, clustering, identity, naming
+from app.segmentation import axes, clustering, evidence, identity, naming
 from app.segmentation.archetypes import BANDS, FOLLOWING, least_members
 from app.segmentation.axes import AXES, Axis, AxisStatus, Feature, Need
 from app.segmentation.clustering import FittedAxis, KRange, Scaler
 from app.segmentation.discovery import BLURRED, DiscoveryOptions
+from app.segmentation.evidence import Verdict
 from app.segmentation.explanation import contributions
 from app.segmentation.membership import Kernel, Strength, membership, strengths
 from app.segmentation.naming import Ranked, Rule
@@ -213,9 +214,14 @@ def test_the_table_of_strengths_holds(shares: list[float], strength: Strength) -
 
 def test_the_limits_on_the_page_are_those_of_the_code() -> None:
     assert f"less than {100 * clustering.MIN_SHARE:.0f} % of the customers" in FLOWING
-    assert f"within {_short(clustering.TIE)} of it" in FLOWING
-    assert f"silhouette of the cloud + {_short(clustering.NULL_MARGIN)}" in FLOWING
-    assert f"below {_short(BLURRED)} blurred" in FLOWING
+    assert f"excess is below {_short(clustering.NULL_MARGIN)} is out" in FLOWING
+    assert f"largest k within {_short(clustering.TIE)} of it" in FLOWING
+    assert f"within {_short(clustering.STAY)} of the best" in FLOWING
+    assert f"come back (below) for {100 * clustering.STABLE:.0f} % of the customers" in FLOWING
+    assert f"from another seed, {clustering.REFITS} times" in FLOWING
+    assert f"an excess of {_short(evidence.MUCH)} on" in FLOWING
+    assert f"from {_short(evidence.OVERLAPPING)} the report says" in FLOWING
+    assert f"in {evidence.BINS} bins" in FLOWING
     assert f"at most {clustering.FIT_SAMPLE:,} customers" in FLOWING
     assert f"at most {clustering.SILHOUETTE_SAMPLE:,} customers" in FLOWING
     assert f"{MIN_TICKETS} or more tickets" in FLOWING and f"at least {MIN_READERS} customers" in FLOWING
@@ -231,7 +237,7 @@ def test_archetypes_are_split_in_the_order_and_down_to_the_size_that_the_page_sa
     leading, *following = [line.strip().strip(",").split(", ") for line in block.splitlines() if line.strip()]
     assert tuple(leading) == axes.LEADING
     assert tuple(name for line in following for name in line) == axes.FOLLOWING
-    assert FOLLOWING == 2 and "twice as many on the others" in FLOWING
+    assert FOLLOWING == 4 and "four times as many on the others" in FLOWING
     largest, members = map(int, re.findall(r"up to (\d+) customers; 5,000 make it (\d+)", page)[0])
     least = DiscoveryOptions().archetype_min_members
     assert least_members(5_000, at_least=least) == members
@@ -290,6 +296,26 @@ def test_the_limits_of_identity_are_as_the_page_says() -> None:
             identity.Fate.retired,
         )
     ]
+
+
+def test_the_table_of_verdicts_has_them_all_with_their_limits() -> None:
+    table = dict(row[:2] for row in rows_of(section("## Evidence"))[1:])
+    assert set(table) == {f"`{each}`" for each in Verdict}
+    assert f"fewer than {MIN_READERS} customers" in table["`too_small`"]
+    assert f"fewer than {MIN_TICKETS}; or no k keeps {100 * clustering.MIN_SHARE:.0f} %" in table["`one_group`"]
+    assert f"by {_short(clustering.NULL_MARGIN)}" in table["`continuum`"]
+    assert f"fewer than {100 * clustering.STABLE:.0f} % of customers are kept" in table["`unsteady_groups`"]
+    assert f"below {_short(BLURRED)}" in table["`blurred_groups`"]
+
+
+def test_the_worked_numbers_of_agreement_are_what_the_code_gives() -> None:
+    together = np.array([[5.0, 1.0], [0.0, 4.0]])
+    assert "5 are in A both times, 1 moves from A to B, 4 stay in B" in FLOWING
+    assert float(re.search(r"= 9 / 10 = (\.\d+)", FLOWING)[1]) == np.trace(together) / together.sum()
+    told = float(re.search(r"ARI = \(16 - 9\.33\) / \(20\.5 - 9\.33\) = (\.\d+)", FLOWING)[1])
+    assert told == round(clustering.adjusted_rand(together), 3)
+    told = float(re.search(r"I = \.423 and NMI = (\.\d+)", FLOWING)[1])
+    assert told == round(evidence.normalised_mutual_information(together), 3)
 
 
 def test_the_page_has_the_group_of_every_pair_of_scores() -> None:

@@ -80,6 +80,67 @@ def share(percentage: float) -> float:
     return round(percentage, 1)
 
 
+def axis(told: Mapping[str, Any], small: SmallGroups) -> dict[str, Any]:
+    """An axis as a run's report tells it, for its picture and evidence: without small segments and readings, what they
+    are like, and anything that is a fraction of a number of customers.
+    """
+    few = small.segments.get(told["axis"], frozenset())
+    readings = [each for each in told.get("readings", []) if each["n_customers"] >= FEWEST]
+    return {
+        **told,
+        "segments": [
+            {**each, "share": share(100 * each["share"]) / 100} for each in told["segments"] if each["name"] not in few
+        ],
+        "readings": [_reading(each, told["segments"], few) for each in readings],
+    }
+
+
+def _reading(told: Mapping[str, Any], segments: Sequence[Mapping[str, Any]], few: Iterable[str]) -> dict[str, Any]:
+    names = [each["name"] for each in segments if each.get("source", "orders") == told["source"]]
+    kept = [position for position, name in enumerate(names) if name not in few]
+    hidden = dict(told)
+    if told.get("tried") is not None:
+        hidden["tried"] = [{**each, "smallest_share": round(each["smallest_share"], 3)} for each in told["tried"]]
+    if told.get("picture") is not None:
+        hidden["picture"] = _picture(told["picture"], kept)
+    return hidden
+
+
+def _picture(told: Mapping[str, Any], kept: Sequence[int]) -> dict[str, Any]:
+    """Half as fine, in half percents. kept : positions of the segments that may be shown
+
+    Where a segment is left out so is the shop's number: with those of the others it would tell that of the one left
+    out.
+    """
+    whole = len(kept) == len(told["density"])
+    features = [
+        {
+            **each,
+            "shop": mean(each["shop"]) if whole else None,
+            "says": each["says"] if whole else None,
+            "segments": [mean(each["segments"][position]) for position in kept],
+            "told": [each["told"][position] for position in kept],
+            "apart": [round(2 * each["apart"][position]) / 2 for position in kept],
+        }
+        for each in told["features"]
+    ]
+    return {
+        **told,
+        "step": 2 * told["step"],
+        "density": [[_half_percents(share) for share in _in_pairs(told["density"][position])] for position in kept],
+        "null": _in_pairs(told["null"]),
+        "features": features,
+    }
+
+
+def _in_pairs(bins: Sequence[float]) -> list[float]:
+    return [round(one + other, 5) for one, other in zip(bins[::2], bins[1::2], strict=True)]
+
+
+def _half_percents(share: float) -> float:
+    return round(200 * share) / 200
+
+
 def archetype(told: Mapping[str, Any], small: SmallGroups) -> dict[str, Any]:
     """The archetype object of a profile."""
     if told["archetype_id"] in small.archetypes:

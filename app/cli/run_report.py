@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 from app.cli.output import say, show_table, shown
 from app.pipeline.run import RunResult
+from app.segmentation.evidence import OVERLAPPING
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +30,13 @@ def show_run(result: RunResult) -> None:
     _show_since(report)
     for axis in report["axes"]:
         say(_axis_line(axis))
+        if "says" in axis:
+            say(f"  {axis['says']}")
         for found in axis.get("segments", []):
             say(f"  {found['name']}: {found['interpretation']}")
+    say()
+    for line in _alike(report):
+        say(line)
     say()
     _show(_levels(report))
     _show(_most_valuable(report))
@@ -43,7 +50,9 @@ def markdown(result: RunResult) -> str:
     lines += _since_page(report)
     for axis in report["axes"]:
         lines += ["", f"## {axis['axis']}", "", f"{_axis_line(axis)}.", ""]
+        lines += [axis["says"], ""] if "says" in axis else []
         lines += [f"- **{found['name']}**: {found['interpretation']}" for found in axis.get("segments", [])]
+    lines += ["", "## Axes that say much the same", "", *(f"- {line}" for line in _alike(report))]
     lines += ["", "## Archetypes", "", *_piped(_levels(report)), "", _coverage(report)]
     lines += ["", *_piped(_most_valuable(report))]
     return "\n".join(lines) + "\n"
@@ -60,17 +69,18 @@ def _headline(result: RunResult) -> str:
 
 
 def _axes(report: Mapping[str, Any]) -> _Table:
-    columns = ("axis", "status", "segments", "k", "silhouette", "null", "smallest share")
-    return _Table("Axes", columns, [_axis_row(axis) for axis in report["axes"]], left=3)
+    columns = ("axis", "status", "segments", "verdict", "k", "silhouette", "null", "smallest share", "stability")
+    return _Table("Axes", columns, [_axis_row(axis) for axis in report["axes"]], left=4)
 
 
 def _axis_row(axis: Mapping[str, Any]) -> tuple[object, ...]:
     if "k" not in axis:
-        return (axis["axis"], axis["status"], "", None, None, None, None)
+        return (axis["axis"], axis["status"], "", "", None, None, None, None, None)
     status = axis["status"] if axis["has_structure"] else f"{axis['status']}, no_structure"
     names = ", ".join(segment["name"] for segment in axis["segments"])
-    share = _percent(axis["smallest_share"])
-    return (axis["axis"], status, names, axis["k"], axis["silhouette"], axis["null_silhouette"], share)
+    stability = axis["stability"] and axis["stability"]["adjusted_rand"]
+    scores = (axis["k"], axis["silhouette"], axis["null_silhouette"], _percent(axis["smallest_share"]), stability)
+    return (axis["axis"], status, names, axis["verdict"].replace("_", " "), *scores)
 
 
 def _show_since(report: Mapping[str, Any]) -> None:
@@ -116,6 +126,18 @@ def _news(report: Mapping[str, Any]) -> list[str]:
 
 def _axis_line(axis: Mapping[str, Any]) -> str:
     return f"{axis['axis']}: {axis['measures']}" + (f" ({axis['note']})" if axis["note"] else "")
+
+
+def _alike(report: Mapping[str, Any]) -> list[str]:
+    """The pairs of axes whose segments tell most of each other."""
+    found = report["redundancy"]
+    pairs = [
+        (found["nmi"][one][other], f"{found['axes'][one]} and {found['axes'][other]}")
+        for one, other in combinations(range(len(found["axes"])), 2)
+        if found["nmi"][one][other] >= OVERLAPPING
+    ]
+    told = [f"{names} say much the same ({nmi:.2f} of 1)" for nmi, names in sorted(pairs, reverse=True)]
+    return told or [f"No two axes say much the same (none share {OVERLAPPING} of 1)"]
 
 
 def _levels(report: Mapping[str, Any]) -> _Table:

@@ -1,6 +1,7 @@
 """What a run found, as it is stored, printed and written with --json."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -9,21 +10,31 @@ import polars as pl
 
 from app.domain.rfm import CELLS, GROUPS, SCORES
 from app.segmentation.axes import AxisStatus, Source
-from app.segmentation.clustering import MIN_SHARE
+from app.segmentation.clustering import MIN_SHARE, FittedAxis
 from app.segmentation.discovery import BLURRED, DiscoveredAxis, Discovery
+from app.segmentation.evidence import Redundancy, picture, redundancy, says, says_of_overlap, told_by, verdict
+from app.segmentation.membership import Array
 from app.segmentation.readings import MIN_READERS, MIN_TICKETS, Reading
 from app.warehouse.stores import Store
 
 #: The sizes an archetype is useful at: enough members to speak of, few enough to be one kind.
 USEFUL_SIZES = (5, 500)
 MOST_VALUABLE = 10
+_NMI_DECIMALS = 4
 
 
 def run_report(
-    store: Store, discovery: Discovery, star: Mapping[str, pl.DataFrame], *, as_of: datetime, orders_after: int
+    store: Store,
+    discovery: Discovery,
+    star: Mapping[str, pl.DataFrame],
+    values: Mapping[str, Array],
+    *,
+    as_of: datetime,
+    orders_after: int,
 ) -> dict[str, Any]:
     """Plain data: per axis what was tried and found, and how the archetypes cover the shop. Shares are 0..1.
 
+    values       : feature -> (n_customers,), those that were segmented
     orders_after : orders of the store that as_of leaves out
     """
     n_customers = star["fact_customer_current"].height
@@ -36,13 +47,15 @@ def run_report(
         }
         for axis in discovery.silent
     ]
+    overlaps = redundancy(discovery.axes)
     return {
         "store_id": store.store_id,
         "currency": store.currency,
         "as_of": as_of.isoformat(),
         "orders_after": orders_after,
         "n_customers": n_customers,
-        "axes": [_axis(axis) for axis in discovery.axes] + silent,
+        "axes": [_axis(axis, overlaps, values) for axis in discovery.axes] + silent,
+        "redundancy": {"axes": list(overlaps.names), "nmi": overlaps.nmi.round(_NMI_DECIMALS).tolist()},
         "archetypes": {
             "levels": {level: _level(star[f"dim_archetype_l{level}"], n_customers) for level in (1, 2, 3)},
             **_folding(discovery),
@@ -84,9 +97,11 @@ def _most_valuable(archetypes: pl.DataFrame) -> list[dict[str, Any]]:
     return archetypes.sort("total_ltv", descending=True).head(MOST_VALUABLE).select(columns).to_dicts()
 
 
-def _axis(found: DiscoveredAxis) -> dict[str, Any]:
-    """One axis. Its silhouettes are those of its main reading; k and smallest_share are of all its segments."""
-    fitted = found.fitted
+def _axis(found: DiscoveredAxis, overlaps: Redundancy, values: Mapping[str, Array]) -> dict[str, Any]:
+    """One axis. Its silhouettes and stability are those of its main reading, its verdict that of the reading with
+    groups; k and smallest_share are of all its segments.
+    """
+    fitted, overlap = found.fitted, overlaps.of(found.axis.name)
     return {
         "axis": found.axis.name,
         "measures": found.axis.measures,
@@ -96,8 +111,12 @@ def _axis(found: DiscoveredAxis) -> dict[str, Any]:
         "null_silhouette": fitted.null_silhouette,
         "smallest_share": min(segment.share for segment in found.segments),
         "has_structure": found.has_structure,
+        "stability": _stability(fitted),
+        "verdict": verdict(found, told_by(found)).value,
+        "says": _says(found, overlap),
+        "redundancy": [{"axis": other, "nmi": round(nmi, _NMI_DECIMALS)} for other, nmi in overlap],
         "note": _note(found),
-        "readings": [_reading(found, reading) for reading in found.readings],
+        "readings": [_reading(found, reading, values) for reading in found.readings],
         "segments": [
             {
                 "segment_id": segment.segment_id,
@@ -112,7 +131,18 @@ def _axis(found: DiscoveredAxis) -> dict[str, Any]:
     }
 
 
-def _reading(found: DiscoveredAxis, reading: Reading) -> dict[str, Any]:
+def _says(found: DiscoveredAxis, overlap: Sequence[tuple[str, float]]) -> str:
+    told = [says(found, reading) for reading in found.readings]
+    if len(told) > 1:
+        told = [f"Read from {reading.source.value}: {each}" for reading, each in zip(found.readings, told, strict=True)]
+    return " ".join(filter(None, [*told, says_of_overlap(overlap)]))
+
+
+def _stability(fitted: FittedAxis) -> dict[str, Any] | None:
+    return None if fitted.stability is None else asdict(fitted.stability)
+
+
+def _reading(found: DiscoveredAxis, reading: Reading, values: Mapping[str, Array]) -> dict[str, Any]:
     """Customers read from one source. Shares are of all customers."""
     count, fitted = found.count(reading), reading.fitted
     return {
@@ -124,7 +154,12 @@ def _reading(found: DiscoveredAxis, reading: Reading) -> dict[str, Any]:
         "null_silhouette": fitted.null_silhouette,
         "smallest_share": min(segment.share for segment in found.segments[reading.positions]),
         "has_structure": fitted.has_structure,
+        "stability": _stability(fitted),
+        "tried": [asdict(each) for each in fitted.tried],
+        "verdict": verdict(found, reading).value,
+        "says": says(found, reading),
         "note": _structure(found, reading),
+        "picture": picture(found, reading, values).stored(),
     }
 
 

@@ -172,7 +172,7 @@ async def _discover(
         as_of=as_of,
         yardstick=yardstick,
     )
-    report = run_report(store, discovery, star, as_of=as_of, orders_after=orders_after)
+    report = run_report(store, discovery, star, values, as_of=as_of, orders_after=orders_after)
     drifted = drifts(discovery, behaviour.customer_ids, stood)
     report["axes"] = [{**axis, "drift": drifted.get(axis["axis"])} for axis in report["axes"]]
     report["previous_run_id"] = None if earlier is None else earlier.run_id

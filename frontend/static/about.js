@@ -23,10 +23,14 @@ function explain(button, { title, meaning, exact, from }) {
   show(button, title, [exact && h("p", { class: "about-exact" }, exact), ...lines, source(from)]);
 }
 
-/** A small window by a button. It closes on Escape and on a click elsewhere. */
-export function show(button, title, content) {
+/** A small window by a button. It closes on Escape and on a click elsewhere.
+ *
+ * roomy : with room for a chart, and of one height, as what comes into it comes later
+ */
+export function show(button, title, content, { roomy = false } = {}) {
   const about = document.getElementById("about");
   about.hidePopover();
+  about.classList.toggle("roomy", roomy);
   const close = h("button", { class: "button quiet about-close", type: "button", "aria-label": "Close" }, "×");
   close.addEventListener("click", () => about.hidePopover());
   about.replaceChildren(

@@ -122,6 +122,7 @@ export const topArchetypes = (params, signal) => get("/api/mcp/archetypes/top", 
 export const archetype = (id, signal) => get(archetypePath(id), { signal });
 export const members = (id, params, signal) => get(`${archetypePath(id)}/members`, { params, signal });
 export const axes = (signal) => get("/api/mcp/segments/axes", { signal });
+export const axis = (name, signal) => get(`/api/mcp/segments/axes/${segment(name, "axis-not-found")}`, { signal });
 export const health = (signal) => get("/health", { signal });
 
 /** An id as one step of a path. A browser would walk up on dots, so an id of dots is known to be nobody's. */

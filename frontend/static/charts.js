@@ -3,6 +3,7 @@
 const VEGA = "/static/vega.js";
 const ROW = 58;
 const BAR = 12;
+const EDGE = 2;
 const ROOMY = 420; // from here on there is room to name the second part as well
 
 // Colours are the page's custom properties, so that a chart follows the theme without being drawn again.
@@ -12,6 +13,14 @@ const CONFIG = {
   view: { stroke: null },
   axis: { grid: false, domain: false, ticks: false, labels: false, title: null },
   text: { fontSize: 13, fill: "var(--text)" },
+};
+
+// Of a chart that comes from the service, in place of its own.
+const GIVEN_CONFIG = {
+  ...CONFIG,
+  axis: { labelColor: "var(--muted)", domainColor: "var(--edge-strong)", tickColor: "var(--edge-strong)" },
+  title: { color: "var(--text)", subtitleColor: "var(--muted)", fontSize: 13, subtitleFontSize: 12 },
+  text: { fontSize: 12, fill: "var(--text)" },
 };
 
 const HUES = [1, 2, 3, 4, 5].map((step) => `var(--chart-${step})`);
@@ -46,6 +55,9 @@ function library() {
   return loading;
 }
 
+/** Where a row of stacked bars begins: what it is called is written there by the page. */
+export const rowTop = (row) => row * ROW;
+
 /** Height of a chart of so many stacked bars, known before it is drawn. */
 export const stackedHeight = (n) => n * ROW;
 
@@ -55,7 +67,26 @@ export async function draw(element, spec) {
   if (element.isConnected) await embed(element, spec, OPTIONS);
 }
 
+/** Draw a chart of the service, its parts below one another, as wide as the element. */
+export async function drawGiven(element, chart) {
+  const width = element.clientWidth;
+  const columns = width < ROOMY ? 1 : 2;
+  const legend = { labelColor: "var(--text)", labelFontSize: 12, columns, labelLimit: width / columns - 30 };
+  const embed = await library();
+  if (!element.isConnected) return;
+  // The spec's own config would go before that of the options.
+  const spec = { ...fitted(chart, width - 2 * EDGE), padding: EDGE, config: undefined };
+  await embed(element, spec, { ...OPTIONS, config: { ...GIVEN_CONFIG, legend: { ...legend, symbolLimit: 0 } } });
+}
+
+function fitted(view, width) {
+  if (view.concat) return { ...view, columns: 1, concat: view.concat.map((part) => fitted(part, width)) };
+  if (view.vconcat) return { ...view, vconcat: view.vconcat.map((part) => fitted(part, width)) };
+  return { ...view, width };
+}
+
 /** One bar per row, stacked to a whole and sorted, with the two largest parts named; a lone part is no group.
+ * Above each there is room for what the row is called.
  *
  * rows : [{label, parts: [{name, share}]}], shares largest first and summing to 1; told : the alt text
  */
@@ -86,13 +117,6 @@ export function stackedBars(rows, { told, percent }) {
     data: { values },
     encoding: { y },
     layer: [
-      {
-        ...text(
-          { align: "left", dy: 3, fontSize: 12.5, fill: "var(--muted)", limit: { expr: "width" } },
-          "datum.start == 0",
-        ),
-        encoding: { text: { field: "label" }, x: { value: 0 } },
-      },
       {
         ...text(
           {

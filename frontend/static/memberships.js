@@ -1,8 +1,9 @@
 // How strongly a customer belongs to each segment of each axis: drawn, and as a table one key away.
 
 import * as api from "./api.js";
-import { draw, stackedBars, stackedHeight } from "./charts.js";
+import { draw, rowTop, stackedBars, stackedHeight } from "./charts.js";
 import { announce, h } from "./dom.js";
+import { axisName } from "./evidence.js";
 import { reasons } from "./reasons.js";
 import { SUPPORT_AXES, axisWords, inOrder, share, strengthWords, words } from "./words.js";
 
@@ -74,7 +75,12 @@ function chart(title, rows) {
   const failed = () =>
     canvas.replaceChildren(h("p", { class: "fine" }, "The chart could not be drawn. The table has the same numbers."));
   requestAnimationFrame(() => draw(canvas, spec).catch(failed));
-  return h("figure", { class: "chart-group" }, h("figcaption", {}, title), canvas);
+  const names = rows.map(({ axis, label }, row) => {
+    const name = h("div", { class: "row-name" }, axisName(axis, label));
+    name.style.setProperty("top", `${rowTop(row)}px`);
+    return name;
+  });
+  return h("figure", { class: "chart-group" }, h("figcaption", {}, title), h("div", { class: "rows" }, canvas, names));
 }
 
 function table(axes) {
@@ -87,7 +93,7 @@ function table(axes) {
           h(
             "th",
             { scope: "rowgroup", rowspan: parts.length },
-            label,
+            axisName(axis, label),
             h("span", { class: "fine block" }, strength ? strengthWords(strength) : ""),
           ),
         h("td", { class: "segment-name" }, name),

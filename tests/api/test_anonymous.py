@@ -130,6 +130,19 @@ async def test_small_archetypes_stand_together_as_other(ask: Clients) -> None:
     assert {each["id"] for each in segments} == set(shown)
 
 
+async def test_no_small_segment_is_in_the_evidence_of_an_axis(ask: Clients) -> None:
+    hidden = 0
+    for each in (await told(ask.support, "/api/mcp/segments/axes"))["axes"]:
+        seen = await told(ask.analytics, f"/api/mcp/segments/axes/{each['axis']}")
+        drawn = json.dumps([seen["chart"], seen["evidence"]])
+        for segment in each["segments"]:
+            shown = segment["customer_count"] >= FEWEST
+            hidden += not shown
+            assert (f'"{segment["name"]}"' in drawn) == shown, (each["axis"], segment)
+            assert (f' {anonymous.words(segment["name"])}"' in drawn) == shown
+    assert hidden, "a shop without a small segment shows nothing"
+
+
 async def test_a_member_of_a_small_archetype_is_told_as_other(ask: Clients, database: Database) -> None:
     ((pseudonym,), *_) = await rows(
         database,

@@ -1,5 +1,6 @@
 """Archetypes and segments over HTTP: ranked, by id on every level, with their members, and the axes they stand on."""
 
+import json
 from typing import Any
 
 import pytest
@@ -120,6 +121,53 @@ async def test_an_axis_answers_to_its_aliases(ask: Clients, name: str) -> None:
     one = await told(ask.support, f"/api/mcp/segments/axes/{name}")
     OneAxis.model_validate(one)
     assert one["axis"] == "purchase_value"
+
+
+async def test_an_axis_brings_its_evidence(ask: Clients) -> None:
+    axes = (await told(ask.support, "/api/mcp/segments/axes"))["axes"]
+    seen = [each for each in axes if each["k"] is not None]
+    assert seen
+    for each in seen:
+        one = await told(ask.support, f"/api/mcp/segments/axes/{each['axis']}")
+        assert {name: one[name] for name in each} == each
+        assert one["chart"]["description"].endswith(one["says"])
+        assert len(one["chart"]["concat"]) == len(one["evidence"]) == len(one["readings"])
+        for reading, evidence in zip(one["readings"], one["evidence"], strict=True):
+            names = [segment["name"] for segment in one["segments"] if segment["source"] == reading["source"]]
+            assert all(list(feature["segments"]) == names for feature in evidence["features"])
+            assert (reading["stability"] is None) == (reading["k"] == 1)
+            chosen = [split for split in evidence["tried"] if split["k"] == reading["k"]]
+            assert reading["k"] == 1 or chosen[0]["silhouette"] == reading["silhouette"]
+        overlaps = {other["axis"]: other["nmi"] for other in one["redundancy"]}
+        assert list(overlaps.values()) == sorted(overlaps.values(), reverse=True)
+        assert each["axis"] not in overlaps
+
+
+async def test_a_run_of_before_has_no_evidence_and_is_served(ask: Clients, database: Database) -> None:
+    ((report,),) = await rows(
+        database,
+        "SELECT report FROM segmentation_runs JOIN stores ON run_id = served_run_id WHERE stores.store_id = :s",
+        s=STORE,
+    )
+    absent = dict.fromkeys(("chart", "evidence", "stability", "verdict", "says", "redundancy"))
+    later = {"stability", "verdict", "says", "redundancy", "tried", "picture"}
+    old = json.loads(json.dumps(report))
+    for axis in old["axes"]:
+        for told_of in (axis, *axis.get("readings", [])):
+            for name in later & set(told_of):
+                del told_of[name]
+    update = (
+        "UPDATE segmentation_runs SET report = CAST(:report AS jsonb) "
+        "WHERE run_id = (SELECT served_run_id FROM stores WHERE store_id = :s)"
+    )
+    try:
+        await execute(database, update, s=STORE, report=json.dumps(old))
+        for asking in (ask.support, ask.analytics):
+            one = await told(asking, "/api/mcp/segments/axes/value")
+            assert {name: one[name] for name in absent} == absent
+            assert one["segments"]
+    finally:
+        await execute(database, update, s=STORE, report=json.dumps(report))
 
 
 async def test_an_axis_that_is_none_is_told_which_there_are(ask: Clients) -> None:

@@ -69,6 +69,7 @@ RANGES = {
     "discount_dependency": SHARE,
     "frequency_trend": ANY,
     "recency_ratio": COUNT,
+    "recency_days": COUNT,
     "product_concentration": SHARE,
     "mastery": SHARE,
     "avg_item_price": COUNT,

@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.frontend.conftest import Service, Visits
-from tests.frontend.test_page import AWAY, NOT_FOUND, RENDERED, someone  # noqa: F401  a fixture
+from tests.frontend.test_page import AWAY, EVIDENCE, NOT_FOUND, RENDERED, someone  # noqa: F401  a fixture
 
 FOLDER = os.environ.get("SCREENSHOTS", "")
 PHONE: dict[str, Any] = {"width": 360, "height": 740}
@@ -44,6 +44,13 @@ async def test_pictures_of_customers_and_archetypes(
     await page.locator(".reason summary").first.click()
     await expect(page.locator(".contributions")).to_be_visible()
     await page.locator(".reasons").screenshot(path=Path(FOLDER) / f"why-360-{scheme}.png")
+    for size, options in (("", {}), ("-360", PHONE)):
+        page = await visit.to(service, f"{customer}&open=memberships", scheme=scheme, **options)
+        await page.locator(".charts .axis-name").first.click()
+        await expect(page.locator(EVIDENCE)).to_be_visible()
+        await save(page, f"evidence{size}-{scheme}")
+        await page.locator("#about").evaluate("about => about.scrollTo(0, about.scrollHeight)")
+        await save(page, f"evidence-end{size}-{scheme}")
     await save(await visit.to(service, f"{customer}&open=orders", scheme=scheme), f"orders-{scheme}", whole=True)
     await save(await visit.to(service, scheme=scheme), f"archetypes-{scheme}")
     await save(await visit.to(service, scheme=scheme, **PHONE), f"archetypes-360-{scheme}")

@@ -15,7 +15,7 @@ from tests.frontend.conftest import HOSTILE_NAMES, N_CUSTOMERS, Service, Visits,
 from tests.frontend.reading import faint_text, nameless, overflow
 
 WITHOUT_ORDERS = f"C{N_CUSTOMERS + 1:07}"
-RENDERED = "svg.marks"
+RENDERED, EVIDENCE = ".charts svg.marks", "#about svg.marks"
 NOT_FOUND, AWAY, REFUSED = "404 (Not Found)", "503 (Service Unavailable)", "401 (Unauthorized)"
 
 
@@ -517,6 +517,45 @@ async def test_reasons_that_cannot_be_read_can_be_asked_for_again(
     await page.unroute("**/*include=why*")
     await first.get_by_role("button", name="Try again").click()
     await expect(first.locator(".contributions li").first).to_be_visible()
+
+
+@pytest.mark.parametrize("options", [{}, {"width": 360, "height": 740, "scheme": "dark"}], ids=["desktop", "phone"])
+async def test_the_name_of_an_axis_opens_what_its_segments_rest_on(
+    service: Service, visit: Visits, someone: Any, options: Any
+) -> None:
+    axis = answer(service, "/api/mcp/segments/axes/purchase_frequency")
+    assert len(axis["segments"]) > 1
+    page = await visit.to(service, f"/?customer={someone['customer_id']}&open=memberships", **options)
+    await expect(page.locator(RENDERED)).to_have_count(2)
+    name = page.locator(".charts .axis-name", has_text="How often they buy")
+    await name.focus()
+    await page.keyboard.press("Enter")
+    about = page.locator("#about")
+    await expect(about).to_contain_text(axis["says"])
+    for segment in axis["segments"]:
+        await expect(about).to_contain_text(segment["interpretation"])
+    drawn = page.locator(EVIDENCE)
+    await expect(about.locator(".chart")).to_have_attribute("aria-label", axis["chart"]["description"])
+    await expect(drawn).to_contain_text("one shapeless cloud")
+    assert await faint_text(page) == []
+    assert await nameless(page) == []
+    assert await overflow(page) == 0
+    box, room = await drawn.bounding_box(), await about.bounding_box()
+    assert box and room and box["x"] >= room["x"] and box["x"] + box["width"] <= room["x"] + room["width"]
+    await page.keyboard.press("Escape")
+    await expect(about).to_be_hidden()
+    await expect(name).to_be_focused()
+
+
+async def test_the_evidence_of_an_axis_opens_from_the_table_too_and_says_when_it_cannot_be_fetched(
+    service: Service, visit: Visits, someone: Any
+) -> None:
+    visit.expect(AWAY)
+    page = await visit.to(service, f"/?customer={someone['customer_id']}&open=memberships")
+    await page.keyboard.press("t")
+    await page.route("**/api/mcp/segments/axes/*", lambda route: route.fulfill(status=503, body="{}"))
+    await page.locator("tbody .axis-name").first.click()
+    await expect(page.locator("#about")).to_contain_text("could not be fetched")
 
 
 async def test_a_chart_without_its_library_leaves_the_table(service: Service, visit: Visits, someone: Any) -> None:

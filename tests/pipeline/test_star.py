@@ -394,7 +394,9 @@ def test_a_shop_of_several_kinds_has_archetypes_on_all_levels_and_folds_the_rare
 
 def report_of(run: Run) -> dict[str, Any]:
     store = Store(store_id="shop", timezone="UTC", currency="EUR", served_run_id=None)
-    return run_report(store, run.discovery, run.star, as_of=datetime(2025, 10, 23, tzinfo=UTC), orders_after=3)
+    return run_report(
+        store, run.discovery, run.star, run.values, as_of=datetime(2025, 10, 23, tzinfo=UTC), orders_after=3
+    )
 
 
 def test_the_report_is_plain_and_adds_up(run: Run) -> None:

@@ -1,10 +1,16 @@
 """What is said of archetypes and segments."""
 
 from enum import StrEnum
+from typing import Any
 
 from pydantic import Field
 
 from app.core.schemas import Answer
+
+_VERDICT = (
+    "real_groups, blurred_groups (they run into each other), unsteady_groups (they do not quite come back), continuum, "
+    "one_group (nothing to tell apart) or too_small. Null for runs of before."
+)
 
 
 class Metric(StrEnum):
@@ -241,6 +247,14 @@ class AxisSegment(Answer):
     population_percentage: float
 
 
+class Stability(Answer):
+    """How far segments come back when the shop's customers are drawn again, with replacement, and fitted anew."""
+
+    adjusted_rand: float = Field(description="Agreement beyond chance (Hubert & Arabie): 1 the same groups, 0 chance.")
+    kept: float = Field(description="Share of customers who stay in their segment.")
+    refits: int
+
+
 class AxisReading(Answer):
     """The customers of an axis who are read from one source; they are clustered among themselves."""
 
@@ -252,7 +266,17 @@ class AxisReading(Answer):
     null_silhouette: float | None
     smallest_share: float = Field(description="Of its smallest segment, of all customers, 0 to 1.")
     has_structure: bool
+    stability: Stability | None = Field(description="Null where there is one segment, and for runs of before.")
+    verdict: str | None = Field(description=_VERDICT)
+    says: str | None = Field(description="The verdict in a sentence or two.")
     note: str
+
+
+class Overlap(Answer):
+    """Another axis, and how much the two say of each other."""
+
+    axis: str
+    nmi: float = Field(description="Normalised mutual information of the segments: 0 nothing, 1 all.")
 
 
 class AxisReport(Answer):
@@ -267,6 +291,10 @@ class AxisReport(Answer):
     silhouette: float | None = Field(description="Of the reading with the most customers.")
     null_silhouette: float | None
     smallest_share: float | None = Field(description="Of the smallest segment, 0 to 1.")
+    stability: Stability | None = Field(description="Of the reading with the most customers.")
+    verdict: str | None = Field(description=_VERDICT)
+    says: str | None = Field(description="The verdict in plain words, and which axes say much the same.")
+    redundancy: list[Overlap] | None = Field(description="The other axes with segments, most alike first.")
     readings: list[AxisReading] = Field(description="One, or one of each source: orders first.")
     segments: list[AxisSegment]
     drift: Drift | None = Field(description="Null where the run before has nothing to compare.")
@@ -278,7 +306,37 @@ class Axes(Answer):
     as_of: str
 
 
+class TriedSplit(Answer):
+    """One number of segments that was tried."""
+
+    k: int
+    silhouette: float
+    null_silhouette: float = Field(description="Of one Gaussian cloud of the same covariance, cut into as many.")
+    smallest_share: float
+
+
+class TypicalFeature(Answer):
+    """What is typical of a feature: of a share the mean, of anything else the median."""
+
+    feature: str
+    shop: float | None = Field(description="Of all customers of the reading. Null where a segment may not be shown.")
+    segments: dict[str, float] = Field(description="By segment.")
+
+
+class ReadingEvidence(Answer):
+    """What stands behind the segments of one reading."""
+
+    source: str
+    tried: list[TriedSplit] = Field(description="Every number of segments there was; empty where none was looked for.")
+    features: list[TypicalFeature]
+
+
 class OneAxis(AxisReport):
     lineage: list[Step] = Field(description="Since the run before.")
+    chart: dict[str, Any] | None = Field(
+        description="A Vega-Lite 6 picture, its data in it: where customers lie against one shapeless cloud, and what "
+        "is typical of each segment. Null for runs of before."
+    )
+    evidence: list[ReadingEvidence] | None
     run_id: int
     as_of: str

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from app.api import anonymous
+from app.api.archetypes.charts import axis_chart
 from app.api.archetypes.schemas import (
     ArchetypeDetail,
     ArchetypeMetrics,
@@ -24,14 +25,19 @@ from app.api.archetypes.schemas import (
     Members,
     Metric,
     OneAxis,
+    Overlap,
     PastStep,
+    ReadingEvidence,
     RfmGroup,
     RfmGroups,
     RfmScores,
+    Stability,
     Step,
     SubArchetype,
     SubArchetypes,
     TopArchetypes,
+    TriedSplit,
+    TypicalFeature,
 )
 from app.core.cursors import seal, unseal
 from app.core.errors import ArchetypeNotFound, AxisNotFound, InvalidParameter, NothingPublished, OutdatedRun
@@ -434,25 +440,66 @@ def _rfm_together(groups: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 async def axes(resources: Resources, caller: Caller) -> Axes:
     """Every axis of the served run. Raises NothingPublished."""
-    row = await archetypes.read_axes(resources.database, caller.store_id)
-    if row is None:
-        raise NothingPublished(caller.store_id)
-    told = [_axis(each) for each in json.loads(row["axes"])]
-    if not caller.identified:
-        small = await anonymous.small_groups(resources, caller.store_id, row["run_id"])
-        told = [_hidden_axis(each, small) for each in told]
+    row, reports, small = await _reports(resources, caller)
+    told = [_axis(each) if small is None else _hidden_axis(_axis(each), small) for each in reports]
     return Axes(axes=told, run_id=row["run_id"], as_of=_moment(row["as_of"]))
 
 
 async def axis(resources: Resources, caller: Caller, name: str) -> OneAxis:
-    """One of them, by name or alias. Raises NothingPublished or AxisNotFound."""
+    """One of them, by name or alias, with its picture. Raises NothingPublished or AxisNotFound."""
     full = _full_name(name)
-    every = await axes(resources, caller)
-    for each in every.axes:
-        if each.axis == full:
-            steps = await _steps(resources, caller, every.run_id, axis=each.axis)
-            return OneAxis(**dict(each), lineage=steps, run_id=every.run_id, as_of=every.as_of)
-    raise AxisNotFound(name, there=[each.axis for each in every.axes])
+    row, reports, small = await _reports(resources, caller)
+    report = next((each for each in reports if each["axis"] == full), None)
+    if report is None:
+        raise AxisNotFound(name, there=[each["axis"] for each in reports])
+    seen, told = report, _axis(report)
+    if small is not None and told.k is not None:
+        seen, told = anonymous.axis(report, small), _hidden_axis(told, small)
+    return OneAxis(
+        **dict(told),
+        chart=axis_chart({**seen, "says": told.says}),
+        evidence=_evidence(seen),
+        lineage=await _steps(resources, caller, row["run_id"], axis=told.axis),
+        run_id=row["run_id"],
+        as_of=_moment(row["as_of"]),
+    )
+
+
+async def _reports(
+    resources: Resources, caller: Caller
+) -> tuple[Row, list[dict[str, Any]], archetypes.SmallGroups | None]:
+    """The served run, its axes as it reported them, and what of them the caller may not see; None for nothing."""
+    row = await archetypes.read_axes(resources.database, caller.store_id)
+    if row is None:
+        raise NothingPublished(caller.store_id)
+    few = None if caller.identified else await anonymous.small_groups(resources, caller.store_id, row["run_id"])
+    return row, json.loads(row["axes"]), few
+
+
+def _evidence(told: Mapping[str, Any]) -> list[ReadingEvidence] | None:
+    """What stands behind the segments; None for an axis without data, and in runs of before."""
+    readings = told.get("readings", [])
+    if not all("picture" in reading for reading in readings) or "k" not in told:
+        return None
+    return [
+        ReadingEvidence(
+            source=reading["source"],
+            tried=[TriedSplit(**each) for each in reading["tried"]],
+            features=[
+                TypicalFeature(
+                    feature=each["feature"],
+                    shop=each["shop"],
+                    segments=dict(zip(_names(told, reading["source"]), each["segments"], strict=True)),
+                )
+                for each in reading["picture"]["features"]
+            ],
+        )
+        for reading in readings
+    ]
+
+
+def _names(told: Mapping[str, Any], source: str) -> list[str]:
+    return [each["name"] for each in told["segments"] if each["source"] == source]
 
 
 def _full_name(name: str) -> str | None:
@@ -473,6 +520,10 @@ def _axis(told: Mapping[str, Any]) -> AxisReport:
         silhouette=told.get("silhouette"),
         null_silhouette=told.get("null_silhouette"),
         smallest_share=told.get("smallest_share"),
+        stability=_stability(told),
+        verdict=told.get("verdict"),
+        says=told.get("says"),
+        redundancy=_overlaps(told),
         readings=[
             AxisReading(
                 source=each["source"],
@@ -483,6 +534,9 @@ def _axis(told: Mapping[str, Any]) -> AxisReport:
                 null_silhouette=each["null_silhouette"],
                 smallest_share=each["smallest_share"],
                 has_structure=each["has_structure"],
+                stability=_stability(each),
+                verdict=each.get("verdict"),
+                says=each.get("says"),
                 note=each["note"],
             )
             for each in told.get("readings", [])
@@ -500,6 +554,20 @@ def _axis(told: Mapping[str, Any]) -> AxisReport:
         ],
         drift=Drift(**told["drift"]) if told.get("drift") else None,
     )
+
+
+def _stability(told: Mapping[str, Any]) -> Stability | None:
+    found = told.get("stability")
+    if found is None:
+        return None
+    return Stability(
+        adjusted_rand=_hundredths(found["adjusted_rand"]), kept=_hundredths(found["kept"]), refits=found["refits"]
+    )
+
+
+def _overlaps(told: Mapping[str, Any]) -> list[Overlap] | None:
+    found = told.get("redundancy")
+    return None if found is None else [Overlap(axis=each["axis"], nmi=_hundredths(each["nmi"])) for each in found]
 
 
 def _hidden_axis(told: AxisReport, small: archetypes.SmallGroups) -> AxisReport:
@@ -527,17 +595,25 @@ def _hidden_axis(told: AxisReport, small: archetypes.SmallGroups) -> AxisReport:
         )
         shown.append(other)
     smallest = told.smallest_share
+    readings = [_hidden_reading(each) for each in told.readings if (each.n_customers or 0) >= anonymous.FEWEST]
     return told.model_copy(
         update={
             "note": anonymous.note(told.note),
-            "readings": [
-                _hidden_reading(each) for each in told.readings if (each.n_customers or 0) >= anonymous.FEWEST
-            ],
+            **_told_of(told, readings),
+            "readings": readings,
             "segments": shown,
             "smallest_share": None if smallest is None else round(smallest, 3),
             "drift": told.drift and Drift(**anonymous.drift(told.drift.model_dump())),
         }
     )
+
+
+def _told_of(told: AxisReport, readings: Sequence[AxisReading]) -> dict[str, Any]:
+    """What an axis says of itself where a reading of it may not be shown: what the other says."""
+    if len(readings) == len(told.readings):
+        return {}
+    shown = readings[0] if readings else None
+    return {name: getattr(shown, name, None) for name in ("stability", "verdict", "says")}
 
 
 def _hidden_reading(told: AxisReading) -> AxisReading:
@@ -651,6 +727,11 @@ def _recency(days: float | None, caller: Caller) -> float | None:
 
 def _mean(value: float) -> float:
     """Of a mean or a share, what can be read."""
+    return round(value, 2)
+
+
+def _hundredths(value: float) -> float:
+    """Of an agreement, what can be told apart from one draw to the next."""
     return round(value, 2)
 
 

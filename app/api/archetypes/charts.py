@@ -1,0 +1,236 @@
+"""An axis as a Vega-Lite picture: where its customers lie against one shapeless cloud, and what its segments are like.
+
+The colours hold on light and dark ground and for the colour-blind; words take theirs from the config, and so does the
+legend its shape: who embeds the picture may replace it.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
+WIDTH = 440
+CLOUD = "one shapeless cloud"
+
+# After Okabe and Ito, tuned to be seen on white and on near black. More than these cannot be told apart: they repeat.
+_HUES = ("#2b7bba", "#e08a1e", "#1f9e77", "#c2649b", "#7a68c9", "#a3822a")
+_GREY = "#868e96"
+_MORE, _LESS = "#2b7bba", "#e08a1e"
+_HEIGHT, _ROW, _CELL = 150, 48, 24
+# A scaled unit and a half from the shop is as strong a colour as there is; words stay readable on it.
+_FAR, _STRONGEST = 1.5, 0.4
+_SIDES = ("more than the shop", "as the shop", "less than the shop")
+_OWN_COLOURS = {"scale": {"color": "independent", "fill": "independent"}}
+
+#: Words of one grey that can be read on white and on black.
+CONFIG: dict[str, Any] = {
+    "background": "transparent",
+    "font": "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif",
+    "view": {"stroke": None},
+    "text": {"color": "#767676", "fontSize": 12},
+    "title": {"color": "#767676", "subtitleColor": "#767676", "fontSize": 13, "subtitleFontSize": 12},
+    "axis": {"labelColor": "#767676", "titleColor": "#767676", "domainColor": "#767676", "tickColor": "#767676"},
+    "legend": {
+        "labelColor": "#767676",
+        "titleColor": "#767676",
+        "labelFontSize": 12,
+        "columns": 2,
+        "labelLimit": WIDTH // 2 - 20,
+        "symbolLimit": 0,
+    },
+}
+
+
+def axis_chart(told: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The picture of an axis as a run's report tells it; None where there is nothing to draw.
+
+    Of two readings there are two pictures, side by side.
+    """
+    drawn = [reading for reading in told.get("readings", []) if reading.get("picture")]
+    if not drawn:
+        return None
+    pictures = [
+        _reading(reading, _segments(told, reading["source"]), alone=len(told["readings"]) == 1) for reading in drawn
+    ]
+    return {
+        "$schema": SCHEMA,
+        "description": f"{_words(told['axis'])}: {told['measures']}. {told['says']}",
+        "config": CONFIG,
+        "concat": pictures,
+        "columns": 2,
+        "spacing": 36,
+        "resolve": _OWN_COLOURS,
+    }
+
+
+def _segments(told: Mapping[str, Any], source: str) -> list[dict[str, Any]]:
+    """{name, label} of those of one reading; labels are in words, with shares first, as long names are cut off."""
+    return [
+        {"name": each["name"], "label": f"{_percent(each['share'])} {_words(each['name'])}"}
+        for each in told["segments"]
+        if each["source"] == source
+    ]
+
+
+def _reading(reading: Mapping[str, Any], segments: Sequence[Mapping[str, Any]], *, alone: bool) -> dict[str, Any]:
+    where = "Where customers lie" if alone else f"Read from {reading['source']}: where customers lie"
+    parts = [_density(reading["picture"], segments, title=where)]
+    # One segment is the shop itself.
+    if reading["k"] > 1:
+        parts.append(_typical(reading["picture"], segments))
+    return {"vconcat": parts, "spacing": 20, "resolve": _OWN_COLOURS}
+
+
+def _density(picture: Mapping[str, Any], segments: Sequence[Mapping[str, Any]], *, title: str) -> dict[str, Any]:
+    """Segments stacked, so that their outline is the shop, to be held against the line of the cloud."""
+    start, step = picture["start"], picture["step"]
+    places = [round(start + step * (bin_number + 0.5), 4) for bin_number in range(len(picture["null"]))]
+    customers = [
+        {"segment": segment["label"], "order": number, "at": at, "share": share}
+        for number, (segment, shares) in enumerate(zip(segments, picture["density"], strict=True))
+        for at, share in zip(places, _smooth(shares), strict=True)
+    ]
+    cloud = [{"segment": CLOUD, "at": at, "share": share} for at, share in zip(places, picture["null"], strict=True)]
+    labels = [segment["label"] for segment in segments]
+    colour = {
+        "field": "segment",
+        "type": "nominal",
+        "scale": {"domain": [*labels, CLOUD], "range": [*_hues(len(labels)), _GREY]},
+        "legend": {
+            "title": None,
+            "orient": "top",
+            "direction": "vertical",
+            "symbolType": "square",
+            "symbolStrokeWidth": 0,
+        },
+    }
+    low, high = f"\N{LEFTWARDS ARROW} {picture['low']}", f"{picture['high']} \N{RIGHTWARDS ARROW}"
+    at = {
+        "field": "at",
+        "type": "quantitative",
+        "scale": {"nice": False, "zero": False, "domain": [places[0], places[-1]]},
+        "axis": {
+            "values": [places[0], places[-1]],
+            "labelExpr": f"datum.index == 0 ? {_quoted(low)} : {_quoted(high)}",
+            "labelFlush": True,
+            "labelFontSize": 12,
+            "labelLimit": WIDTH // 2,
+            "ticks": False,
+            "grid": False,
+            "title": None,
+        },
+    }
+    share = {"field": "share", "type": "quantitative", "axis": None}
+    return {
+        "width": WIDTH,
+        "height": _HEIGHT,
+        "title": {"text": title, "anchor": "start"},
+        "encoding": {"x": at, "color": colour},
+        "layer": [
+            {
+                "data": {"values": customers},
+                "mark": {"type": "area", "interpolate": "monotone", "opacity": 0.85},
+                "encoding": {
+                    "y": {**share, "stack": "zero"},
+                    "order": {"field": "order", "type": "quantitative"},
+                },
+            },
+            {
+                "data": {"values": cloud},
+                "mark": {"type": "line", "interpolate": "monotone", "strokeWidth": 2},
+                "encoding": {"y": share},
+            },
+        ],
+    }
+
+
+def _smooth(shares: Sequence[float]) -> list[float]:
+    """Each bin with a part of its neighbours, so that whole numbers do not make a comb; nothing is lost at the ends."""
+    padded = [shares[0], *shares, shares[-1]]
+    return [
+        round(before / 4 + here / 2 + after / 4, 6)
+        for before, here, after in zip(padded, shares, padded[2:], strict=False)
+    ]
+
+
+def _typical(picture: Mapping[str, Any], segments: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A table in colours: a row for each feature with the shop's number above it, a column for each segment."""
+    values = [
+        {
+            "row": row,
+            "shop": f"Shop: {feature['says']}" if feature["says"] else _words(feature["feature"]),
+            "segment": segment["label"],
+            "told": told,
+            "side": _side(apart),
+            "far": round(min(abs(apart) / _FAR, 1.0) * _STRONGEST, 3),
+            "column": number,
+        }
+        for row, feature in enumerate(picture["features"])
+        for number, (segment, told, apart) in enumerate(zip(segments, feature["told"], feature["apart"], strict=True))
+    ]
+    y = {"field": "row", "type": "ordinal", "axis": None, "scale": {"paddingInner": 0, "paddingOuter": 0}}
+    x = {"field": "column", "type": "ordinal", "axis": None, "scale": {"paddingInner": 0.06, "paddingOuter": 0}}
+    lower = (_ROW - _CELL) / 2
+    hues = {"domain": list(range(len(segments))), "range": _hues(len(segments))}
+    return {
+        "width": WIDTH,
+        "height": _ROW * len(picture["features"]),
+        "title": {
+            "text": "What is typical of each",
+            "subtitle": "blue: more than the shop, orange: less",
+            "anchor": "start",
+        },
+        "data": {"values": values},
+        "encoding": {"x": x, "y": y},
+        "layer": [
+            {
+                "mark": {"type": "rect", "height": _CELL, "yOffset": lower, "cornerRadius": 3},
+                "encoding": {
+                    "color": {
+                        **_nominal("side"),
+                        "scale": {"domain": list(_SIDES), "range": [_MORE, _GREY, _LESS]},
+                        "legend": None,
+                    },
+                    "opacity": {"field": "far", "type": "quantitative", "scale": None, "legend": None},
+                },
+            },
+            {
+                "mark": {"type": "rect", "height": 3, "yOffset": _ROW / 2 - 2, "opacity": 0.85},
+                "encoding": {"fill": {**_nominal("column"), "scale": hues, "legend": None}},
+            },
+            {
+                "mark": {"type": "text", "yOffset": lower},
+                "encoding": {"text": {"field": "told"}},
+            },
+            {
+                "transform": [{"filter": "datum.column == 0"}],
+                "mark": {"type": "text", "align": "left", "baseline": "top", "yOffset": 7 - _ROW / 2, "fontSize": 11.5},
+                "encoding": {"x": {"value": 0}, "text": {"field": "shop"}},
+            },
+        ],
+    }
+
+
+def _quoted(text: str) -> str:
+    """As a string of Vega's expressions."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _nominal(field: str) -> dict[str, Any]:
+    return {"field": field, "type": "nominal"}
+
+
+def _side(apart: float) -> str:
+    return _SIDES[1] if apart == 0 else _SIDES[0] if apart > 0 else _SIDES[2]
+
+
+def _hues(n: int) -> list[str]:
+    return [_HUES[number % len(_HUES)] for number in range(n)]
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ").capitalize()
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.01 else "under 1 %"
