@@ -156,7 +156,7 @@ def test_the_page_says_how_well_those_at_the_counter_are_found(found: Found) -> 
     at_the_counter = [truth.counter_share >= AT_THE_COUNTER for truth in found.truth]
     names = found.segments["communication_preference"]
     together, apart = re.search(
-        r"its eight segments agree ([\d.]+), and `in_person` against all others together ([\d.]+)",
+        r"its eight segments agree (\d\.\d+), and `in_person` against all others together (\d\.\d+)",
         " ".join(PAGE.read_text().split()),
     ).groups()
     assert len(set(names)) == 8
