@@ -22,7 +22,7 @@ from urllib.request import urlopen
 import pytest
 from sqlalchemy import text
 
-from app.api.archetypes.schemas import ArchetypeDetail, Kinds, OneAxis, RfmGroups, TopArchetypes
+from app.api.archetypes.schemas import ArchetypeDetail, Kinds, Lineage, OneAxis, RfmGroups, TopArchetypes
 from app.api.customers.schemas import AxisWhy, CustomerProfile, FoundCustomers, Orders
 from app.api.health.schemas import Health
 from app.core.config import Environment, Settings
@@ -227,6 +227,7 @@ ANSWERS = {
     "fuzzy_memberships": CustomerProfile,
     "query": FoundCustomers,
     "metric": TopArchetypes,
+    "steps": Lineage,
     "metrics": ArchetypeDetail,
     "measures": OneAxis,
     "segments": Kinds,

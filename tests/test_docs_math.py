@@ -11,8 +11,8 @@ from scipy.spatial.distance import cdist
 from app.domain.features import LONG_OPEN_DAYS, METRICS, STAND_INS, ZERO_WITHOUT_GOODS
 from app.domain.rfm import FIFTHS, GROUPS, RfmScores, rfm_quintiles
 from app.pipeline import why
-from app.segmentation import clustering, naming
-from app.segmentation.archetypes import BANDS
+from app.segmentation import axes, clustering, identity, naming
+from app.segmentation.archetypes import BANDS, FOLLOWING, least_members
 from app.segmentation.axes import AXES, Axis, AxisStatus, Feature, Need
 from app.segmentation.clustering import FittedAxis, KRange, Scaler
 from app.segmentation.discovery import BLURRED, DiscoveryOptions
@@ -223,6 +223,73 @@ def test_the_limits_on_the_page_are_those_of_the_code() -> None:
     assert clustering.WINSOR_PERCENTILES == (1.0, 99.0) and "clip(x, 1st percentile, 99th percentile)" in FLOWING
     assert f"`ARCHETYPE_MIN_MEMBERS` ({DiscoveryOptions().archetype_min_members})" in FLOWING
     assert all(f"`{band}`" in FLOWING for band in BANDS)
+
+
+def test_archetypes_are_split_in_the_order_and_down_to_the_size_that_the_page_says() -> None:
+    page = section("## Archetypes")
+    block = page.partition("axes.py`):\n")[2].partition("A kind is split")[0]
+    leading, *following = [line.strip().strip(",").split(", ") for line in block.splitlines() if line.strip()]
+    assert tuple(leading) == axes.LEADING
+    assert tuple(name for line in following for name in line) == axes.FOLLOWING
+    assert FOLLOWING == 2 and "twice as many on the others" in FLOWING
+    largest, members = map(int, re.findall(r"up to (\d+) customers; 5,000 make it (\d+)", page)[0])
+    least = DiscoveryOptions().archetype_min_members
+    assert least_members(5_000, at_least=least) == members
+    assert least_members(largest, at_least=least) == least < least_members(largest + 1, at_least=least)
+
+
+def test_the_worked_example_of_identity_is_what_the_matching_gives() -> None:
+    page = section("## From one run to the next")
+    tables = [rows_of(part) for part in re.split(r"\n\n(?!\|)", page)]
+    (shared,) = [rows[1:] for rows in tables if rows[:1] == [["old", "1", "2", "3"]]]
+    (pairs,) = [rows[1:] for rows in tables if rows and rows[0][0] == "pair"]
+    together = np.array([[float(cell) for cell in row[1:]] for row in shared])
+    assert together.sum() == 100
+    near = np.zeros((3, 3))
+    for pair, *_, nearness, _, _ in pairs:
+        old, new = pair.split(", ")
+        near["ABC".index(old), int(new) - 1] = float(nearness)
+    found = identity.descent(together, near)
+    assert [(*row[0].split(", "), row[-1]) for row in pairs] == sorted(
+        ("ABC"[step.before], str(step.now + 1), f"`{step.fate.value}`") for step in found.steps
+    )
+    assert found.heir_of.tolist() == [0, identity.NOBODY, 1]
+    for step in found.steps:
+        row = next(row for row in pairs if row[0] == f"{'ABC'[step.before]}, {step.now + 1}")
+        before, now = together[step.before].sum(), together[:, step.now].sum()
+        alike = step.count / (before + now - step.count)
+        total = alike + 0.1 * near[step.before, step.now]
+        assert row[1:4] + row[5:6] == [
+            f"{each:.3f}".lstrip("0") for each in (step.of_before, step.of_now, alike, total)
+        ]
+
+    placed, now = (np.repeat(groups.ravel(), together.ravel().astype(int)) for groups in np.indices(together.shape))
+    was = placed.copy()
+    was[np.flatnonzero((placed == 1) & (now == 2))[:5]] = 0
+    told = identity.drift(was, placed, now, found.heir_of, 3)
+    assert told is not None
+    assert "`refitted` is .52" in FLOWING and "`moved` is .05 and `changed` is .57" in FLOWING
+    assert (told.refitted, told.moved, told.changed) == pytest.approx((0.52, 0.05, 0.57))
+
+
+def test_the_limits_of_identity_are_as_the_page_says() -> None:
+    assert identity.SAME == 1 / 3 and "`SAME` = 1/3" in FLOWING
+    assert f"`MOSTLY` = {identity.MOSTLY:.1f}".replace("0.", ".") in FLOWING
+    assert f"`NO_CRUMB` = {identity.NO_CRUMB:.1f}".replace("0.", ".") in FLOWING
+    assert f"Jaccard + {identity._PLACE_WEIGHT:.1f} · exp(-distance)".replace("0.", ".") in FLOWING
+    assert f"has changed by {identity.SHARE_CHANGED:.1f} or more".replace("0.", ".") in FLOWING
+    assert f"to more than {identity.TIMES_CHANGED:.1f} times" in FLOWING
+    rows = [row[0] for row in rows_of(section("## From one run to the next"))]
+    assert [name for name in rows if name.strip("`") in identity.Fate.__members__] == [
+        f"`{fate.value}`"
+        for fate in (
+            identity.Fate.split,
+            identity.Fate.merged,
+            identity.Fate.continued,
+            identity.Fate.born,
+            identity.Fate.retired,
+        )
+    ]
 
 
 def test_the_page_has_the_group_of_every_pair_of_scores() -> None:

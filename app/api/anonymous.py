@@ -176,6 +176,40 @@ def _why(told: Mapping[str, Any], few: Container[str]) -> dict[str, Any]:
     }
 
 
+def drift(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Without how many customers it is of."""
+    return {name: None if name == "common" else round(value, _SHARE_DECIMALS) for name, value in told.items()}
+
+
+def step(told: Mapping[str, Any], large: Container[tuple[str, str]]) -> dict[str, Any]:
+    """From one run to the next, of groups that may be shown themselves.
+
+    large : (axis, name) of the segments that may be named
+    """
+    shares = {
+        name: None if told[name] is None else round(told[name], _SHARE_DECIMALS)
+        for name in ("share_of_previous", "share_of_current")
+    }
+    changes = [_axis_change(each, large) if "axis" in each else _feature_change(each) for each in told["changes"]]
+    named = [each["says"] for each in changes] == [each["says"] for each in told["changes"]]
+    return {**told, **shares, "changes": changes, "says": told["says"] if named else None}
+
+
+def _feature_change(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a segment's typical numbers, as exact as its interpretation is: what they read, not the values themselves."""
+    return {**told, "before": mean(told["before"]), "now": mean(told["now"])}
+
+
+def _axis_change(told: Mapping[str, Any], large: Container[tuple[str, str]]) -> dict[str, Any]:
+    axis = told["axis"]
+    before, now = (
+        told[name] if told[name] is None or (axis, told[name]) in large else OTHER_ID for name in ("before", "now")
+    )
+    if (before, now) == (told["before"], told["now"]):
+        return dict(told)
+    return {**told, "before": before, "now": now, "says": f"{axis}: {before or 'any'} → {now or 'any'}"}
+
+
 def profile(told: Mapping[str, Any], small: SmallGroups) -> dict[str, Any]:
     """A whole profile, told for those who may see everything."""
     hidden = {**told, "customer_id": told["pseudonym"], "identity": None}

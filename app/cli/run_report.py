@@ -25,6 +25,7 @@ def show_run(result: RunResult) -> None:
     say(_headline(result))
     say()
     _show(_axes(report))
+    _show_since(report)
     for axis in report["axes"]:
         say(_axis_line(axis))
         for found in axis.get("segments", []):
@@ -39,6 +40,7 @@ def markdown(result: RunResult) -> str:
     """What a run found, as a page."""
     report = result.report
     lines = [f"# Segments of {report['store_id']}", "", f"{_headline(result)}.", "", *_piped(_axes(report))]
+    lines += _since_page(report)
     for axis in report["axes"]:
         lines += ["", f"## {axis['axis']}", "", f"{_axis_line(axis)}.", ""]
         lines += [f"- **{found['name']}**: {found['interpretation']}" for found in axis.get("segments", [])]
@@ -71,6 +73,47 @@ def _axis_row(axis: Mapping[str, Any]) -> tuple[object, ...]:
     return (axis["axis"], status, names, axis["k"], axis["silhouette"], axis["null_silhouette"], share)
 
 
+def _show_since(report: Mapping[str, Any]) -> None:
+    if report["since"] is None:
+        return
+    _show(_drift(report))
+    for line in _news(report):
+        say(f"  {line}")
+    say()
+
+
+def _since_page(report: Mapping[str, Any]) -> list[str]:
+    if report["since"] is None:
+        return []
+    table = _drift(report)
+    return ["", f"## {table.title}", "", *_piped(table), "", *(f"- {line}" for line in _news(report))]
+
+
+def _drift(report: Mapping[str, Any]) -> _Table:
+    """Of the customers known to both runs, how many changed their segment, and why."""
+    columns = ("axis", "changed segment", "their behaviour moved", "segments refitted")
+    rows = [
+        (axis["axis"], *(_percent(axis["drift"][name]) for name in ("changed", "moved", "refitted")))
+        for axis in report["axes"]
+        if axis["drift"] is not None
+    ]
+    return _Table(f"Since run {report['previous_run_id']}", columns, rows, left=1)
+
+
+def _news(report: Mapping[str, Any]) -> list[str]:
+    """What does not go on as it was: each segment by itself, archetypes by their number."""
+    news = [f"{step['axis']}: {step['says']}" for step in report["since"]["segments"]]
+    if not news:
+        news.append("No segment is split, merged, new, no more or renamed.")
+    kinds = report["since"]["archetypes"]
+    if kinds is not None:
+        news.append(
+            f"Archetypes: {kinds['kept']:,} go on ({kinds['renamed']:,} under another name), "
+            f"{kinds['new']:,} are new, {kinds['gone']:,} are no more."
+        )
+    return news
+
+
 def _axis_line(axis: Mapping[str, Any]) -> str:
     return f"{axis['axis']}: {axis['measures']}" + (f" ({axis['note']})" if axis["note"] else "")
 
@@ -98,7 +141,7 @@ def _coverage(report: Mapping[str, Any]) -> str:
         f"{_percent(archetypes['own_signature_share'])} of customers have the very segments of their archetype; "
         f"{_percent(archetypes['folded_share'])} are in the nearest one, differing on "
         f"{archetypes['mean_fold_distance']:.1f} of its axes on average. "
-        f"An archetype has {archetypes['least_members']} customers at least."
+        f"A new archetype takes {archetypes['least_members']} customers at least."
     )
 
 

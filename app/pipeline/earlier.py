@@ -32,15 +32,17 @@ def _earlier(run: ServedRun) -> Earlier:
     signature = tuple(each.axis.name for each in run.axes if each.has_structure)
     kinds = []
     for row, archetype_id in zip(run.signatures, run.archetypes.level1, strict=True):
-        defining = {
-            name: axes[name].segments[code] for name, code in zip(signature, row.tolist(), strict=True) if code != ANY
+        ids = {
+            name: axes[name].segments[code].segment_id
+            for name, code in zip(signature, row.tolist(), strict=True)
+            if code != ANY
         }
         kinds.append(
             EarlierKind(
                 archetype_id=archetype_id,
                 name=run.archetypes.names[archetype_id],
-                defined_by={axis: segment.segment_id for axis, segment in defining.items()},
-                says={axis: segment.name for axis, segment in defining.items()},
+                defined_by=ids,
+                usual=run.archetypes.usual[archetype_id],
             )
         )
     return Earlier(run.run.run_id, axes, tuple(kinds), signature, run.signatures, run.order)

@@ -11,7 +11,7 @@ import polars as pl
 from app.segmentation.discovery import AxisDescent, DiscoveredAxis, Discovery
 from app.segmentation.identity import NOBODY, EarlierKind, Fate, Step, drift
 
-_SCHEMA = {
+SCHEMA = {
     "step": pl.Int64,
     "previous_run_id": pl.Int64,
     "fate": pl.String,
@@ -27,7 +27,7 @@ _SCHEMA = {
     "changes": pl.String,
     "says": pl.String,
 }
-SEGMENT_SCHEMA = {"axis_name": pl.String, **_SCHEMA}
+SEGMENT_SCHEMA = {"axis_name": pl.String, **SCHEMA}
 
 
 def segment_lineage(discovery: Discovery) -> pl.DataFrame:
@@ -59,7 +59,7 @@ def archetype_lineage(
 ) -> pl.DataFrame:
     """Rows of `archetype_lineage`; none for a first run.
 
-    ids, names : of this run's archetypes of level 1; now : {axis: segment name} that each is defined by
+    ids, names : of this run's archetypes of level 1; now : {axis: segment name} that most of each one's members have
     """
     rows: list[dict[str, Any]] = []
     earlier, found = discovery.earlier, discovery.kinds
@@ -79,21 +79,41 @@ def archetype_lineage(
                     **_row(step, before, kinds, sizes, heir=heir, changes=changes),
                 }
             )
-    return pl.DataFrame(rows, schema=_SCHEMA, orient="row")
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 
 def kind_changes(before: EarlierKind, now: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The axes on which an archetype is defined otherwise than before."""
-    axes = [axis for axis in dict.fromkeys((*before.says, *now)) if before.says.get(axis) != now.get(axis)]
+    """The axes on which most of an archetype's members have another segment than before."""
+    axes = [axis for axis, segment in now.items() if before.usual.get(axis, segment) != segment]
     return [
         {
             "axis": axis,
-            "before": before.says.get(axis),
-            "now": now.get(axis),
-            "says": f"{axis}: {before.says.get(axis, 'any')} → {now.get(axis, 'any')}",
+            "before": before.usual[axis],
+            "now": now[axis],
+            "says": f"{axis}: {before.usual[axis]} → {now[axis]}",
         }
         for axis in axes
     ]
+
+
+def since(segments: pl.DataFrame, archetypes: pl.DataFrame) -> dict[str, Any]:
+    """What became of the run before, in short, from the rows of both tables.
+
+    segments   : the steps of those that do not go on as they were: {axis, fate, renamed, says}
+    archetypes : how many are kept, of those how many renamed, are new, are gone; None where that cannot be said
+    """
+    told = segments.filter((pl.col("fate") != Fate.continued.value) | pl.col("renamed"))
+    kinds = None
+    if archetypes.height:
+        before, now = (set(archetypes[name].drop_nulls()) for name in ("previous_id", "current_id"))
+        kinds = {
+            "kept": len(before & now),
+            "renamed": int(archetypes["renamed"].sum()),
+            "new": len(now - before),
+            "gone": len(before - now),
+        }
+    steps = told.select(axis="axis_name", fate="fate", renamed="renamed", says="says")
+    return {"segments": steps.to_dicts(), "archetypes": kinds}
 
 
 def _sizes_before(steps: Sequence[Step], n: int) -> list[int]:
@@ -133,22 +153,23 @@ def _row(
         "current_customers": None if step.now is None else sizes[1][step.now],
         "renamed": renamed,
         "changes": json.dumps(list(changes), ensure_ascii=False),
-        "says": _says(step, previous_name, current_name, renamed=renamed, changes=changes),
+        "says": _says(step, previous_name, current_name, heir=heir, changes=changes),
     }
 
 
-def _says(
-    step: Step, before: str | None, now: str | None, *, renamed: bool, changes: Sequence[Mapping[str, Any]]
-) -> str:
-    percent = None if step.of_before is None else f"{100 * step.of_before:.0f} %"
+def _says(step: Step, before: str | None, now: str | None, *, heir: bool, changes: Sequence[Mapping[str, Any]]) -> str:
+    part = f"{100 * (step.of_before or 0):.0f} % of its customers"
+    stays = heir and before == now
     told = {
-        Fate.continued: f"{now} goes on: {percent} of its customers are in it still.",
-        Fate.split: f"{before} has split: {percent} of its customers are in {now}.",
-        Fate.merged: f"{before} has merged into {now}, with {percent} of its customers.",
+        Fate.continued: f"{now} goes on: {part} are in it still.",
+        Fate.split: f"{before} has split: {part} " + ("stay in it." if stays else f"are in {now}."),
+        Fate.merged: f"{now} takes in another and keeps {part}."
+        if stays
+        else f"{before} has merged into {now}: {part}.",
         Fate.born: f"{now} is new: it goes on from none of the run before.",
         Fate.retired: f"{before} is no more: none of this run goes on from it.",
     }[step.fate]
-    if renamed:
+    if heir and before != now:
         told += f" It was called {before}."
     if changes:
         told += " Changed: " + "; ".join(change["says"] for change in changes) + "."

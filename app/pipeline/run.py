@@ -16,7 +16,7 @@ from app.core.progress import Progress, unheard
 from app.domain.value_tiers import TierMode
 from app.pipeline.earlier import earlier_run
 from app.pipeline.features import feature_values
-from app.pipeline.lineage import drifts
+from app.pipeline.lineage import drifts, since
 from app.pipeline.report import run_report
 from app.pipeline.star import star_of
 from app.pipeline.yardstick import yardstick_of
@@ -156,7 +156,7 @@ async def _discover(
         store.store_id,
         values,
         axes,
-        available=_available(behaviour),
+        available=needs_met(behaviour),
         options=options.discovery,
         earlier=earlier,
         progress=progress,
@@ -176,6 +176,7 @@ async def _discover(
     drifted = drifts(discovery, behaviour.customer_ids, stood)
     report["axes"] = [{**axis, "drift": drifted.get(axis["axis"])} for axis in report["axes"]]
     report["previous_run_id"] = None if earlier is None else earlier.run_id
+    report["since"] = None if earlier is None else since(star["segment_lineage"], star["archetype_lineage"])
     return _Found(star=star, report=report, yardstick=yardstick.stored())
 
 
@@ -189,7 +190,8 @@ async def _stood(connection: Connection, store_id: str, earlier: Earlier) -> pl.
     )
 
 
-def _available(behaviour: Behaviour) -> frozenset[Need]:
+def needs_met(behaviour: Behaviour) -> frozenset[Need]:
+    """What a shop's records hold, as axes ask for it."""
     held = {
         Need.orders: True,
         Need.categories: behaviour.has_categories,

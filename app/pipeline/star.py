@@ -20,7 +20,7 @@ from app.segmentation.archetypes import ANY, BANDS, NONE_CLOSE, archetype_ids, m
 from app.segmentation.axes import Source
 from app.segmentation.clustering import shared
 from app.segmentation.discovery import DiscoveredAxis, Discovery, Segment
-from app.segmentation.identity import NOBODY
+from app.segmentation.identity import NOBODY, EarlierKind
 from app.segmentation.membership import STRENGTHS, Array, strength_codes
 from app.segmentation.naming import EVERYONE
 from app.segmentation.norms import UNUSUAL_FOR_A_GROUP, traits, typical_value
@@ -234,10 +234,9 @@ def _archetypes(
     signatures = [[segment.segment_id for segment in row.values()] or [EVERYONE] for row in defined]
     says = [{axis: segment.name for axis, segment in row.items()} for row in defined]
     level1_ids = _archetype_ids(discovery, signatures)
-    names = _kept_names(discovery, says, _archetype_names(discovery))
-
     usual = _usual_segments(axes, found.level1, len(defined))
     dominant = [{**common, **row} for common, row in zip(usual, says, strict=True)]
+    names = _kept_names(discovery, says, dominant, _archetype_names(discovery))
     key_traits = _archetype_traits(discovery, values, yardstick)
     level1 = _dimension(found.level1, values, level1_ids, names)
     level1 = level1.with_columns(
@@ -278,7 +277,7 @@ def _archetypes(
         fold_distance=found.fold_distance,
     )
     tables = {"dim_archetype_l1": level1, "dim_archetype_l2": level2, "dim_archetype_l3": level3}
-    return {**tables, "archetype_lineage": archetype_lineage(discovery, level1_ids, names, says)}, standing
+    return {**tables, "archetype_lineage": archetype_lineage(discovery, level1_ids, names, dominant)}, standing
 
 
 def _archetype_ids(discovery: Discovery, signatures: Sequence[Sequence[str]]) -> list[str]:
@@ -294,15 +293,20 @@ def _archetype_ids(discovery: Discovery, signatures: Sequence[Sequence[str]]) ->
     return ids
 
 
-def _kept_names(discovery: Discovery, says: Sequence[Mapping[str, str]], names: Sequence[str]) -> list[str]:
-    """An archetype keeps its name as long as it is defined by the same segments. names : if all were new"""
+def _kept_names(
+    discovery: Discovery,
+    says: Sequence[Mapping[str, str]],
+    usual: Sequence[Mapping[str, str]],
+    names: Sequence[str],
+) -> list[str]:
+    """An archetype keeps its name as long as most of its members are what it says. names : if all were new"""
     earlier, kinds = discovery.earlier, discovery.kinds
     if earlier is None or kinds is None:
         return list(names)
     kept = {
         number: earlier.kinds[heir].name
         for number, heir in enumerate(kinds.heir_of.tolist())
-        if heir != NOBODY and not kind_changes(earlier.kinds[heir], says[number])
+        if heir != NOBODY and _still_true(earlier.kinds[heir], usual[number])
     }
     taken = set(kept.values())
     for number, name in enumerate(names):
@@ -318,6 +322,11 @@ def _kept_names(discovery: Discovery, says: Sequence[Mapping[str, str]], names: 
         kept[number] = name
         taken.add(name)
     return [kept[number] for number in range(len(names))]
+
+
+def _still_true(before: EarlierKind, usual: Mapping[str, str]) -> bool:
+    named = set(before.name.split(", "))
+    return not any(_words(change["before"]) in named for change in kind_changes(before, usual))
 
 
 def _usual_segments(axes: Sequence[DiscoveredAxis], group: NDArray[np.int64], n_groups: int) -> list[dict[str, str]]:

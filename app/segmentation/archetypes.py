@@ -11,7 +11,7 @@ where it is close; both nest in level 1.
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,7 @@ NONE_CLOSE = -1
 #: In a signature, an axis that has no part in it.
 ANY = -1
 FOLLOWING = 2
+STAYS, COMES = 0.6, 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Archetypes:
     level3        : (n_customers,) group on level 3; level3_of (n_level3,) its level-1 group, and
     seconds       : (n_level3, n_axes) position of the second segment, NONE_CLOSE where none is close
     band_limits   : mean top membership from which a customer is typical, and from which core
-    least         : members each archetype of level 1 has at least, or all customers where they are fewer
+    least         : members that a new archetype of level 1 takes
     """
 
     signatures: Codes
@@ -68,7 +69,12 @@ def least_members(n_customers: int, *, at_least: int) -> int:
 
 
 def find_archetypes(
-    memberships: Sequence[Array], *, min_members: int, order: Sequence[int] | None = None, leading: int | None = None
+    memberships: Sequence[Array],
+    *,
+    min_members: int,
+    order: Sequence[int] | None = None,
+    leading: int | None = None,
+    served: Codes | None = None,
 ) -> Archetypes:
     """Group customers by signature.
 
@@ -77,14 +83,15 @@ def find_archetypes(
     order       : the axes by what they tell, first the one to split everyone by; None for the order given
     leading     : so many of them lead; None for all. The others tell less of what customers will do: by them only kinds
                   are split whose parts have FOLLOWING times as many members
+    served      : (n_served, n_axes) the signatures served now, in today's positions; None for none. A part that stood
+                  among them stands while it has STAYS times the members a new one takes, and one that did not takes
+                  COMES times as many, so that kinds do not come and go with a few customers
     """
     if not memberships:
         raise ValueError("find_archetypes needs at least one axis; give a shop without structure one segment for all")
     order = tuple(range(len(memberships)) if order is None else order)
     least = least_members(len(memberships[0]), at_least=min_members)
-    n_leading = len(order) if leading is None else leading
-    leasts = [least if number < n_leading else FOLLOWING * least for number in range(len(order))]
-    signatures, level1 = _split(memberships, order, leasts)
+    signatures, level1 = split(memberships, order, least=least, leading=leading, served=served)
     by_size = np.argsort(-np.bincount(level1), kind="stable")
     signatures, level1 = signatures[by_size], np.argsort(by_size)[level1]
 
@@ -110,29 +117,70 @@ def find_archetypes(
     )
 
 
-def _split(memberships: Sequence[Array], order: Sequence[int], leasts: Sequence[int]) -> tuple[Codes, Codes]:
-    """Signatures, and everyone's place among them."""
+_Prefix = tuple[tuple[int, int], ...]
+
+
+def _standing(signatures: Codes, order: Sequence[int]) -> dict[_Prefix, frozenset[tuple[int, int]]]:
+    """By the splits before it, which parts (axis, segment) every kind was split into."""
+    parts: dict[_Prefix, set[tuple[int, int]]] = {}
+    for signature in signatures:
+        path: _Prefix = ()
+        for axis in order:
+            if signature[axis] != ANY:
+                part = (axis, int(signature[axis]))
+                parts.setdefault(path, set()).add(part)
+                path = (*path, part)
+        parts.setdefault(path, set())
+    return {path: frozenset(found) for path, found in parts.items()}
+
+
+def split(
+    memberships: Sequence[Array],
+    order: Sequence[int],
+    *,
+    least: int,
+    leading: int | None = None,
+    served: Codes | None = None,
+) -> tuple[Codes, Codes]:
+    """Signatures, and everyone's place among them: level 1 in no order, of kinds that take `least` members.
+
+    The rest is as `find_archetypes` says.
+    """
+    n_leading = len(order) if leading is None else leading
+    leasts = [least if number < n_leading else FOLLOWING * least for number in range(len(order))]
+    stood = None if served is None else _standing(served, order)
     everyone = np.arange(len(memberships[0]))
-    nothing = np.full(len(memberships), ANY, dtype=np.int64)
-    groups = [(everyone, nothing)]
+    path: _Prefix = ()
+    groups = [(everyone, path)]
     for axis, least in zip(order, leasts, strict=True):
         grown = []
-        for members, signature in groups:
+        for members, path in groups:
             shares = memberships[axis][members]
-            standing = np.flatnonzero(np.bincount(shares.argmax(axis=1), minlength=shares.shape[1]) >= least)
+            sizes = np.bincount(shares.argmax(axis=1), minlength=shares.shape[1])
+            standing = np.flatnonzero(sizes >= _takes(axis, least, shares.shape[1], path, stood))
             if len(standing) < 2:
-                grown.append((members, signature))
+                grown.append((members, path))
                 continue
             nearest = standing[shares[:, standing].argmax(axis=1)]
-            for segment in standing:
-                narrower = signature.copy()
-                narrower[axis] = segment
-                grown.append((members[nearest == segment], narrower))
+            grown += [(members[nearest == segment], (*path, (axis, int(segment)))) for segment in standing]
         groups = grown
+    signatures = np.full((len(groups), len(memberships)), ANY, dtype=np.int64)
     level1 = np.empty(len(everyone), dtype=np.int64)
-    for number, (members, _) in enumerate(groups):
+    for number, (members, path) in enumerate(groups):
         level1[members] = number
-    return np.stack([signature for _, signature in groups]), level1
+        for axis, segment in path:
+            signatures[number, axis] = segment
+    return signatures, level1
+
+
+def _takes(
+    axis: int, least: int, n_segments: int, path: _Prefix, stood: Mapping[_Prefix, frozenset[tuple[int, int]]] | None
+) -> Array:
+    """(n_segments,) members that each part of a kind takes to stand."""
+    if stood is None or path not in stood:
+        return np.full(n_segments, float(least))
+    there = np.array([(axis, segment) in stood[path] for segment in range(n_segments)])
+    return np.where(there, STAYS * least, COMES * least)
 
 
 def place(memberships: Sequence[Array], signatures: Codes, order: Sequence[int]) -> Codes:
@@ -246,7 +294,7 @@ def _second_segments(seconds: Codes, signatures: Codes, level1: Codes, min_membe
     unique, group, sizes = np.unique(close, axis=0, return_inverse=True, return_counts=True)
     # A set too few share is read as none being close, the archetype's plain form. So is one that a folded customer
     # brings whose second segment is the archetype's own: nothing leans to what it is.
-    own = (unique[:, 1:] == signatures[unique[:, 0]]).any(axis=1)
+    own = ((unique[:, 1:] == signatures[unique[:, 0]]) & (unique[:, 1:] != NONE_CLOSE)).any(axis=1)
     stands = (sizes >= min_members) & ~own
     plain = close.copy()
     plain[:, 1:] = NONE_CLOSE

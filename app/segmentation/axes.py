@@ -349,9 +349,9 @@ AXES: tuple[Axis, ...] = (
 #: by them. Measured on Online Retail and the sample shop, see docs/BEHAVIORAL_SEGMENTATION.md.
 LEADING = (
     "purchase_frequency",
-    "loyalty_trajectory",
-    "purchase_value",
     "customer_maturity",
+    "purchase_value",
+    "loyalty_trajectory",
     "repurchase_behavior",
 )
 FOLLOWING = (

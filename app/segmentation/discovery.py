@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from app.core.errors import InvalidInput
 from app.core.progress import Progress, unheard
-from app.segmentation.archetypes import Archetypes, find_archetypes
+from app.segmentation.archetypes import ANY, Archetypes, Codes, find_archetypes
 from app.segmentation.axes import FOLLOWING, LEADING, Axis, AxisStatus, Need, Source
 from app.segmentation.clustering import FittedAxis, KRange, Labels, fit_axis, shared
 from app.segmentation.identity import (
@@ -185,9 +185,24 @@ def discover(
         min_members=options.archetype_min_members,
         order=[*leading, *following] or None,
         leading=len(leading) or None,
+        served=None if earlier is None else _served_signatures(earlier, signature),
     )
     kinds = None if earlier is None else _kinds(earlier, features, signature, archetypes)
     return Discovery(tuple(found), silent, signature, archetypes, earlier=earlier, kinds=kinds)
+
+
+def _served_signatures(earlier: Earlier, signature: Sequence[DiscoveredAxis]) -> Codes:
+    """The archetypes served now in the positions of today's axes; ANY for what is no more."""
+    columns = []
+    for axis in signature:
+        column = np.full(len(earlier.kinds), ANY, dtype=np.int64)
+        if axis.lineage is not None and axis.axis.name in earlier.signature:
+            was = earlier.signatures[:, earlier.signature.index(axis.axis.name)]
+            for position, heir in enumerate(axis.lineage.descent.heir_of):
+                if heir != NOBODY:
+                    column[was == heir] = position
+        columns.append(column)
+    return np.stack(columns, axis=1) if columns else np.full((len(earlier.kinds), 1), ANY, dtype=np.int64)
 
 
 def _kinds(
@@ -204,7 +219,8 @@ def _kinds(
     # An archetype that is everyone says nothing of its customers; what comes of it is somebody else.
     was_divided = np.array([bool(kind.defined_by) for kind in earlier.kinds])
     divided = np.array([bool(each) for each in now])
-    return descent(together, common_part(earlier.kinds, now), heritable=was_divided[:, None] == divided[None, :])
+    alike = common_part(earlier.kinds, now)
+    return descent(together, alike, heritable=was_divided[:, None] == divided[None, :], certain=alike == 1.0)
 
 
 def _discover_axis(

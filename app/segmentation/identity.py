@@ -27,6 +27,8 @@ SAME = 1 / 3
 MOSTLY, NO_CRUMB = 0.5, 0.2
 #: How much lying in the same place counts beside sharing customers: it decides where these say little.
 _PLACE_WEIGHT = 0.1
+#: More than all else a pair can earn.
+_SURE_WEIGHT = 2.0
 #: From when a typical number has changed enough to be told: a share or an index by so much, else so many times.
 SHARE_CHANGED, TIMES_CHANGED = 0.1, 1.4
 NOBODY = -1
@@ -72,12 +74,19 @@ class Descent:
     steps: tuple[Step, ...]
 
 
-def descent(together: Array, nearness: Array, *, heritable: NDArray[np.bool_] | None = None) -> Descent:
+def descent(
+    together: Array,
+    nearness: Array,
+    *,
+    heritable: NDArray[np.bool_] | None = None,
+    certain: NDArray[np.bool_] | None = None,
+) -> Descent:
     """Match new groups to old ones.
 
     together  : (n_before, n_now) customers of today who are in each old group by the old rules and in each new one
     nearness  : (n_before, n_now) how near they lie, 0..1
     heritable : (n_before, n_now) whether the new group may go on as the old one; None where any may
+    certain   : (n_before, n_now) whether it does, however many customers they share: by definition the same
 
     Numbering the groups otherwise changes nothing but the numbers.
     """
@@ -92,9 +101,11 @@ def descent(together: Array, nearness: Array, *, heritable: NDArray[np.bool_] | 
     part = (of_before >= MOSTLY) & (of_now >= NO_CRUMB)
     part &= (part.sum(axis=0) >= 2)[None, :]
     allowed = np.ones(together.shape, dtype=np.bool_) if heritable is None else heritable
-    kin = allowed & (child | part | (alike >= SAME))
+    sure = np.zeros(together.shape, dtype=np.bool_) if certain is None else certain
+    kin = allowed & (sure | child | part | (alike >= SAME))
     # Whoever may not inherit is left out of the matching, so that it takes nobody's place.
-    rows, columns = linear_sum_assignment(np.where(kin, alike + _PLACE_WEIGHT * nearness, 0.0), maximize=True)
+    merit = alike + _PLACE_WEIGHT * nearness + np.where(sure, _SURE_WEIGHT, 0.0)
+    rows, columns = linear_sum_assignment(np.where(kin, merit, 0.0), maximize=True)
     heir_of = np.full(together.shape[1], NOBODY, dtype=np.int64)
     for old, new in zip(rows, columns, strict=True):
         if kin[old, new]:
@@ -193,12 +204,16 @@ class EarlierAxis:
 
 @dataclass(frozen=True, slots=True)
 class EarlierKind:
-    """An archetype of level 1. defined_by : {axis: segment id}; says : {axis: segment name} of the same"""
+    """An archetype of level 1.
+
+    defined_by : {axis: segment id} of its signature
+    usual      : {axis: segment name} that most of its members have, on every axis with structure
+    """
 
     archetype_id: str
     name: str
     defined_by: Mapping[str, str]
-    says: Mapping[str, str]
+    usual: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)

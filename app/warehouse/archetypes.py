@@ -43,7 +43,8 @@ _ONE = f"""
         FROM dim_archetype_l3 AS kind JOIN served USING (store_id, run_id) WHERE kind.archetype_id = $2
         LIMIT 1
     )
-    SELECT kind.*, served.currency, served.timezone, served.as_of, one.dominant_segments, one.key_traits,
+    SELECT kind.*, served.currency, served.timezone, served.as_of,
+        one.dominant_segments, one.key_traits, one.defined_by,
         (SELECT jsonb_agg(to_jsonb(sub) ORDER BY sub.member_count DESC, sub.archetype_id) FROM (
             SELECT archetype_id, name, slug, description, member_count, population_percentage, strength_band
             FROM dim_archetype_l2

@@ -107,6 +107,36 @@ _BREACHES = {
             WHERE store_id = :store AND customer_id = fact.customer_id AND refunded_at < :as_of
         )
     """,
+    # Of an axis that the run before did not have, or had from other features, nothing is known.
+    "every segment and archetype says where it comes from": """
+        SELECT count(*) FROM (
+            SELECT segment_id FROM dim_segment_master
+            WHERE store_id = :store AND run_id = :run AND axis_name IN (
+                SELECT told ->> 'axis' FROM segmentation_runs, jsonb_array_elements(report -> 'axes') AS told
+                WHERE run_id = :run AND jsonb_typeof(told -> 'drift') = 'object'
+                UNION SELECT axis_name FROM segment_lineage WHERE store_id = :store AND run_id = :run
+            )
+            EXCEPT SELECT current_id FROM segment_lineage WHERE store_id = :store AND run_id = :run
+            UNION ALL (
+                SELECT kind.archetype_id FROM dim_archetype_l1 AS kind JOIN segmentation_runs AS run USING (run_id)
+                WHERE kind.store_id = :store AND kind.run_id = :run
+                  AND jsonb_typeof(run.report #> '{since,archetypes}') = 'object'
+                EXCEPT SELECT current_id FROM archetype_lineage WHERE store_id = :store AND run_id = :run
+            )
+        ) AS untold
+    """,
+    "lineage leads to segments and archetypes that there are": """
+        SELECT count(*) FROM (
+            SELECT current_id FROM segment_lineage
+            WHERE store_id = :store AND run_id = :run AND current_id IS NOT NULL
+            EXCEPT SELECT segment_id FROM dim_segment_master WHERE store_id = :store AND run_id = :run
+            UNION ALL (
+                SELECT current_id FROM archetype_lineage
+                WHERE store_id = :store AND run_id = :run AND current_id IS NOT NULL
+                EXCEPT SELECT archetype_id FROM dim_archetype_l1 WHERE store_id = :store AND run_id = :run
+            )
+        ) AS unknown
+    """,
     "customer_intelligence shows every segmented customer": """
         SELECT abs((SELECT count(*) FROM customer_intelligence WHERE store_id = :store)
                  - (SELECT count(*) FROM fact_customer_current WHERE store_id = :store AND run_id = :run))

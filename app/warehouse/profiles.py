@@ -37,12 +37,14 @@ class StoredSegment:
 
 @dataclass(frozen=True, slots=True)
 class StoredArchetypes:
-    """level1 : id -> segment ids of the signature; names : id -> name, of level 1; level2 : (parent, band) -> id
+    """level1 : id -> segment ids of the signature; names, usual : of level 1, id -> name, and -> {axis: segment name}
+    level2 : (parent, band) -> id
     level3 : parent -> [(seconds {axis: segment name}, id)], the largest first
     """
 
     level1: Mapping[str, list[str]]
     names: Mapping[str, str]
+    usual: Mapping[str, Mapping[str, str]]
     level2: Mapping[tuple[str, str], str]
     level3: Mapping[str, list[tuple[Mapping[str, str], str]]]
 
@@ -76,6 +78,7 @@ async def read_archetypes(connection: AsyncConnection, store_id: str, run_id: in
     return StoredArchetypes(
         level1=dict((await rows(one, one.c.archetype_id, one.c.segment_ids)).all()),
         names=dict((await rows(one, one.c.archetype_id, one.c.name)).all()),
+        usual=dict((await rows(one, one.c.archetype_id, one.c.dominant_segments)).all()),
         level2={
             (parent, band): archetype
             for parent, band, archetype in await rows(two, two.c.parent_id, two.c.strength_band, two.c.archetype_id)

@@ -19,7 +19,15 @@ from tests.api.test_customers import told
 from tests.fakes import a_shop, put, rows, segmented
 
 TOP = "/api/mcp/archetypes/top"
-COUNTS = {"member_count", "customer_count", "customers_loaded", "customers_segmented", "folded_count", "n_customers"}
+COUNTS = {
+    "member_count",
+    "customer_count",
+    "customers_loaded",
+    "customers_segmented",
+    "folded_count",
+    "n_customers",
+    "common",
+}
 
 
 def leaves(told: Any, name: str = "") -> Iterator[tuple[str, Any]]:

@@ -84,6 +84,7 @@ async def test_a_method_that_is_not_taken_says_which_are(ask: Clients, method: s
         "/api/mcp/archetypes/top",
         "/api/mcp/customers/search?query=a",
         "/api/mcp/customer/C0000001/orders",
+        "/api/mcp/segments/lineage",
     ],
 )
 async def test_a_limit_that_makes_no_sense_is_refused_by_name(ask: Clients, path: str, limit: str) -> None:

@@ -176,6 +176,32 @@ def test_what_a_run_found_is_printed_and_written(run: Run, segmented: str, tmp_p
             assert segment["interpretation"] in page
 
 
+def test_what_became_of_the_run_before_is_printed_and_written(run: Run, log_of_orders: Path, tmp_path: Path) -> None:
+    said = []
+    run("import", "csv", log_of_orders, "--store", "since", *MAPPING)
+    for day in ("2024-02-01", "2024-06-01"):
+        files = ("--json", tmp_path / "run.json", "--report", tmp_path / "run.md")
+        done = run("segment", "--store", "since", "--axes", "frequency,value", "--as-of", day, *files)
+        assert done.returncode == 0, done.stderr
+        said.append((done.stdout, (tmp_path / "run.md").read_text(), json.loads((tmp_path / "run.json").read_text())))
+    (*first, earlier), (*second, found) = said
+    assert (earlier["previous_run_id"], earlier["since"]) == (None, None)
+    assert not any("Since run" in text for text in first)
+    assert found["previous_run_id"] == earlier["run_id"]
+    assert found["since"]["segments"]
+    for text in second:
+        _, _, since = text.partition(f"Since run {earlier['run_id']}")
+        assert all(f"{step['axis']}: {step['says']}" in since for step in found["since"]["segments"])
+        assert f"{found['since']['archetypes']['new']} are new" in since
+        for axis in found["axes"]:
+            row = next(line for line in since.splitlines() if line.strip(" |").startswith(axis["axis"]))
+            for name in ("changed", "moved", "refitted"):
+                assert f"{100 * axis['drift'][name]:.1f} %" in row
+    assert {step["fate"] for step in found["since"]["segments"] if not step["renamed"]} <= {
+        *("split", "merged", "born", "retired")
+    }
+
+
 def test_a_dry_run_of_discovery_leaves_the_served_run(run: Run, segmented: str) -> None:
     before = run("doctor").stdout
     done = run("segment", "--store", segmented, "--dry-run", "--axes", "frequency,value")
@@ -200,6 +226,33 @@ def test_memberships_are_exported_one_row_per_customer_axis_and_segment(
     for shares in by_axis.values():
         assert sum(float(row["membership"]) for row in shares) == pytest.approx(1, abs=1e-9)
         assert [row["dominant"] for row in shares].count("true") == 1
+
+
+def test_what_segments_tell_of_what_comes_is_printed_and_written(run: Run, segmented: str, tmp_path: Path) -> None:
+    served = run("doctor").stdout
+    done = run("usefulness", "--store", segmented, "--cuts", "1", "--json", tmp_path / "told.json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "told.json").read_text())
+    assert (found["store_id"], found["horizon_days"], len(found["cuts"])) == (segmented, 90, 1)
+    assert found["cuts"][0]["n_customers"] == 150
+    assert 0 < found["cuts"][0]["bought_share"] <= 50 / 150
+    assert f"{found['cuts'][0]['cut']}: 150 customers" in done.stdout
+    quintiles, *others = found["mean"]
+    assert quintiles["name"] == "rfm_quintiles"
+    assert {"archetypes_l1", "archetypes_l2", "archetypes_l3", "memberships"} < {row["name"] for row in others}
+    for subject in ("Archetypes (", "Memberships tell"):
+        assert done.stdout.count(f"\n{subject}") == 2  # who buys, and how much
+    assert run("doctor").stdout == served
+
+
+def test_days_that_cannot_be_measured_are_one_clear_line(run: Run, segmented: str, tmp_path: Path) -> None:
+    for arguments, expected in (
+        (("--cuts", "2024-05-01"), "90 days of records"),
+        (("--cuts", "2023-01-01,2024-02-01"), "0 customers"),
+        (("--cuts", "1", "--json", tmp_path / "no" / "x.json"), "Cannot write"),
+    ):
+        assert_one_line_of_error(run("usefulness", "--store", segmented, *arguments), expected)
+    assert_one_line_of_error(run("usefulness", "--store", "nowhere"), "There is no store 'nowhere'")
 
 
 def test_doctor_says_what_is_there_and_prints_no_secret(run: Run, segmented: str) -> None:
@@ -304,6 +357,8 @@ def test_trouble_with_the_settings_is_one_clear_line(run: Run) -> None:
         ("segment", "--store", "a b"),
         ("segment", "--store", ""),
         ("export", "segments"),
+        ("usefulness", "--cuts", "0"),
+        ("usefulness", "--cuts", "2024-01-01,soon"),
     ],
 )
 def test_wrong_usage_exits_with_2(run: Run, arguments: tuple[str, ...]) -> None:

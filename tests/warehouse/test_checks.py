@@ -17,7 +17,10 @@ STORE = "checks-shop"
 @pytest.fixture(scope="module")
 async def published(database: Database) -> None:
     await put(database, STORE, a_shop(60))
-    await segmented(database, STORE, min_population=10, axes=("purchase_value", "purchase_frequency"), min_members=2)
+    for _ in range(2):
+        await segmented(
+            database, STORE, min_population=10, axes=("purchase_value", "purchase_frequency"), min_members=2
+        )
 
 
 @pytest.fixture
@@ -50,6 +53,8 @@ COUNTED = "archetypes count their members rightly"
 NESTED = "levels 2 and 3 nest in level 1"
 COVERED = "segments count their customers rightly"
 WORTH = "lifetime values agree with orders less refunds"
+TRACED = "every segment and archetype says where it comes from"
+LED = "lineage leads to segments and archetypes that there are"
 
 BREACHES = {
     "a customer is missing": (["DELETE FROM fact_customer_current WHERE {one}"], SEGMENTED),
@@ -90,6 +95,26 @@ BREACHES = {
         ],
         WORTH,
     ),
+    "an axis that does not say where its segments come from": (
+        ["DELETE FROM segment_lineage WHERE store_id = :store AND axis_name = 'purchase_value'"],
+        TRACED,
+    ),
+    "a segment that comes from nowhere": (
+        [
+            "DELETE FROM segment_lineage WHERE store_id = :store AND current_id = "
+            "(SELECT min(segment_id) FROM dim_segment_master WHERE store_id = :store)"
+        ],
+        TRACED,
+    ),
+    "archetypes that come from nowhere": (["DELETE FROM archetype_lineage WHERE store_id = :store"], TRACED),
+    "a segment that is not there": (
+        ["UPDATE segment_lineage SET current_id = 'seg_0' WHERE store_id = :store AND step = 0"],
+        LED,
+    ),
+    "an archetype that is not there": (
+        ["UPDATE archetype_lineage SET current_id = 'arch_0' WHERE store_id = :store AND step = 0"],
+        LED,
+    ),
     "an archetype of an older run": ([EARLIER_RUN % {"table": "dim_archetype_l1"}], SWEPT),
     "a level-2 archetype of one member too many": (
         ["UPDATE dim_archetype_l2 SET member_count = member_count + 1 WHERE store_id = :store"],
@@ -121,7 +146,8 @@ async def plant(connection: AsyncConnection, statements: list[str]) -> None:
 
 async def test_a_good_star_holds_every_promise(connection: AsyncConnection) -> None:
     checks = await check_star(connection, STORE)
-    assert {check.promise for check in checks} >= {SEGMENTED, PROFILED, SWEPT, SUMS, COUNTED, NESTED, COVERED, WORTH}
+    expected = {SEGMENTED, PROFILED, SWEPT, SUMS, COUNTED, NESTED, COVERED, WORTH, TRACED, LED}
+    assert {check.promise for check in checks} >= expected
     assert all(check.holds and check.found == 0 for check in checks)
 
 

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from sqlalchemy import text
 
+from app.pipeline.lineage import SCHEMA, SEGMENT_SCHEMA
 from app.warehouse import publish, runs
 from app.warehouse.engine import Database
 from tests.fakes import STAR, a_shop, at, dump, put, rows, segmented, value
@@ -82,6 +83,8 @@ def a_star(customers: list[str], *, day: date = date(2024, 5, 1), words: str = "
             }
         ),
         "fact_customer_history": pl.DataFrame({"customer_id": customers, **standing, "segment_ids": ["{seg_1}"] * n}),
+        "segment_lineage": pl.DataFrame(schema=SEGMENT_SCHEMA),
+        "archetype_lineage": pl.DataFrame(schema=SCHEMA),
     }
 
 

@@ -5,7 +5,17 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 
 from app.api.archetypes import service
-from app.api.archetypes.schemas import ArchetypeDetail, Axes, Kinds, Members, Metric, OneAxis, RfmGroups, TopArchetypes
+from app.api.archetypes.schemas import (
+    ArchetypeDetail,
+    Axes,
+    Kinds,
+    Lineage,
+    Members,
+    Metric,
+    OneAxis,
+    RfmGroups,
+    TopArchetypes,
+)
 from app.api.dependencies import Opened, Reader
 from app.api.parameters import ArchetypeId, Cursor, Limit, Plain
 
@@ -43,6 +53,20 @@ async def segments(caller: Reader, resources: Opened) -> Kinds:
 async def rfm(caller: Reader, resources: Opened) -> RfmGroups:
     """Customers by recency and frequency, each in fifths of the shop, in groups that marketers know by name."""
     return await service.rfm(resources, caller)
+
+
+@router.get("/segments/lineage", summary="Where segments and archetypes come from, run by run")
+async def lineage(
+    caller: Reader,
+    resources: Opened,
+    axis: Annotated[
+        Plain | None, Query(description="One axis by name or alias, or `archetypes`; all of them without it.")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=100, description="How many runs at most.")] = 10,
+    cursor: Cursor = None,
+) -> Lineage:
+    """The latest run first. A first run has none."""
+    return await service.lineage(resources, caller, axis=axis, limit=limit, cursor=cursor)
 
 
 @router.get("/segments/axes", summary="The axes of behaviour and their segments")

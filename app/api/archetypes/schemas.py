@@ -15,6 +15,67 @@ class Metric(StrEnum):
     member_count = "member_count"
 
 
+class FeatureChange(Answer):
+    """Of a segment that goes on: what is typical of its customers, then and now."""
+
+    feature: str
+    before: float
+    now: float
+    says: str
+
+
+class AxisChange(Answer):
+    """Of an archetype that goes on: an axis on which it is defined otherwise; null where it had or has no part."""
+
+    axis: str
+    before: str | None
+    now: str | None
+    says: str
+
+
+class Step(Answer):
+    """From a segment or archetype of the run before to one of this. Who is in which is asked of today's customers."""
+
+    fate: str = Field(description="continued, split, merged, born or retired.")
+    previous_id: str | None = Field(description="Null for one that is born.")
+    previous_name: str | None
+    id: str | None = Field(description="Null for one that is retired.")
+    name: str | None
+    share_of_previous: float | None = Field(description="Of the old one's customers who are in the new one, 0 to 1.")
+    share_of_current: float | None = Field(description="Of the new one's customers who were in the old one, 0 to 1.")
+    renamed: bool = Field(description="It goes on under another name, because what it is like has changed.")
+    changes: list[FeatureChange | AxisChange]
+    says: str | None = Field(description="Null where it would name a group too small to be shown.")
+
+
+class PastStep(Step):
+    axis: str = Field(description="An axis, or `archetypes`.")
+    run_id: int
+    previous_run_id: int
+    as_of: str
+
+
+class Lineage(Answer):
+    """Steps of one run after the other, the latest first. run_id and as_of are of the served run."""
+
+    steps: list[PastStep]
+    next_cursor: str | None
+    run_id: int
+    as_of: str
+
+
+class Drift(Answer):
+    """How many customers known to this run and the one before changed their segment, and why. Shares are 0 to 1."""
+
+    common: int | None = Field(description="Customers known to both. Null for keys that may not see identities.")
+    changed: float = Field(description="Their segment is another one.")
+    moved: float = Field(description="Their behaviour is another: the rules of the run before, too, move them.")
+    refitted: float = Field(description="The rules are others: behaving as they do now, they stand elsewhere.")
+    rand_changed: float = Field(description="Adjusted Rand index of the same comparison: 1 the same groups, 0 chance.")
+    rand_moved: float
+    rand_refitted: float
+
+
 class ArchetypeSummary(Answer):
     archetype_id: str
     segment_name: str
@@ -31,6 +92,9 @@ class ArchetypeSummary(Answer):
     avg_order_value: float | None
     churn_rate: float | None = Field(description="Null until predictions are published.")
     dominant_segments: dict[str, str]
+    defined_by: list[str] | None = Field(
+        description="The axes whose segment every one of its kind goes by; on others it is what most of them have."
+    )
     key_traits: list[str]
 
 
@@ -84,10 +148,12 @@ class ArchetypeDetail(Answer):
     population: str
     metrics: ArchetypeMetrics
     dominant_segments: dict[str, str]
+    defined_by: list[str] | None = Field(description="Axes; of level 2 and 3 those of the archetype above.")
     key_traits: list[str]
     strength_band: str | None
     second_segments: dict[str, str] | None
     sub_archetypes: SubArchetypes | None = Field(description="Of level 1 only.")
+    lineage: list[Step] = Field(description="Since the run before; of level 1 only.")
     currency: str
     timezone: str
     run_id: int
@@ -203,6 +269,7 @@ class AxisReport(Answer):
     smallest_share: float | None = Field(description="Of the smallest segment, 0 to 1.")
     readings: list[AxisReading] = Field(description="One, or one of each source: orders first.")
     segments: list[AxisSegment]
+    drift: Drift | None = Field(description="Null where the run before has nothing to compare.")
 
 
 class Axes(Answer):
@@ -212,5 +279,6 @@ class Axes(Answer):
 
 
 class OneAxis(AxisReport):
+    lineage: list[Step] = Field(description="Since the run before.")
     run_id: int
     as_of: str

@@ -16,15 +16,19 @@ from app.api.archetypes.schemas import (
     AxisReport,
     AxisSegment,
     Characteristics,
+    Drift,
     Kind,
     Kinds,
+    Lineage,
     Member,
     Members,
     Metric,
     OneAxis,
+    PastStep,
     RfmGroup,
     RfmGroups,
     RfmScores,
+    Step,
     SubArchetype,
     SubArchetypes,
     TopArchetypes,
@@ -34,6 +38,7 @@ from app.core.errors import ArchetypeNotFound, AxisNotFound, InvalidParameter, N
 from app.core.keys import Caller
 from app.resources import Resources
 from app.warehouse import archetypes
+from app.warehouse import lineage as lineages
 from app.warehouse.engine import Row
 
 POPULATION = "segmented customers"
@@ -120,6 +125,7 @@ def _summary(row: Row) -> ArchetypeSummary:
         avg_order_value=_amount(row["avg_order_value"]),
         churn_rate=None,
         dominant_segments=json.loads(row["dominant_segments"]),
+        defined_by=row["defined_by"],
         key_traits=json.loads(row["key_traits"] or "[]"),
     )
 
@@ -184,6 +190,7 @@ def _together(rows: Sequence[Row], metric: Metric) -> tuple[float, ArchetypeSumm
         avg_order_value=anonymous.mean(total / orders) if enough else None,
         churn_rate=None,
         dominant_segments={},
+        defined_by=[],
         key_traits=[],
     )
 
@@ -210,12 +217,16 @@ async def detail(resources: Resources, caller: Caller, archetype_id: str) -> Arc
             churn_rate=None,
         ),
         dominant_segments=json.loads(row["dominant_segments"]),
+        defined_by=row["defined_by"],
         key_traits=json.loads(row["key_traits"] or "[]"),
         strength_band=row["strength_band"],
         second_segments=json.loads(row["second_segments"]) if row["second_segments"] else None,
         sub_archetypes=SubArchetypes(level2=_subs(row["level2"]), level3=_subs(row["level3"]))
         if row["level"] == 1
         else None,
+        lineage=await _steps(resources, caller, row["run_id"], axis=lineages.ARCHETYPES, group_id=row["archetype_id"])
+        if row["level"] == 1
+        else [],
         currency=row["currency"],
         timezone=row["timezone"],
         run_id=row["run_id"],
@@ -435,14 +446,20 @@ async def axes(resources: Resources, caller: Caller) -> Axes:
 
 async def axis(resources: Resources, caller: Caller, name: str) -> OneAxis:
     """One of them, by name or alias. Raises NothingPublished or AxisNotFound."""
-    from app.segmentation.axes import AXES  # loads scipy, which the other routes do without
-
-    full = {known: each.name for each in AXES for known in (each.name, *each.aliases)}.get(name.casefold())
+    full = _full_name(name)
     every = await axes(resources, caller)
     for each in every.axes:
         if each.axis == full:
-            return OneAxis(**dict(each), run_id=every.run_id, as_of=every.as_of)
+            steps = await _steps(resources, caller, every.run_id, axis=each.axis)
+            return OneAxis(**dict(each), lineage=steps, run_id=every.run_id, as_of=every.as_of)
     raise AxisNotFound(name, there=[each.axis for each in every.axes])
+
+
+def _full_name(name: str) -> str | None:
+    """Of the axis with that name or alias; None where there is none."""
+    from app.segmentation.axes import AXES  # loads scipy, which the other routes do without
+
+    return {known: each.name for each in AXES for known in (each.name, *each.aliases)}.get(name.casefold())
 
 
 def _axis(told: Mapping[str, Any]) -> AxisReport:
@@ -481,6 +498,7 @@ def _axis(told: Mapping[str, Any]) -> AxisReport:
             )
             for each in told.get("segments", [])
         ],
+        drift=Drift(**told["drift"]) if told.get("drift") else None,
     )
 
 
@@ -517,6 +535,7 @@ def _hidden_axis(told: AxisReport, small: archetypes.SmallGroups) -> AxisReport:
             ],
             "segments": shown,
             "smallest_share": None if smallest is None else round(smallest, 3),
+            "drift": told.drift and Drift(**anonymous.drift(told.drift.model_dump())),
         }
     )
 
@@ -529,6 +548,94 @@ def _hidden_reading(told: AxisReading) -> AxisReading:
             "smallest_share": round(told.smallest_share, 3),
         }
     )
+
+
+# Lineage
+
+
+async def lineage(resources: Resources, caller: Caller, *, axis: str | None, limit: int, cursor: str | None) -> Lineage:
+    """What became of segments and archetypes, `limit` runs at a time, the latest first.
+
+    Raises NothingPublished, or InvalidParameter for an axis that does not exist or a cursor of another list.
+    """
+    known = _axis_or_archetypes(axis)
+    purpose = json.dumps(["lineage", caller.store_id, known])
+    before = None if cursor is None else unseal(resources.secret, purpose, cursor)
+    rows = await lineages.read_past_steps(
+        resources.database, caller.store_id, axis=known, before=before, runs=limit + 1
+    )
+    if not rows:
+        raise NothingPublished(caller.store_id)
+    found = [row for row in rows if row["run_id"] is not None]
+    run_ids = list(dict.fromkeys(row["run_id"] for row in found))
+    page = [row for row in found if row["run_id"] in run_ids[:limit]]
+    steps = [
+        PastStep(
+            **told,
+            axis=row["axis"],
+            run_id=row["run_id"],
+            previous_run_id=row["previous_run_id"],
+            as_of=_moment(row["as_of"]),
+        )
+        for row, told in await _told_steps(resources, caller, page)
+    ]
+    return Lineage(
+        steps=steps,
+        next_cursor=seal(resources.secret, purpose, run_ids[limit - 1]) if len(run_ids) > limit else None,
+        run_id=rows[0]["served_run_id"],
+        as_of=_moment(rows[0]["served_as_of"]),
+    )
+
+
+def _axis_or_archetypes(name: str | None) -> str | None:
+    if name is None or name == lineages.ARCHETYPES:
+        return name
+    full = _full_name(name)
+    if full is None:
+        raise InvalidParameter("axis", f"takes the name of an axis, or '{lineages.ARCHETYPES}'")
+    return full
+
+
+async def _steps(
+    resources: Resources, caller: Caller, run_id: int, *, axis: str, group_id: str | None = None
+) -> list[Step]:
+    """Into the run, on one axis or of archetypes."""
+    rows = await lineages.read_steps(resources.database, caller.store_id, run_id, axis=axis, group_id=group_id)
+    return [Step(**told) for _, told in await _told_steps(resources, caller, rows)]
+
+
+async def _told_steps(resources: Resources, caller: Caller, rows: Sequence[Row]) -> list[tuple[Row, Mapping[str, Any]]]:
+    """Each step with the fields of `Step`, without those that the caller may not see."""
+    if caller.identified:
+        return [(row, _step(row)) for row in rows]
+    run_ids = {row["run_id"] for row in rows}
+    large = await lineages.read_large_segments(resources.database, caller.store_id, run_ids, at_least=anonymous.FEWEST)
+    return [
+        (row, anonymous.step(_step(row), {(axis, name) for run_id, axis, name in large if run_id == row["run_id"]}))
+        for row in rows
+        if not _is_of_few(row)
+    ]
+
+
+def _is_of_few(row: Row) -> bool:
+    """Whether the group then or the one now is too small to be shown."""
+    counts = (row["previous_customers"], row["current_customers"])
+    return any(count is not None and count < anonymous.FEWEST for count in counts)
+
+
+def _step(row: Row) -> dict[str, Any]:
+    return {
+        "fate": row["fate"],
+        "previous_id": row["previous_id"],
+        "previous_name": row["previous_name"],
+        "id": row["current_id"],
+        "name": row["current_name"],
+        "share_of_previous": row["share_of_previous"],
+        "share_of_current": row["share_of_current"],
+        "renamed": row["renamed"],
+        "changes": json.loads(row["changes"]),
+        "says": row["says"],
+    }
 
 
 def _amount(amount: Decimal) -> float:

@@ -1,0 +1,245 @@
+"""The figures and pictures of docs/BEHAVIORAL_SEGMENTATION.md:
+`scripts/segmentation_page.py --online-retail online_retail.csv.gz`.
+
+Imports the file and makes the sample shop in a database of its own, segments and measures both, and writes what it
+found between the marks of the page and into docs/images/segments. Takes about five minutes.
+"""
+
+import argparse
+import asyncio
+import json
+import re
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from vl_convert import vegalite_to_svg
+
+from app.api.archetypes.charts import axis_chart
+from app.core.clock import utc_now
+from app.core.config import Environment, Settings
+from app.core.files import write_whole
+from app.pipeline.earlier import earlier_run
+from app.pipeline.features import feature_values
+from app.pipeline.ingest import ingest
+from app.pipeline.run import RunOptions, needs_met, segment
+from app.pipeline.sample import SampleShop
+from app.pipeline.usefulness import usefulness
+from app.resources import open_database
+from app.segmentation.axes import AXES, Axis
+from app.segmentation.clustering import Labels
+from app.segmentation.discovery import DiscoveryOptions, discover
+from app.segmentation.identity import NOBODY, Earlier
+from app.segmentation.membership import Array
+from app.segmentation.readings import memberships_in
+from app.sources.csv_file import CsvSource
+from app.warehouse.behaviour import read_behaviour
+from app.warehouse.engine import Database
+from app.warehouse.migrate import migrate
+from app.warehouse.runs import served_run
+from app.warehouse.stores import read_store
+from scripts.draw_axes import VEGA_LITE, on_white
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "BEHAVIORAL_SEGMENTATION.md"
+PICTURES = ROOT / "docs" / "images" / "segments"
+RETAIL, SAMPLE = "online-retail", "sample"
+DRAWN = {RETAIL: ("purchase_frequency", "purchase_value"), SAMPLE: ("communication_preference",)}
+CUTS = {RETAIL: [date(2011, 3, 1), date(2011, 6, 1), date(2011, 9, 1)], SAMPLE: 3}
+SEEDS, RESAMPLES = (1, 2, 3), (1, 2, 3, 4, 5)
+_BLOCK = re.compile(r"(<!-- figures: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--online-retail", type=Path, required=True, metavar="FILE", help="online_retail.csv.gz")
+    wanted = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings(_env_file=None, env=Environment.development, data_dir=Path(folder))
+        blocks = asyncio.run(_figures(settings, wanted.online_retail))
+    write_page(PAGE, {"axes": axes_table(), **blocks})
+    return 0
+
+
+def write_page(page: Path, blocks: Mapping[str, str]) -> None:
+    """Put every block between its marks. Raises KeyError for a mark without a block."""
+    told = _BLOCK.sub(lambda mark: f"{mark[1]}\n{blocks[mark[2]]}\n{mark[3]}", page.read_text(encoding="utf-8"))
+    write_whole(page, told)
+
+
+async def _figures(settings: Settings, file: Path) -> dict[str, str]:
+    blocks = {}
+    async with open_database(settings) as database:
+        await migrate(database)
+        for store, source in ((RETAIL, CsvSource([file], preset="online-retail")), (SAMPLE, SampleShop())):
+            _tell(f"{store}: reading")
+            await ingest(database, source, store_id=store, timezone="UTC", currency="USD", pseudonym_secret=b"0" * 32)
+        for day in (datetime(2011, 11, 1, tzinfo=UTC), datetime(2011, 12, 1, tzinfo=UTC)):
+            _tell(f"{RETAIL}: segmenting {day:%Y-%m-%d}")
+            later = await segment(database, RETAIL, RunOptions(as_of=day), now=utc_now())
+        blocks["drift"] = _drift(later.report["axes"])
+        steady = {}
+        for store in (RETAIL, SAMPLE):
+            _tell(f"{store}: segmenting")
+            found = await segment(database, store, RunOptions(), now=utc_now())
+            blocks[f"evidence-{store}"] = _evidence(found.report["axes"])
+            _draw(store, found.report["axes"])
+            _tell(f"{store}: usefulness")
+            told = await usefulness(database, store, CUTS[store], now=utc_now(), options=DiscoveryOptions())
+            blocks[f"usefulness-{store}"] = _usefulness(told)
+            _tell(f"{store}: steadiness")
+            steady[store] = await _steadiness(database, store)
+        blocks["steadiness"] = _steady(steady)
+    return blocks
+
+
+def axes_table() -> str:
+    """What each axis reads, from the registry."""
+    rows = [
+        (f"`{axis.name}`", axis.measures, _names(axis), ", ".join(each.name for each in axis.ticket_features) or "–")
+        for axis in AXES
+    ]
+    return _table(("axis", "asks", "reads of orders", "reads of tickets"), rows)
+
+
+def _names(axis: Axis) -> str:
+    return "–" if axis.quiet else ", ".join(axis.feature_names)
+
+
+def _evidence(axes: Sequence[Mapping[str, Any]]) -> str:
+    rows = []
+    for axis in axes:
+        if "k" not in axis:
+            rows.append((f"`{axis['axis']}`", "no data", "", "", "", "", ""))
+            continue
+        for reading in axis["readings"]:
+            stability = reading["stability"]
+            overlap = axis["redundancy"][0] if axis["redundancy"] else None
+            source = f" ({reading['source']})" if len(axis["readings"]) > 1 else ""
+            rows.append(
+                (
+                    f"`{axis['axis']}`{source}",
+                    reading["verdict"].replace("_", " "),
+                    str(reading["k"]),
+                    "–"
+                    if reading["silhouette"] is None
+                    else f"{reading['silhouette']:.2f} / {reading['null_silhouette']:.2f}",
+                    f"{100 * reading['smallest_share']:.1f} %",
+                    "–" if stability is None else f"{100 * stability['kept']:.0f} % ({stability['adjusted_rand']:.2f})",
+                    "–" if overlap is None else f"{overlap['axis']} {overlap['nmi']:.2f}",
+                )
+            )
+    columns = ("axis", "verdict", "k", "silhouette / null", "smallest", "stays (ARI)", "says the same as")
+    return _table(columns, rows)
+
+
+def _usefulness(told: Mapping[str, Any]) -> str:
+    rows = []
+    for row in told["mean"]:
+        against = row["against_rfm"]
+        rows.append(
+            (
+                row["name"],
+                "–" if row["groups"] is None else f"{row['groups']:.0f}",
+                f"{row['auc']:.3f}",
+                _interval(against and against["auc"]),
+                f"{row['r2']:.3f}",
+                _interval(against and against["r2"]),
+            )
+        )
+    days = ", ".join(cut["cut"] for cut in told["cuts"])
+    table = _table(("", "groups", "AUC", "against RFM quintiles", "R²", "against RFM quintiles"), rows)
+    return f"Mean of the cuts {days}.\n\n{table}"
+
+
+def _interval(against: Mapping[str, float] | None) -> str:
+    if against is None:
+        return "–"
+    return f"{against['difference']:+.3f} ({against['low']:+.3f} to {against['high']:+.3f})"
+
+
+async def _steadiness(database: Database, store_id: str) -> dict[str, tuple[float, float]]:
+    """{axis with structure: the least share of customers who keep their segment id, other seeds and resamples}"""
+    async with database.snapshot() as connection:
+        store = await read_store(connection, store_id)
+        earlier = await earlier_run(database, connection, store)
+        as_of = (await served_run(connection, store_id)).as_of
+        behaviour = await read_behaviour(connection, store_id, as_of=as_of, timezone=store.timezone)
+    if earlier is None:
+        raise RuntimeError(f"nothing is served of {store_id}")
+    values = feature_values(behaviour, as_of=as_of, timezone=store.timezone)
+    n_customers = len(behaviour.customer_ids)
+    kept: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in earlier.signature}
+    for which, numbers in enumerate((SEEDS, RESAMPLES)):
+        for number in numbers:
+            rows = np.arange(n_customers)
+            if which:
+                rows = np.random.default_rng(number).integers(0, n_customers, n_customers)
+            options = replace(DiscoveryOptions(), seed=number)
+            drawn = {name: column[rows] for name, column in values.items()}
+            found = discover(store_id, drawn, AXES, available=needs_met(behaviour), options=options, earlier=earlier)
+            for axis in found.axes:
+                if axis.axis.name in kept:
+                    now = memberships_in(axis.readings, values).argmax(axis=1)
+                    heirs = axis.lineage.descent.heir_of if axis.lineage else np.full(len(axis.segments), NOBODY)
+                    kept[axis.axis.name][which].append(_same(earlier, axis.axis.name, values, heirs[now]))
+    return {name: (min(seeds), min(resamples)) for name, (seeds, resamples) in kept.items()}
+
+
+def _same(earlier: Earlier, axis: str, values: Mapping[str, Array], heirs: Labels) -> float:
+    placed = earlier.axes[axis].placed(values)
+    return float((placed == heirs).mean())
+
+
+def _steady(found: Mapping[str, Mapping[str, tuple[float, float]]]) -> str:
+    names = [axis.name for axis in AXES if any(axis.name in axes for axes in found.values())]
+    rows = [
+        (f"`{name}`", *(_percent(found[store], name, which) for store in (RETAIL, SAMPLE) for which in (0, 1)))
+        for name in names
+    ]
+    columns = ("axis", "Online Retail, seed", "drawn again", "sample shop, seed", "drawn again")
+    return _table(columns, rows)
+
+
+def _percent(of: Mapping[str, tuple[float, float]], name: str, which: int) -> str:
+    return f"{100 * of[name][which]:.1f} %" if name in of else "–"
+
+
+def _drift(axes: Sequence[Mapping[str, Any]]) -> str:
+    rows = [
+        (
+            f"`{axis['axis']}`",
+            *(f"{100 * axis['drift'][name]:.1f} %" for name in ("changed", "moved", "refitted")),
+            *(f"{axis['drift'][name]:.2f}" for name in ("rand_changed", "rand_moved", "rand_refitted")),
+        )
+        for axis in axes
+        if axis.get("drift")
+    ]
+    columns = ("axis", "changed", "of which moved", "lines redrawn", "ARI", "moved", "redrawn")
+    return _table(columns, rows)
+
+
+def _draw(store: str, axes: Sequence[Mapping[str, Any]]) -> None:
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    for axis in axes:
+        if axis["axis"] in DRAWN[store] and (chart := axis_chart(axis)):
+            svg = vegalite_to_svg(json.dumps(on_white(chart)), vl_version=VEGA_LITE)
+            write_whole(PICTURES / f"{store}-{axis['axis']}.svg", svg + "\n")
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(row) + " |" for row in lines) + "\n"
+
+
+def _tell(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
