@@ -53,7 +53,7 @@ class Shop:
 
 @pytest.fixture(scope="module")
 async def shop(database: Database) -> Shop:
-    """A segmented store. What a single customer leans to is kept, so that there are several forms on levels 2 and 3."""
+    """A segmented store. Signatures of two are kept, so that there are several forms on levels 2 and 3."""
     store_id = "score-shop"
     await ingest(
         database,
@@ -63,7 +63,7 @@ async def shop(database: Database) -> Shop:
         currency="USD",
         pseudonym_secret=SECRET,
     )
-    result = await segmented(database, store_id, min_members=1, min_population=50)
+    result = await segmented(database, store_id, min_members=2, min_population=50)
     stored = {row[0]: row for row in await rows(database, STORED, store=store_id)}
     return Shop(store_id, result, stored)
 
