@@ -33,7 +33,7 @@ from tests.fakes import (
 
 # A third and two thirds of this many are whole numbers of gaps between customers, so that the limits of the strength
 # bands are customers themselves: the place where a last digit would show.
-N_CUSTOMERS = 61
+N_CUSTOMERS = 91
 
 STORED = """
     SELECT customer_id, profile.archetype_id, segment_memberships, profile.dominant_segments, membership_strengths,
