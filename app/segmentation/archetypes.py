@@ -84,14 +84,14 @@ def find_archetypes(
     leading     : so many of them lead; None for all. The others tell less of what customers will do: by them only kinds
                   are split whose parts have FOLLOWING times as many members
     served      : (n_served, n_axes) the signatures served now, in today's positions; None for none. A part that stood
-                  among them stands while it has STAYS times the members a new one takes, and one that did not takes
-                  COMES times as many, so that kinds do not come and go with a few customers
+                  among them stands while it has STAYS times the members a new one takes, and min_members; and one that
+                  did not takes COMES times as many, so that kinds do not come and go with a few customers
     """
     if not memberships:
         raise ValueError("find_archetypes needs at least one axis; give a shop without structure one segment for all")
     order = tuple(range(len(memberships)) if order is None else order)
     least = least_members(len(memberships[0]), at_least=min_members)
-    signatures, level1 = split(memberships, order, least=least, leading=leading, served=served)
+    signatures, level1 = split(memberships, order, least=least, leading=leading, served=served, fewest=min_members)
     by_size = np.argsort(-np.bincount(level1), kind="stable")
     signatures, level1 = signatures[by_size], np.argsort(by_size)[level1]
 
@@ -141,10 +141,11 @@ def split(
     least: int,
     leading: int | None = None,
     served: Codes | None = None,
+    fewest: int = 1,
 ) -> tuple[Codes, Codes]:
     """Signatures, and everyone's place among them: level 1 in no order, of kinds that take `least` members.
 
-    The rest is as `find_archetypes` says.
+    fewest : members that a kind has also where it stood before. The rest is as `find_archetypes` says.
     """
     n_leading = len(order) if leading is None else leading
     leasts = [least if number < n_leading else FOLLOWING * least for number in range(len(order))]
@@ -157,7 +158,8 @@ def split(
         for members, path in groups:
             shares = memberships[axis][members]
             sizes = np.bincount(shares.argmax(axis=1), minlength=shares.shape[1])
-            standing = np.flatnonzero(sizes >= _takes(axis, least, shares.shape[1], path, stood))
+            takes = np.maximum(_takes(axis, least, shares.shape[1], path, stood), fewest)
+            standing = np.flatnonzero(sizes >= takes)
             if len(standing) < 2:
                 grown.append((members, path))
                 continue

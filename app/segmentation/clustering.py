@@ -279,8 +279,10 @@ def fit_axis(
         served_k = None if start is None else len(start)
         for each in _by_merit([each.of for each in tried], served_k):
             clusters = next(clustering for clustering in tried if clustering.of is each)
+            # Of each k its own, so that what is found of one does not depend on which others were looked at before.
+            resamples = np.random.default_rng([seed, each.k])
             steady = _stability(
-                values, scaler, clusters.centers, transforms, robust=robust, sample_size=sample_size, rng=rng
+                values, scaler, clusters.centers, transforms, robust=robust, sample_size=sample_size, rng=resamples
             )
             if stability is None or steady.kept > stability.kept:
                 chosen, stability = clusters, steady
@@ -329,7 +331,7 @@ def _clusterings(
     ks = [k for k in candidates if 2 <= k <= len(sample)]
     if not ks:
         return []
-    centers = [_kmeans_centers(sample, k, seed=seed, n_init=STARTS, start=start) for k in ks]
+    centers = [_kmeans_centers(sample, k, seed=seed, n_init=STARTS, start=start, to_the_end=True) for k in ks]
     real = silhouettes(measured, [nearest(measured, each) for each in centers])
     null = _null_silhouettes(scaled, ks, rng, seed=seed)
     shares = [np.bincount(nearest(scaled, each), minlength=len(each)).min() / len(scaled) for each in centers]
@@ -463,11 +465,15 @@ def nearest(points: Array, centers: Array) -> Labels:
     return result
 
 
-def _kmeans_centers(points: Array, k: int, *, seed: int, n_init: int = 10, start: Array | None = None) -> Array:
+def _kmeans_centers(
+    points: Array, k: int, *, seed: int, n_init: int = 10, start: Array | None = None, to_the_end: bool = False
+) -> Array:
     """(k, n_features) centers, some of them alike where there are fewer than k distinct points.
 
-    n_init : starts, of which the tightest end stands
-    start  : centers to start from as well, where they are k; what they lead to stands unless another start does better
+    n_init     : starts, of which the tightest end stands
+    start      : centers to start from as well, where they are k; what they lead to stands unless another start does
+                 better
+    to_the_end : until nobody changes cluster, so that who starts from there stays there; not only nearly so
     """
     # Loading it takes longer than most commands do, and few of them cluster.
     from sklearn.cluster import KMeans
@@ -477,8 +483,10 @@ def _kmeans_centers(points: Array, k: int, *, seed: int, n_init: int = 10, start
         # "Fewer distinct clusters than n_clusters": the empty ones then fail MIN_SHARE.
         warnings.simplefilter("ignore", ConvergenceWarning)
         found = KMeans(n_clusters=k, n_init=n_init, random_state=seed).fit(points)
+        if to_the_end:
+            found = KMeans(n_clusters=k, n_init=1, init=found.cluster_centers_, tol=0).fit(points)
         if start is not None and len(start) == k:
-            from_start = KMeans(n_clusters=k, n_init=1, init=start).fit(points)
+            from_start = KMeans(n_clusters=k, n_init=1, init=start, tol=0).fit(points)
             if from_start.inertia_ <= found.inertia_ * _AS_TIGHT:
                 found = from_start
     centers: Array = found.cluster_centers_

@@ -22,6 +22,7 @@ from app.warehouse.engine import Database
 from app.warehouse.migrate import migrate
 from tests.conftest import own_database
 from tests.fakes import NOW, SECRET, STAR, assert_alike, assert_same_star, at, dump, fingerprint, rows, value
+from tests.steadiness import ANOTHER_SEED, OTHER_CUSTOMERS, Served, served_run, short_of, who_stays
 
 STORE = "uk"
 LEFT_OUT = {"xmin", "updated_at", "run_id"}
@@ -225,6 +226,24 @@ async def test_a_customer_scores_as_the_run_placed_them(shop: Shop, customer: st
     profile = await score_customer(shop.database, STORE, customer)
     assert profile.archetype_id == archetype
     assert_alike(profile.fuzzy_memberships, memberships)
+
+
+# Steadiness
+
+
+@pytest.fixture(scope="module")
+async def served(shop: Shop) -> Served:
+    return await served_run(shop.database, STORE)
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_another_seed_leaves_nearly_everyone_in_their_segments(served: Served, seed: int) -> None:
+    assert short_of(who_stays(served, seed=seed), ANOTHER_SEED) == {}
+
+
+@pytest.mark.parametrize("drawn", [101, 103])
+def test_other_customers_of_the_shop_give_nearly_everyone_the_same_segments(served: Served, drawn: int) -> None:
+    assert short_of(who_stays(served, drawn=drawn), OTHER_CUSTOMERS) == {}
 
 
 # Again (last, for these write)

@@ -18,9 +18,10 @@ from app.pipeline.sample.shoppers import TICKET_CHANNELS
 from app.segmentation.axes import AXES
 from app.warehouse.engine import Database
 from tests.fakes import NOW, SECRET, rows
+from tests.steadiness import ANOTHER_SEED, OTHER_CUSTOMERS, Served, served_run, short_of, who_stays
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "SAMPLE_SHOP.md"
-N_BUYERS = 4_000
+STORE, N_BUYERS = "sample-truth", 4_000
 #: How far a number on the page may be from what is found here; k-means ends a little elsewhere on other machines.
 TOLERANCE = 0.03
 LAST_DAY = date(2025, 10, 22)
@@ -34,6 +35,7 @@ class Habit:
     cuts: tuple[float, ...]
 
 
+AT_THE_COUNTER = 0.3
 EXPECTED_ORDERS = Habit(lambda t: t.expected_orders, (1.5, 3))
 HABITS = {
     "purchase_frequency": EXPECTED_ORDERS,
@@ -44,7 +46,8 @@ HABITS = {
     "customer_maturity": Habit(lambda t: (LAST_DAY - t.joined_on).days, (700,)),
     "repurchase_behavior": EXPECTED_ORDERS,
     "return_behavior": Habit(lambda t: t.return_proneness, (0.1,)),
-    "communication_preference": Habit(lambda t: t.counter_share, (0.3,)),
+    # At the counter; and who is not, by the hour.
+    "communication_preference": Habit(lambda t: -1.0 if t.counter_share >= AT_THE_COUNTER else t.usual_hour, (0, 17)),
     "problem_complexity_profile": EXPECTED_ORDERS,
     "loyalty_trajectory": EXPECTED_ORDERS,
     "product_knowledge": Habit(lambda t: t.rebuy_share * (t.expected_orders - 1), (0.1,)),
@@ -68,11 +71,11 @@ class Found:
 
 @pytest.fixture(scope="module")
 async def found(database: Database) -> Found:
-    store_id, source = "sample-truth", SampleShop(customers=N_BUYERS)
-    await imported(database, store_id, source)
-    result = await segment(database, store_id, RunOptions(), now=NOW)
+    source = SampleShop(customers=N_BUYERS)
+    await imported(database, STORE, source)
+    result = await segment(database, STORE, RunOptions(), now=NOW)
     stored = await rows(
-        database, "SELECT customer_id, dominant_segments FROM fact_customer_current WHERE store_id = :s", s=store_id
+        database, "SELECT customer_id, dominant_segments FROM fact_customer_current WHERE store_id = :s", s=STORE
     )
     truth = {each.customer_id: each for each in source.truth()}
     return Found(
@@ -149,11 +152,40 @@ def test_of_those_read_from_tickets_the_page_says_how_well_who_phones_is_found(f
     assert adjusted_rand_score(segments, types) == pytest.approx(float(by_type), abs=TOLERANCE)
 
 
+def test_the_page_says_how_well_those_at_the_counter_are_found(found: Found) -> None:
+    at_the_counter = [truth.counter_share >= AT_THE_COUNTER for truth in found.truth]
+    names = found.segments["communication_preference"]
+    together, apart = re.search(
+        r"its eight segments agree (\d\.\d+), and `in_person` against all others together (\d\.\d+)",
+        " ".join(PAGE.read_text().split()),
+    ).groups()
+    assert len(set(names)) == 8
+    assert adjusted_rand_score(names, at_the_counter) == pytest.approx(float(together), abs=TOLERANCE)
+    in_person = [name == "in_person" for name in names]
+    assert adjusted_rand_score(in_person, at_the_counter) == pytest.approx(float(apart), abs=TOLERANCE)
+
+
 def test_the_page_names_the_bands(found: Found) -> None:
     page = PAGE.read_text()
     for axis, habit in HABITS.items():
         (row,) = re.findall(rf"^\| `{axis}` .*$", page, flags=re.MULTILINE)
         assert all(f"{cut:g}" in row for cut in habit.cuts if cut >= 0.01), row
+
+
+@pytest.fixture(scope="module")
+async def served(database: Database, found: Found) -> Served:
+    assert found.result.run_id is not None
+    return await served_run(database, STORE)
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_another_seed_leaves_nearly_everyone_in_their_segments(served: Served, seed: int) -> None:
+    assert short_of(who_stays(served, seed=seed), ANOTHER_SEED) == {}
+
+
+@pytest.mark.parametrize("drawn", [101, 103])
+def test_other_customers_of_the_shop_give_nearly_everyone_the_same_segments(served: Served, drawn: int) -> None:
+    assert short_of(who_stays(served, drawn=drawn), OTHER_CUSTOMERS) == {}
 
 
 def told_of(result: RunResult, axis: str) -> tuple[bool, str]:

@@ -11,11 +11,13 @@ from app.segmentation.archetypes import (
     ANY,
     FOLLOWING,
     NONE_CLOSE,
+    STAYS,
     Archetypes,
     Codes,
     archetype_ids,
     bands,
     close_seconds,
+    defining,
     find_archetypes,
     least_members,
     mean_top_membership,
@@ -260,6 +262,57 @@ def test_how_segments_are_numbered_changes_nothing_but_the_numbers(
     for mine, others in ((one.level1, other.level1), (one.level3, other.level3)):
         pairs = set(zip(mine.tolist(), others.tolist(), strict=True))
         assert len(pairs) == len(set(mine.tolist())) == len(set(others.tolist()))
+
+
+@given(shop=shops, min_members=st.integers(1, 12))
+@settings(deadline=None)
+def test_what_enough_members_of_a_kind_lean_to_is_a_form_of_it(shop: list[Array], min_members: int) -> None:
+    found = find_archetypes(shop, min_members=min_members)
+    theirs = found.signatures[found.level1]
+    leans = defining(close_seconds(shop), theirs)
+    forms = np.column_stack([found.level1, leans])
+    _, form, counts = np.unique(forms, axis=0, return_inverse=True, return_counts=True)
+    to_itself = ((leans != NONE_CLOSE) & (leans == theirs)).any(axis=1)
+    own = (counts[form.ravel()] >= min_members) & ~to_itself
+    assert np.array_equal(found.seconds[found.level3[own]], leans[own])
+
+
+@given(shop=shops, min_members=st.integers(1, 12), data=st.data())
+@settings(deadline=None, max_examples=40)
+def test_kinds_that_are_served_are_found_again_in_the_same_shop(
+    shop: list[Array], min_members: int, data: st.DataObject
+) -> None:
+    order = data.draw(st.permutations(range(len(shop))))
+    leading = data.draw(st.integers(0, len(shop)))
+    found = find_archetypes(shop, min_members=min_members, order=order, leading=leading)
+    again = find_archetypes(shop, min_members=min_members, order=order, leading=leading, served=found.signatures)
+    for field in fields(Archetypes):
+        assert np.array_equal(getattr(found, field.name), getattr(again, field.name))
+
+
+@given(shop=shops, min_members=st.integers(1, 12), seed=st.integers(0, 100))
+@settings(deadline=None, max_examples=60)
+def test_whatever_is_served_no_kind_has_fewer_members_than_asked_for(
+    shop: list[Array], min_members: int, seed: int
+) -> None:
+    other = random_shop(seed, 200, [shares.shape[1] for shares in shop])
+    served = find_archetypes(other, min_members=1).signatures
+    found = find_archetypes(shop, min_members=min_members, served=served)
+    members = sizes(found.level1)
+    assert len(members) == 1 or members.min() >= max(min_members, STAYS * found.least)
+    assert np.array_equal(place(shop, found.signatures, found.order), found.level1)
+
+
+@pytest.mark.parametrize(
+    ("n_second", "is_served", "n_kinds"),
+    [(30, False, 2), (29, False, 1), (18, True, 2), (17, True, 1), (44, None, 1), (45, None, 2)],
+)
+def test_a_kind_comes_with_more_members_than_it_stays_with(n_second: int, is_served: bool | None, n_kinds: int) -> None:
+    """Of 8,100 customers a kind takes 30: 45 where it is new beside one that is served, and 18 to stay."""
+    shares = np.repeat([[0.9, 0.1], [0.1, 0.9]], [8_100 - n_second, n_second], axis=0)
+    served = {True: np.array([[0], [1]]), False: None, None: np.array([[ANY]])}[is_served]
+    found = find_archetypes([shares], min_members=5, served=served)
+    assert found.least == 30 and len(found.signatures) == n_kinds
 
 
 @given(shop=shops, min_members=st.integers(1, 12))

@@ -102,6 +102,14 @@ def test_who_may_not_inherit_takes_nobodys_place() -> None:
     assert told(found) == {("split", 0, 0), ("split", 0, 1)}
 
 
+def test_what_is_the_same_by_definition_goes_on_however_few_customers_it_shares() -> None:
+    together = np.array([[90.0, 10.0], [0.0, 100.0]])
+    crossed = np.array([[False, True], [False, False]])
+    found = descent(together, np.zeros_like(together), certain=crossed)
+    assert found.heir_of.tolist() == [NOBODY, 0]
+    assert told(found) == {("continued", 0, 1), ("born", None, 0), ("retired", 1, None)}
+
+
 def random_counts(seed: int, n_before: int, n_now: int) -> tuple[Array, Array]:
     """Customers of any two runs, from the same groups to nothing in common, and how near the groups lie."""
     rng = np.random.default_rng(seed)

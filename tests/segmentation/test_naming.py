@@ -183,7 +183,7 @@ def test_the_sentence_leaves_out_numbers_that_only_stand_in(axis: Axis) -> None:
 
 
 def test_a_one_time_buyer_is_not_said_to_come_once_a_year() -> None:
-    typical = {"total_purchases": 1.0, "orders_per_month": 0.4, "purchase_consistency": 0.0}
+    typical = {"total_purchases": 1.0, "orders_per_month": 0.4, "recency_days": 90.0, "purchase_consistency": 0.0}
     axis = axis_named("frequency")
     told = interpretation(axis, typical | {"avg_days_between_orders": 365.0}, share=0.5)
     assert "365" not in told and "regularity" not in told
