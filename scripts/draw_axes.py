@@ -14,7 +14,7 @@ from vl_convert import vegalite_to_svg
 from app.api.archetypes.charts import CONFIG, axis_chart
 from app.core.files import write_whole
 
-_VEGA_LITE = "6.4"
+VEGA_LITE = "6.4"
 _INK = "#16202a"
 
 
@@ -30,7 +30,7 @@ def main() -> int:
             print(f"{axis['axis']}: nothing to draw", file=sys.stderr)
             continue
         path = wanted.out / f"{axis['axis']}.svg"
-        write_whole(path, vegalite_to_svg(json.dumps(on_white(chart)), vl_version=_VEGA_LITE) + "\n")
+        write_whole(path, vegalite_to_svg(json.dumps(on_white(chart)), vl_version=VEGA_LITE) + "\n")
         print(path)
     return 0
 

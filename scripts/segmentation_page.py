@@ -12,37 +12,28 @@ import re
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from vl_convert import vegalite_to_svg
 
 from app.api.archetypes.charts import axis_chart
+from app.cli.usefulness import LABELS
 from app.core.clock import utc_now
 from app.core.config import Environment, Settings
 from app.core.files import write_whole
-from app.pipeline.earlier import earlier_run
-from app.pipeline.features import feature_values
 from app.pipeline.ingest import ingest
-from app.pipeline.run import RunOptions, needs_met, segment
+from app.pipeline.run import RunOptions, segment
 from app.pipeline.sample import SampleShop
+from app.pipeline.steadiness import served_for_refits, who_stays
 from app.pipeline.usefulness import usefulness
 from app.resources import open_database
 from app.segmentation.axes import AXES, Axis
-from app.segmentation.clustering import Labels
-from app.segmentation.discovery import DiscoveryOptions, discover
-from app.segmentation.identity import NOBODY, Earlier
-from app.segmentation.membership import Array
-from app.segmentation.readings import memberships_in
+from app.segmentation.discovery import DiscoveryOptions
 from app.sources.csv_file import CsvSource
-from app.warehouse.behaviour import read_behaviour
 from app.warehouse.engine import Database
 from app.warehouse.migrate import migrate
-from app.warehouse.runs import served_run
-from app.warehouse.stores import read_store
 from scripts.draw_axes import VEGA_LITE, on_white
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,7 +41,7 @@ PAGE = ROOT / "docs" / "BEHAVIORAL_SEGMENTATION.md"
 PICTURES = ROOT / "docs" / "images" / "segments"
 RETAIL, SAMPLE = "online-retail", "sample"
 DRAWN = {RETAIL: ("purchase_frequency", "purchase_value"), SAMPLE: ("communication_preference",)}
-CUTS = {RETAIL: [date(2011, 3, 1), date(2011, 6, 1), date(2011, 9, 1)], SAMPLE: 3}
+CUTS: Mapping[str, int | Sequence[date]] = {RETAIL: [date(2011, 3, 1), date(2011, 6, 1), date(2011, 9, 1)], SAMPLE: 3}
 SEEDS, RESAMPLES = (1, 2, 3), (1, 2, 3, 4, 5)
 _BLOCK = re.compile(r"(<!-- figures: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -60,7 +51,7 @@ def main() -> int:
     parser.add_argument("--online-retail", type=Path, required=True, metavar="FILE", help="online_retail.csv.gz")
     wanted = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        settings = Settings(_env_file=None, env=Environment.development, data_dir=Path(folder))
+        settings = Settings(env=Environment.development, data_dir=Path(folder), database_url=None)
         blocks = asyncio.run(_figures(settings, wanted.online_retail))
     write_page(PAGE, {"axes": axes_table(), **blocks})
     return 0
@@ -101,14 +92,14 @@ async def _figures(settings: Settings, file: Path) -> dict[str, str]:
 def axes_table() -> str:
     """What each axis reads, from the registry."""
     rows = [
-        (f"`{axis.name}`", axis.measures, _names(axis), ", ".join(each.name for each in axis.ticket_features) or "–")
+        (f"`{axis.name}`", axis.measures, _names(axis), ", ".join(each.name for each in axis.ticket_features) or "-")
         for axis in AXES
     ]
     return _table(("axis", "asks", "reads of orders", "reads of tickets"), rows)
 
 
 def _names(axis: Axis) -> str:
-    return "–" if axis.quiet else ", ".join(axis.feature_names)
+    return "-" if axis.quiet else ", ".join(axis.feature_names)
 
 
 def _evidence(axes: Sequence[Mapping[str, Any]]) -> str:
@@ -126,12 +117,12 @@ def _evidence(axes: Sequence[Mapping[str, Any]]) -> str:
                     f"`{axis['axis']}`{source}",
                     reading["verdict"].replace("_", " "),
                     str(reading["k"]),
-                    "–"
+                    "-"
                     if reading["silhouette"] is None
                     else f"{reading['silhouette']:.2f} / {reading['null_silhouette']:.2f}",
                     f"{100 * reading['smallest_share']:.1f} %",
-                    "–" if stability is None else f"{100 * stability['kept']:.0f} % ({stability['adjusted_rand']:.2f})",
-                    "–" if overlap is None else f"{overlap['axis']} {overlap['nmi']:.2f}",
+                    "-" if stability is None else f"{100 * stability['kept']:.0f} % ({stability['adjusted_rand']:.2f})",
+                    "-" if overlap is None else f"{overlap['axis']} {overlap['nmi']:.2f}",
                 )
             )
     columns = ("axis", "verdict", "k", "silhouette / null", "smallest", "stays (ARI)", "says the same as")
@@ -141,15 +132,14 @@ def _evidence(axes: Sequence[Mapping[str, Any]]) -> str:
 def _usefulness(told: Mapping[str, Any]) -> str:
     rows = []
     for row in told["mean"]:
-        against = row["against_rfm"]
         rows.append(
             (
-                row["name"],
-                "–" if row["groups"] is None else f"{row['groups']:.0f}",
+                LABELS[row["name"]],
+                "-" if row["n_groups"] is None else f"{row['n_groups']:.0f}",
                 f"{row['auc']:.3f}",
-                _interval(against and against["auc"]),
+                _interval(row["auc_against"]),
                 f"{row['r2']:.3f}",
-                _interval(against and against["r2"]),
+                _interval(row["r2_against"]),
             )
         )
     days = ", ".join(cut["cut"] for cut in told["cuts"])
@@ -159,41 +149,16 @@ def _usefulness(told: Mapping[str, Any]) -> str:
 
 def _interval(against: Mapping[str, float] | None) -> str:
     if against is None:
-        return "–"
+        return "-"
     return f"{against['difference']:+.3f} ({against['low']:+.3f} to {against['high']:+.3f})"
 
 
 async def _steadiness(database: Database, store_id: str) -> dict[str, tuple[float, float]]:
     """{axis with structure: the least share of customers who keep their segment id, other seeds and resamples}"""
-    async with database.snapshot() as connection:
-        store = await read_store(connection, store_id)
-        earlier = await earlier_run(database, connection, store)
-        as_of = (await served_run(connection, store_id)).as_of
-        behaviour = await read_behaviour(connection, store_id, as_of=as_of, timezone=store.timezone)
-    if earlier is None:
-        raise RuntimeError(f"nothing is served of {store_id}")
-    values = feature_values(behaviour, as_of=as_of, timezone=store.timezone)
-    n_customers = len(behaviour.customer_ids)
-    kept: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in earlier.signature}
-    for which, numbers in enumerate((SEEDS, RESAMPLES)):
-        for number in numbers:
-            rows = np.arange(n_customers)
-            if which:
-                rows = np.random.default_rng(number).integers(0, n_customers, n_customers)
-            options = replace(DiscoveryOptions(), seed=number)
-            drawn = {name: column[rows] for name, column in values.items()}
-            found = discover(store_id, drawn, AXES, available=needs_met(behaviour), options=options, earlier=earlier)
-            for axis in found.axes:
-                if axis.axis.name in kept:
-                    now = memberships_in(axis.readings, values).argmax(axis=1)
-                    heirs = axis.lineage.descent.heir_of if axis.lineage else np.full(len(axis.segments), NOBODY)
-                    kept[axis.axis.name][which].append(_same(earlier, axis.axis.name, values, heirs[now]))
-    return {name: (min(seeds), min(resamples)) for name, (seeds, resamples) in kept.items()}
-
-
-def _same(earlier: Earlier, axis: str, values: Mapping[str, Array], heirs: Labels) -> float:
-    placed = earlier.axes[axis].placed(values)
-    return float((placed == heirs).mean())
+    served = await served_for_refits(database, store_id, now=utc_now())
+    seeds = [who_stays(served, seed=seed) for seed in SEEDS]
+    drawn = [who_stays(served, seed=number, drawn=number) for number in RESAMPLES]
+    return {axis: (min(each[axis] for each in seeds), min(each[axis] for each in drawn)) for axis in seeds[0]}
 
 
 def _steady(found: Mapping[str, Mapping[str, tuple[float, float]]]) -> str:
@@ -207,7 +172,7 @@ def _steady(found: Mapping[str, Mapping[str, tuple[float, float]]]) -> str:
 
 
 def _percent(of: Mapping[str, tuple[float, float]], name: str, which: int) -> str:
-    return f"{100 * of[name][which]:.1f} %" if name in of else "–"
+    return f"{100 * of[name][which]:.1f} %" if name in of else "-"
 
 
 def _drift(axes: Sequence[Mapping[str, Any]]) -> str:

@@ -21,7 +21,7 @@ from app.segmentation.usefulness import RFM_QUINTILES
 from app.warehouse.migrate import migrate
 
 _MOST_CUTS = 24
-_LABELS = {
+LABELS = {
     RFM_QUINTILES: "RFM quintiles",
     "rfm_as_many": "RFM, as many groups as L1",
     "rfm_groups": "RFM's ten groups",
@@ -96,7 +96,7 @@ def _show(found: Mapping[str, Any]) -> None:
         names = [f"{cut['cut']} {measure}" for cut in cuts for measure in ("AUC", "R²")]
         by_row = zip(*(cut["rows"] for cut in cuts), strict=True)
         rows = [
-            (_LABELS[row[0]["name"]], *(_told(each[key]) for each in row for key in ("auc", "r2"))) for row in by_row
+            (LABELS[row[0]["name"]], *(_told(each[key]) for each in row for key in ("auc", "r2"))) for row in by_row
         ]
         show_table("By cut", ("told from", *names), rows)
     for sentence in verdict(found["mean"], horizon_days=horizon):
@@ -112,7 +112,7 @@ def _about(cut: Mapping[str, Any], horizon_days: int) -> str:
 def _row(row: Mapping[str, Any]) -> tuple[object, ...]:
     groups = None if row["n_groups"] is None else round(row["n_groups"])
     measures = [cell for key in ("auc", "r2") for cell in (_told(row[key]), *_difference(row, key))]
-    return (_LABELS[row["name"]], groups, *measures)
+    return (LABELS[row["name"]], groups, *measures)
 
 
 def _difference(row: Mapping[str, Any], key: str) -> tuple[str | None, str | None]:

@@ -16,13 +16,14 @@ from app.core.config import Settings
 from app.pipeline.ingest import IngestReport, ingest
 from app.pipeline.run import RunOptions, RunResult, segment
 from app.pipeline.score import score_customer
+from app.pipeline.steadiness import Served, served_for_refits, who_stays
 from app.sources.csv_file import CsvSource
 from app.warehouse.checks import check_star
 from app.warehouse.engine import Database
 from app.warehouse.migrate import migrate
 from tests.conftest import own_database
 from tests.fakes import NOW, SECRET, STAR, assert_alike, assert_same_star, at, dump, fingerprint, rows, value
-from tests.steadiness import ANOTHER_SEED, OTHER_CUSTOMERS, Served, served_run, short_of, who_stays
+from tests.steadiness import ANOTHER_SEED, OTHER_CUSTOMERS, short_of
 
 STORE = "uk"
 LEFT_OUT = {"xmin", "updated_at", "run_id"}
@@ -233,7 +234,7 @@ async def test_a_customer_scores_as_the_run_placed_them(shop: Shop, customer: st
 
 @pytest.fixture(scope="module")
 async def served(shop: Shop) -> Served:
-    return await served_run(shop.database, STORE)
+    return await served_for_refits(shop.database, STORE, now=NOW)
 
 
 @pytest.mark.parametrize("seed", [1])

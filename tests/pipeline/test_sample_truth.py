@@ -15,10 +15,11 @@ from app.pipeline.ingest import ingest
 from app.pipeline.run import RunOptions, RunResult, segment
 from app.pipeline.sample import TYPES, CustomerTruth, SampleShop
 from app.pipeline.sample.shoppers import TICKET_CHANNELS
+from app.pipeline.steadiness import Served, served_for_refits, who_stays
 from app.segmentation.axes import AXES
 from app.warehouse.engine import Database
 from tests.fakes import NOW, SECRET, rows
-from tests.steadiness import ANOTHER_SEED, OTHER_CUSTOMERS, Served, served_run, short_of, who_stays
+from tests.steadiness import ANOTHER_SEED, OTHER_CUSTOMERS, short_of
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "SAMPLE_SHOP.md"
 STORE, N_BUYERS = "sample-truth", 4_000
@@ -175,7 +176,7 @@ def test_the_page_names_the_bands(found: Found) -> None:
 @pytest.fixture(scope="module")
 async def served(database: Database, found: Found) -> Served:
     assert found.result.run_id is not None
-    return await served_run(database, STORE)
+    return await served_for_refits(database, STORE, now=NOW)
 
 
 @pytest.mark.parametrize("seed", [1])
