@@ -106,8 +106,8 @@ def two_axes_that_agree_on_nothing(n_each: int) -> list[Array]:
     return [sides[np.repeat([0, 0, 1, 1], n_each)], sides[np.tile(np.repeat([0, 1], n_each), 2)]]
 
 
-@pytest.mark.parametrize(("n_each", "n_kinds"), [(9, 2), (10, 4)])
-def test_an_axis_that_follows_splits_only_kinds_of_twice_the_customers(n_each: int, n_kinds: int) -> None:
+@pytest.mark.parametrize(("n_each", "n_kinds"), [(5 * FOLLOWING - 1, 2), (5 * FOLLOWING, 4)])
+def test_an_axis_that_follows_splits_only_kinds_of_several_times_the_customers(n_each: int, n_kinds: int) -> None:
     shop = two_axes_that_agree_on_nothing(n_each)
     assert len(find_archetypes(shop, min_members=5).signatures) == 4
     assert len(find_archetypes(shop, min_members=5, leading=1).signatures) == n_kinds
