@@ -23,7 +23,7 @@ def _earlier(run: ServedRun) -> Earlier:
         each.axis.name: EarlierAxis(
             readings=each.readings,
             segments=tuple(
-                EarlierSegment(segment.segment_id, segment.segment_name, source, segment.typical or {})
+                EarlierSegment(segment.segment_id, segment.segment_name, source, segment.named_for or {})
                 for segment, source in zip(each.segments, each.sources, strict=True)
             ),
         )

@@ -211,7 +211,7 @@ def _segments(discovery: Discovery) -> pl.DataFrame:
             "scaler_params": _dumped(reading.fitted.scaler_params()),
             "population_percentage": 100 * segment.share,
             "customer_count": segment.count,
-            "typical": _dumped(segment.typical),
+            "named_for": _dumped(segment.named_for),
         }
         for axis in discovery.axes
         for reading in axis.readings

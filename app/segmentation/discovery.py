@@ -39,6 +39,7 @@ class Segment:
     count, share : customers whose dominant segment it is, and their part of all, 0..1
     source       : what its customers are read from
     typical      : feature -> the median of its customers, before any scaling
+    named_for    : the same when it was given its name
     """
 
     segment_id: str
@@ -48,6 +49,7 @@ class Segment:
     share: float
     source: Source
     typical: Mapping[str, float]
+    named_for: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class AxisDescent:
 
     before  : that run's
     placed  : (n_customers,) the segment of each of today's customers by its rules
-    changes : per segment, what has changed about it since; nothing for a new one
+    changes : per segment, what has changed about it since it was named; nothing for a new one
     """
 
     before: EarlierAxis
@@ -317,6 +319,7 @@ def _segments(
             share=len(each) / len(columns),
             source=reading.source,
             typical=medians,
+            named_for=medians,
         )
         for name, medians, each in zip(names, typical, members, strict=True)
     ]
@@ -346,7 +349,7 @@ def _lineage(
     changed = tuple(
         ()
         if heir == NOBODY
-        else changes(axis.features_from(segment.source), before.segments[heir].typical, segment.typical)
+        else changes(axis.features_from(segment.source), before.segments[heir].named_for, segment.typical)
         for heir, segment in zip(found.heir_of, segments, strict=True)
     )
     return AxisDescent(before, placed, found, changed)
@@ -356,18 +359,24 @@ def _named(store_id: str, axis: Axis, segments: Sequence[Segment], lineage: Axis
     """The segments with their ids, and with the names they keep: another only where behaviour has changed."""
     heir_of = [NOBODY] * len(segments) if lineage is None else lineage.descent.heir_of.tolist()
     ids, names = {}, {}
+    named_for = {number: segment.typical for number, segment in enumerate(segments)}
     for number, heir in enumerate(heir_of):
         if lineage is not None and heir != NOBODY:
             ids[number] = lineage.before.segments[heir].segment_id
             if not lineage.changes[number]:
                 names[number] = lineage.before.segments[heir].name
+                # Of when it was named, or what changes a little from run to run would never have changed.
+                named_for[number] = lineage.before.segments[heir].named_for or segments[number].typical
     for number, segment in enumerate(segments):
         if number not in names:
             others = {name: segments[each].typical for each, name in names.items()}
             names[number] = distinct_name(segment.name, segment.typical, others, axis.features_from(segment.source))
         if number not in ids:
             ids[number] = segment_id(store_id, axis.name, names[number], taken=set(ids.values()) | _known(lineage))
-    return [replace(segment, segment_id=ids[each], name=names[each]) for each, segment in enumerate(segments)]
+    return [
+        replace(segment, segment_id=ids[each], name=names[each], named_for=named_for[each])
+        for each, segment in enumerate(segments)
+    ]
 
 
 def _known(lineage: AxisDescent | None) -> set[str]:

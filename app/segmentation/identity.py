@@ -178,12 +178,12 @@ def drift(was: Labels, placed: Labels, now: Labels, heir_of: Codes, n_before: in
 
 @dataclass(frozen=True, slots=True)
 class EarlierSegment:
-    """typical : feature -> its members' median then; empty where it was not kept"""
+    """named_for : feature -> its members' median when it was given its name; empty where it was not kept"""
 
     segment_id: str
     name: str
     source: Source
-    typical: Mapping[str, float]
+    named_for: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ class StoredSegment:
     """A row of the segment master.
 
     scaler_params : the same for each of the axis's segments of one source
-    typical       : feature -> its customers' median; None in rows of older versions
+    named_for     : feature -> its customers' median when it was named; None in rows of older versions
     """
 
     segment_id: str
@@ -32,7 +32,7 @@ class StoredSegment:
     source: str
     cluster_center: list[float]
     scaler_params: Mapping[str, Any]
-    typical: Mapping[str, float] | None
+    named_for: Mapping[str, float] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ async def read_segments(connection: AsyncConnection, store_id: str, run_id: int)
     table = dim_segment_master
     columns = (
         *(table.c.segment_id, table.c.axis_name, table.c.segment_name, table.c.source),
-        *(table.c.cluster_center, table.c.scaler_params, table.c.typical),
+        *(table.c.cluster_center, table.c.scaler_params, table.c.named_for),
     )
     query = select(*columns).where(table.c.store_id == store_id, table.c.run_id == run_id)
     rows = await connection.execute(query.order_by(table.c.axis_name, table.c.position))

@@ -327,7 +327,7 @@ dim_segment_master = Table(
     Column("scaler_params", JSONB, nullable=False, comment="Features, transforms, limits, mean, scale, kernel."),
     Column("population_percentage", Double, nullable=False, comment="Share of segmented customers, 0 to 100."),
     Column("customer_count", Integer, nullable=False, comment="Customers whose dominant segment it is."),
-    Column("typical", JSONB, comment="{feature: its customers' median}, before any scaling; null in old rows."),
+    Column("named_for", JSONB, comment="{feature: its customers' median} when it got its name; null in old rows."),
     PrimaryKeyConstraint("store_id", "run_id", "segment_id"),
     _of_store(),
     _of_run(),

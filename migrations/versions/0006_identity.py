@@ -1,4 +1,4 @@
-"""What defines an archetype, what is typical of a segment, and where both come from."""
+"""What defines an archetype, what a segment is named for, and where both come from."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -35,10 +35,10 @@ def upgrade() -> None:
     op.add_column(
         "dim_segment_master",
         sa.Column(
-            "typical",
+            "named_for",
             postgresql.JSONB(),
             nullable=True,
-            comment="{feature: its customers' median}, before any scaling; null in old rows.",
+            comment="{feature: its customers' median} when it got its name; null in old rows.",
         ),
     )
     axis = sa.Column("axis_name", sa.Text(), nullable=False, comment="One of the fourteen axes.")
@@ -87,7 +87,7 @@ def _lineage(table: str, *columns: sa.Column[str], comment: str) -> None:
 def downgrade() -> None:
     op.drop_table("archetype_lineage")
     op.drop_table("segment_lineage")
-    op.drop_column("dim_segment_master", "typical")
+    op.drop_column("dim_segment_master", "named_for")
     for column, comment in _WAS.items():
         op.alter_column(_LEVEL1, column, comment=comment)
     op.drop_column(_LEVEL1, "defined_by")

@@ -27,7 +27,7 @@ def earlier_of(found: Discovery, star: Mapping[str, pl.DataFrame] | None = None,
             axis.axis.name: EarlierAxis(
                 readings=axis.readings,
                 segments=tuple(
-                    EarlierSegment(each.segment_id, each.name, each.source, each.typical) for each in axis.segments
+                    EarlierSegment(each.segment_id, each.name, each.source, each.named_for) for each in axis.segments
                 ),
             )
             for axis in found.axes

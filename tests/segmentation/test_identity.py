@@ -354,6 +354,17 @@ def test_a_hairs_breadth_across_a_limit_renames_nobody() -> None:
     assert "weekly_shopper" in segments_by_id(after).values()
 
 
+def test_what_changes_a_little_from_run_to_run_is_named_anew_in_the_end() -> None:
+    """Each run compares with what the segment was named for, not with the run before."""
+    found = run(a_shop(gaps=(9, 60, 200)))
+    (short,) = [each for each, name in segments_by_id(found).items() if name == "weekly_shopper"]
+    called = []
+    for gap in (10, 11, 12, 13, 14, 15):
+        found = run(a_shop(gaps=(gap, 60, 200)), earlier_of(found))
+        called.append(segments_by_id(found)[short])
+    assert called == ["weekly_shopper"] * 3 + ["fortnightly_shopper"] * 3
+
+
 def test_names_stay_unique_where_one_grows_into_anothers() -> None:
     before = run(a_shop(gaps=(9, 35, 200)))
     after = run(a_shop(gaps=(30, 35, 200)), earlier_of(before))
