@@ -304,7 +304,7 @@ def test_the_table_of_verdicts_has_them_all_with_their_limits() -> None:
     assert f"fewer than {MIN_READERS} customers" in table["`too_small`"]
     assert f"fewer than {MIN_TICKETS}; or no k keeps {100 * clustering.MIN_SHARE:.0f} %" in table["`one_group`"]
     assert f"by {_short(clustering.NULL_MARGIN)}" in table["`continuum`"]
-    assert f"fewer than {100 * clustering.STABLE:.0f} % of customers are kept" in table["`unsteady_groups`"]
+    assert f"fewer than {100 * evidence.STEADY:.0f} % of customers are kept" in table["`unsteady_groups`"]
     assert f"below {_short(BLURRED)}" in table["`blurred_groups`"]
 
 

@@ -25,15 +25,16 @@ from app.segmentation.membership import Array, Kernel, membership
 Transform = Literal["none", "log1p"]
 Labels = NDArray[np.intp]
 
-MIN_SHARE = 0.03
+#: Of customers, that every segment holds at least; one that is served stands a while longer.
+MIN_SHARE, STILL_SHARE = 0.03, 0.02
 MOST_SEGMENTS = 33  # more than these cannot all hold MIN_SHARE
 NULL_MARGIN = 0.05
 TIE = 0.01
-#: By how much another k has to beat the one served now: by no less than what counts as structure at all.
-STAY = NULL_MARGIN
+#: By how much another k has to beat the one served now: twice what counts as structure at all.
+STAY = 2 * NULL_MARGIN
 #: Share of customers that a refit on a resample leaves in their segment; below it the next best k is looked at. The k
 #: served now may fall a little lower: measured on six resamples, it is above the bar one day and below it the next.
-STABLE, STILL_STABLE = 0.9, 0.8
+STABLE, STILL_STABLE = 0.95, 0.8
 REFITS = 6
 #: With 10, real shops' axes end in other local optima from one seed to the next.
 STARTS = 30
@@ -356,7 +357,11 @@ def _by_merit(tried: Sequence[TriedK], served_k: int | None) -> list[TriedK]:
     """The k that show structure, best first: the k served now while it is within STAY of the one that beats its cloud
     by most, then the largest within TIE of that, then the others by how far they beat theirs.
     """
-    real = [each for each in tried if each.smallest_share >= MIN_SHARE and each.excess >= NULL_MARGIN]
+    real = [
+        each
+        for each in tried
+        if each.smallest_share >= (STILL_SHARE if each.k == served_k else MIN_SHARE) and each.excess >= NULL_MARGIN
+    ]
     best = max((each.excess for each in real), default=0.0)
 
     def rank(each: TriedK) -> tuple[bool, bool, float]:

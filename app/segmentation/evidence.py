@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from app.segmentation.axes import Feature, Source
-from app.segmentation.clustering import MIN_SHARE, STABLE, FittedAxis, shared
+from app.segmentation.clustering import MIN_SHARE, FittedAxis, shared
 from app.segmentation.discovery import BLURRED, DiscoveredAxis
 from app.segmentation.membership import Array
 from app.segmentation.norms import typical_value
@@ -24,6 +24,8 @@ from app.segmentation.readings import MIN_READERS, MIN_TICKETS, Reading
 
 #: By how much a silhouette must beat the cloud's to be told as much clearer.
 MUCH = 0.15
+#: Share of customers whom resamples leave in their segment, below which the groups are told as unsteady.
+STEADY = 0.9
 #: Normalised mutual information from which two axes say much the same.
 OVERLAPPING = 0.5
 BINS = 40
@@ -55,7 +57,7 @@ def verdict(found: DiscoveredAxis, reading: Reading) -> Verdict:
         return Verdict.one_group
     if not fitted.has_structure:
         return Verdict.continuum
-    if fitted.stability is not None and fitted.stability.kept < STABLE:
+    if fitted.stability is not None and fitted.stability.kept < STEADY:
         return Verdict.unsteady_groups
     return Verdict.blurred_groups if fitted.silhouette < BLURRED else Verdict.real_groups
 

@@ -219,8 +219,8 @@ def tried(k: int, excess: float, share: float = 0.2) -> TriedK:
         ({2: 0.1, 3: 0.2, 4: 0.185}, None, [3, 4, 2]),
         ({2: 0.04, 3: 0.2}, None, [3]),
         ({2: 0.04, 3: 0.049}, None, []),
-        ({2: 0.155, 3: 0.2}, 2, [2, 3]),
-        ({2: 0.145, 3: 0.2}, 2, [3, 2]),
+        ({2: 0.155, 3: 0.25}, 2, [2, 3]),
+        ({2: 0.145, 3: 0.25}, 2, [3, 2]),
         ({2: 0.1, 3: 0.2}, 5, [3, 2]),
     ],
     ids=[
@@ -242,7 +242,14 @@ def test_k_are_looked_at_in_order_of_their_excess(
 
 
 def test_a_k_with_a_segment_below_3_percent_is_not_looked_at() -> None:
-    assert [each.k for each in clustering._by_merit([tried(2, 0.1), tried(3, 0.5, share=0.029)], None)] == [2]
+    found = [tried(2, 0.1), tried(3, 0.5, share=0.029)]
+    assert [each.k for each in clustering._by_merit(found, None)] == [2]
+
+
+def test_a_k_that_is_served_stands_down_to_2_percent() -> None:
+    found = [tried(2, 0.1), tried(3, 0.5, share=0.021), tried(4, 0.6, share=0.029)]
+    assert [each.k for each in clustering._by_merit(found, 3)] == [3, 2]
+    assert [each.k for each in clustering._by_merit([tried(2, 0.1), tried(3, 0.5, share=0.019)], 3)] == [2]
 
 
 # Whether they come back

@@ -114,7 +114,7 @@ def test_an_axis_is_told_by_the_reading_that_has_groups() -> None:
     axis = found(planted(VALUE, 3))
     groups = axis.main
     continuum = Reading(Source.tickets, replace(groups.fitted, has_structure=False, centers=np.zeros((1, 3))), first=3)
-    crowd = Segment("seg_1", "everyone", "", 10 * N, 0.9, Source.tickets, {})
+    crowd = Segment("seg_1", "everyone", "", 10 * N, 0.9, Source.tickets, {}, {})
     both = replace(axis, readings=(groups, continuum), segments=(*axis.segments, crowd))
     assert both.main is continuum
     assert told_by(both) is groups
@@ -208,7 +208,7 @@ def test_what_is_typical_is_told_in_the_features_own_words() -> None:
 def test_customers_who_are_all_alike_have_a_picture_too(n: int) -> None:
     values = {name: np.full(n, 0.1) for name in VALUE.feature_names}
     fitted = undivided(VALUE, Source.orders, np.column_stack(list(values.values())), robust=True, kernel="exponential")
-    segment = Segment("seg_1", "everyone", "", n, 1.0, Source.orders, {})
+    segment = Segment("seg_1", "everyone", "", n, 1.0, Source.orders, {}, {})
     reading = Reading(Source.orders, fitted)
     axis = DiscoveredAxis(
         VALUE, AxisStatus.active, (reading,), np.ones((n, 1)), np.zeros(n, dtype=np.intp), (segment,), None
