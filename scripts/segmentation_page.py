@@ -191,7 +191,7 @@ def _drift(axes: Sequence[Mapping[str, Any]]) -> str:
         for axis in axes
         if axis.get("drift")
     ]
-    columns = ("axis", "changed", "of which moved", "lines redrawn", "ARI", "moved", "redrawn")
+    columns = ("axis", "changed", "moved", "redrawn", "ARI changed", "ARI moved", "ARI redrawn")
     return _table(columns, rows)
 
 

@@ -100,7 +100,11 @@ def _reading(told: Mapping[str, Any], segments: Sequence[Mapping[str, Any]], few
     kept = [position for position, name in enumerate(names) if name not in few]
     hidden = dict(told)
     if told.get("tried") is not None:
-        hidden["tried"] = [{**each, "smallest_share": round(each["smallest_share"], 3)} for each in told["tried"]]
+        # The share of the smallest segment is told with the segments, where it may be.
+        hidden["tried"] = [
+            {**each, "smallest_share": None if len(kept) < len(names) else round(each["smallest_share"], 3)}
+            for each in told["tried"]
+        ]
     if told.get("picture") is not None:
         hidden["picture"] = _picture(told["picture"], kept)
     return hidden
@@ -238,8 +242,8 @@ def _why(told: Mapping[str, Any], few: Container[str]) -> dict[str, Any]:
 
 
 def drift(told: Mapping[str, Any]) -> dict[str, Any]:
-    """Without how many customers it is of."""
-    return {name: None if name == "common" else round(value, _SHARE_DECIMALS) for name, value in told.items()}
+    """Without how many customers it is of, and in whole percents: finer, a fraction tells what it is a fraction of."""
+    return {name: None if name == "common" else round(value, 2) for name, value in told.items()}
 
 
 def step(told: Mapping[str, Any], large: Container[tuple[str, str]]) -> dict[str, Any]:
@@ -248,7 +252,8 @@ def step(told: Mapping[str, Any], large: Container[tuple[str, str]]) -> dict[str
     large : (axis, name) of the segments that may be named
     """
     shares = {
-        name: None if told[name] is None else round(told[name], _SHARE_DECIMALS)
+        # In whole percents, or the share of a small group would tell how many it has.
+        name: None if told[name] is None else round(told[name], 2)
         for name in ("share_of_previous", "share_of_current")
     }
     changes = [_axis_change(each, large) if "axis" in each else _feature_change(each) for each in told["changes"]]

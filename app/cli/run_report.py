@@ -163,7 +163,7 @@ def _coverage(report: Mapping[str, Any]) -> str:
         f"{_percent(archetypes['own_signature_share'])} of customers have the very segments of their archetype; "
         f"{_percent(archetypes['folded_share'])} are in the nearest one, differing on "
         f"{archetypes['mean_fold_distance']:.1f} of its axes on average. "
-        f"A new archetype takes {archetypes['least_members']} customers at least."
+        f"Archetypes take {archetypes['least_members']} customers to begin with."
     )
 
 

@@ -66,9 +66,9 @@ def archetype_lineage(
     if earlier is not None and found is not None:
         before = [(kind.archetype_id, kind.name) for kind in earlier.kinds]
         kinds = list(zip(ids, names, strict=True))
-        sizes = (_sizes_before(found.steps, len(before)), _sizes(discovery.archetypes.level1, len(ids)))
-        for step in found.steps:
-            heir = step.now is not None and found.heir_of[step.now] == step.before
+        sizes = (_sizes(found.placed, len(before)), _sizes(discovery.archetypes.level1, len(ids)))
+        for step in found.descent.steps:
+            heir = step.now is not None and found.descent.heir_of[step.now] == step.before
             changes = []
             if heir and step.now is not None and step.before is not None:
                 changes = kind_changes(earlier.kinds[step.before], now[step.now])
@@ -83,14 +83,14 @@ def archetype_lineage(
 
 
 def kind_changes(before: EarlierKind, now: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The axes on which most of an archetype's members have another segment than before."""
-    axes = [axis for axis, segment in now.items() if before.usual.get(axis, segment) != segment]
+    """The axes on which most of an archetype's members have another segment than before, or that say no more."""
+    axes = [axis for axis, segment in before.usual.items() if now.get(axis) != segment]
     return [
         {
             "axis": axis,
             "before": before.usual[axis],
-            "now": now[axis],
-            "says": f"{axis}: {before.usual[axis]} → {now[axis]}",
+            "now": now.get(axis),
+            "says": f"{axis}: {before.usual[axis]} → {now.get(axis, 'any')}",
         }
         for axis in axes
     ]
@@ -114,14 +114,6 @@ def since(segments: pl.DataFrame, archetypes: pl.DataFrame) -> dict[str, Any]:
         }
     steps = told.select(axis="axis_name", fate="fate", renamed="renamed", says="says")
     return {"segments": steps.to_dicts(), "archetypes": kinds}
-
-
-def _sizes_before(steps: Sequence[Step], n: int) -> list[int]:
-    sizes = [0] * n
-    for step in steps:
-        if step.before is not None:
-            sizes[step.before] = round(step.count / step.of_before) if step.of_before else step.count
-    return sizes
 
 
 def _sizes(groups: Any, n: int) -> list[int]:

@@ -285,7 +285,7 @@ def _archetype_ids(discovery: Discovery, signatures: Sequence[Sequence[str]]) ->
     earlier, kinds = discovery.earlier, discovery.kinds
     if earlier is None or kinds is None:
         return archetype_ids(signatures)
-    ids = [earlier.kinds[heir].archetype_id if heir != NOBODY else "" for heir in kinds.heir_of]
+    ids = [earlier.kinds[heir].archetype_id if heir != NOBODY else "" for heir in kinds.descent.heir_of]
     new = [number for number, archetype_id in enumerate(ids) if not archetype_id]
     taken = {kind.archetype_id for kind in earlier.kinds}
     for number, archetype_id in zip(new, archetype_ids([signatures[each] for each in new], taken=taken), strict=True):
@@ -305,7 +305,7 @@ def _kept_names(
         return list(names)
     kept = {
         number: earlier.kinds[heir].name
-        for number, heir in enumerate(kinds.heir_of.tolist())
+        for number, heir in enumerate(kinds.descent.heir_of.tolist())
         if heir != NOBODY and _still_true(earlier.kinds[heir], usual[number])
     }
     taken = set(kept.values())

@@ -40,7 +40,7 @@ class Archetypes:
     level3        : (n_customers,) group on level 3; level3_of (n_level3,) its level-1 group, and
     seconds       : (n_level3, n_axes) position of the second segment, NONE_CLOSE where none is close
     band_limits   : mean top membership from which a customer is typical, and from which core
-    least         : members that a new archetype of level 1 takes
+    least         : members that an archetype of level 1 takes where none is served; see `find_archetypes`
     """
 
     signatures: Codes

@@ -68,6 +68,14 @@ class AxisDescent:
 
 
 @dataclass(frozen=True, slots=True)
+class KindsDescent:
+    """How archetypes of level 1 go on. placed : (n_customers,) today's customers by the rules of the run before"""
+
+    placed: Codes
+    descent: Descent
+
+
+@dataclass(frozen=True, slots=True)
 class DiscoveredAxis:
     """An axis with data: how it was fitted, and where everyone stands on it.
 
@@ -132,7 +140,7 @@ class Discovery:
     signature: tuple[DiscoveredAxis, ...]
     archetypes: Archetypes
     earlier: Earlier | None = None
-    kinds: Descent | None = None
+    kinds: KindsDescent | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +195,7 @@ def discover(
         min_members=options.archetype_min_members,
         order=[*leading, *following] or None,
         leading=len(leading) or None,
-        served=None if earlier is None else _served_signatures(earlier, signature),
+        served=_served_signatures(earlier, signature) if earlier and set(names) & set(earlier.signature) else None,
     )
     kinds = None if earlier is None else _kinds(earlier, features, signature, archetypes)
     return Discovery(tuple(found), silent, signature, archetypes, earlier=earlier, kinds=kinds)
@@ -209,7 +217,7 @@ def _served_signatures(earlier: Earlier, signature: Sequence[DiscoveredAxis]) ->
 
 def _kinds(
     earlier: Earlier, features: Mapping[str, Array], signature: Sequence[DiscoveredAxis], archetypes: Archetypes
-) -> Descent | None:
+) -> KindsDescent | None:
     placed = earlier.placed(features, len(archetypes.level1))
     if placed is None:
         return None
@@ -218,11 +226,16 @@ def _kinds(
     names = [axis.axis.name for axis in signature]
     ids = [[segment.segment_id for segment in axis.segments] for axis in signature]
     now = [defined_by(row, names, ids) for row in archetypes.signatures]
-    # An archetype that is everyone says nothing of its customers; what comes of it is somebody else.
-    was_divided = np.array([bool(kind.defined_by) for kind in earlier.kinds])
-    divided = np.array([bool(each) for each in now])
     alike = common_part(earlier.kinds, now)
-    return descent(together, alike, heritable=was_divided[:, None] == divided[None, :], certain=alike == 1.0)
+    # An archetype that is everyone says nothing of its customers, and one of other axes something else; what comes of
+    # either is somebody else.
+    heritable = np.array(
+        [
+            [bool(old.defined_by.keys() & each.keys()) or not (old.defined_by or each) for each in now]
+            for old in earlier.kinds
+        ]
+    )
+    return KindsDescent(placed, descent(together, alike, heritable=heritable, certain=alike == 1.0))
 
 
 def _discover_axis(

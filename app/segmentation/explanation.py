@@ -2,7 +2,7 @@
 
 Shapley values (Shapley 1953) of the features, against the shop's average customer as the one fixed reference ("baseline
 Shapley": Sundararajan & Najmi, "The many Shapley values for model explanation", 2020). A coalition of features is a
-customer who has those as this one does and the others as the average has them. With three or four features all
+customer who has those as this one does and the others as the average has them. With three to five features all
 coalitions are computed, so the values are exact: the average customer's membership and the contributions add up to the
 customer's own.
 """

@@ -26,5 +26,10 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    # Two readings without their sources would be read as one: a run that has them is not to be scored on any more.
+    op.execute(
+        "UPDATE segmentation_runs SET yardstick = NULL WHERE run_id IN "
+        "(SELECT run_id FROM dim_segment_master WHERE source = 'tickets')"
+    )
     op.drop_constraint(op.f("ck_dim_segment_master_source"), "dim_segment_master")
     op.drop_column("dim_segment_master", "source")

@@ -197,7 +197,7 @@ def reasons(segment: str, to: str | None, later: str | None) -> dict[str, Any]:
 
 
 def test_nothing_of_why_tells_what_a_small_segment_is_like_or_how_to_get_there() -> None:
-    small = SmallGroups(segments={"value": frozenset({"few"})}, archetypes=frozenset(), percentage={})
+    small = SmallGroups(frozenset(), {"value": frozenset({"few"})}, frozenset(), {})
     own, ahead, idle, neither = (
         anonymous.why({"value": reasons(*each)}, small)["value"]
         for each in (("few", "many", None), ("many", "few", None), ("many", "some", "few"), ("many", "some", "most"))

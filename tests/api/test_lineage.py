@@ -80,7 +80,7 @@ async def test_an_axis_tells_how_many_changed_their_segment_and_why(
         known, shown = each["drift"], hidden[each["axis"]]
         assert known["common"] == 160
         assert shown["common"] is None
-        assert {**shown, "common": 160} == {name: round(value, 3) for name, value in known.items()}
+        assert {**shown, "common": 160} == {name: round(value, 2) for name, value in known.items()}
 
 
 async def test_an_archetype_tells_what_defines_it_and_where_it_comes_from(views: tuple[Ask, Ask]) -> None:
@@ -215,7 +215,7 @@ async def test_no_step_names_a_group_that_few_are_or_were_in(views: tuple[Ask, A
     assert len(known) == 6
     assert [(step["previous_name"], step["name"]) for step in shown] == [("large_a", "large_b"), (None, "large_h")]
     assert "tiny" not in json.dumps(shown)
-    assert (shown[0]["share_of_previous"], shown[0]["share_of_current"]) == (0.123, 0.654)
+    assert (shown[0]["share_of_previous"], shown[0]["share_of_current"]) == (0.12, 0.65)
     (change,) = shown[0]["changes"]
     assert (change["before"], change["now"], change["says"]) == (1.2, -9.9, "1 → 10 visits")
     assert shown[0]["says"] == "large_a to large_b"
@@ -246,4 +246,4 @@ async def test_lineage_holds_no_count_and_no_more_than_a_tenth_of_a_percent(view
         assert len(steps) <= len(known)
         for name, value in leaves(steps):
             assert not name.endswith("customers")
-            assert not name.startswith("share_of") or value is None or value == round(value, 3)
+            assert not name.startswith("share_of") or value is None or value == round(value, 2)

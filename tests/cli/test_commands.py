@@ -179,9 +179,9 @@ def test_what_a_run_found_is_printed_and_written(run: Run, segmented: str, tmp_p
 def test_what_became_of_the_run_before_is_printed_and_written(run: Run, log_of_orders: Path, tmp_path: Path) -> None:
     said = []
     run("import", "csv", log_of_orders, "--store", "since", *MAPPING)
-    for day in ("2024-02-01", "2024-06-01"):
+    for day, *k in (("2024-02-01", "--max-k", "2"), ("2024-06-01", "--min-k", "3", "--max-k", "4")):
         files = ("--json", tmp_path / "run.json", "--report", tmp_path / "run.md")
-        done = run("segment", "--store", "since", "--axes", "frequency,value", "--as-of", day, *files)
+        done = run("segment", "--store", "since", "--axes", "frequency,value", "--as-of", day, *k, *files)
         assert done.returncode == 0, done.stderr
         said.append((done.stdout, (tmp_path / "run.md").read_text(), json.loads((tmp_path / "run.json").read_text())))
     (*first, earlier), (*second, found) = said

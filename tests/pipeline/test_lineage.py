@@ -8,8 +8,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from app.pipeline.ingest import ingest
+from app.pipeline.lineage import kind_changes
 from app.pipeline.run import RunResult
 from app.pipeline.sample import SampleShop
+from app.segmentation.identity import EarlierKind
 from app.warehouse.checks import check_star
 from app.warehouse.engine import Database
 from tests.fakes import SECRET, execute, rows, segmented, value
@@ -205,3 +207,19 @@ async def test_an_axis_that_was_left_out_of_a_run_begins_afresh_in_the_next(data
     assert drift[AXES[0]] is not None and drift[AXES[1]] is None
     query = "SELECT DISTINCT axis_name FROM segment_lineage WHERE store_id = :s"
     assert await rows(database, query, s=store_id) == [(AXES[0],)]
+
+
+def test_an_axis_that_says_no_more_has_changed_an_archetype() -> None:
+    before = EarlierKind("arch_1", "High Value, Deal Hunter", {}, {"value": "high_value", "sensitivity": "deal_hunter"})
+    (change,) = kind_changes(before, {"sensitivity": "deal_hunter", "cadence": "weekend_buyer"})
+    assert change == {"axis": "value", "before": "high_value", "now": None, "says": "value: high_value → any"}
+
+
+async def test_archetypes_of_other_axes_are_other_archetypes(database: Database, store_id: str) -> None:
+    """Also where they hold the same customers: a name about an axis they are no longer of would be false."""
+    await open_shop(database, store_id)
+    names = []
+    for axes in (("cadence",), ("value", "frequency")):
+        await segmented(database, store_id, as_of=MOMENT, axes=axes)
+        names.append(set((await groups(database, store_id))["archetype_lineage"].items()))
+    assert len(names[1]) > 1 and not names[0] & names[1]

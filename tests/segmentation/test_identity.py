@@ -305,8 +305,8 @@ def test_a_run_of_the_same_records_keeps_ids_and_names_whatever_its_seed(first: 
         assert fates(again, axis) == ["continued"] * 3
         assert np.array_equal(ids_of(again, axis), ids_of(first, axis))
     assert segments_by_id(again) == segments_by_id(first)
-    assert again.kinds is not None and sorted(again.kinds.heir_of) == [0, 1, 2]
-    assert {step.fate for step in again.kinds.steps} == {Fate.continued}
+    assert again.kinds is not None and sorted(again.kinds.descent.heir_of) == [0, 1, 2]
+    assert {step.fate for step in again.kinds.descent.steps} == {Fate.continued}
 
 
 @given(order=st.permutations(range(3)))
@@ -314,7 +314,7 @@ def test_a_run_of_the_same_records_keeps_ids_and_names_whatever_its_seed(first: 
 def test_how_the_run_before_numbered_its_segments_changes_nothing(first: Discovery, order: list[int]) -> None:
     again = run(a_shop(), renumbered(earlier_of(first), order), axes=TWO_AXES)
     assert np.array_equal(ids_of(again), ids_of(first)) and segments_by_id(again) == segments_by_id(first)
-    assert again.kinds is not None and {step.fate for step in again.kinds.steps} == {Fate.continued}
+    assert again.kinds is not None and {step.fate for step in again.kinds.descent.steps} == {Fate.continued}
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -422,16 +422,16 @@ def test_everyone_goes_on_as_everyone() -> None:
     before = run(shapeless())
     after = run(shapeless(), earlier_of(before))
     assert segments_by_id(after) == segments_by_id(before) and fates(after) == ["continued"]
-    assert after.kinds is not None and after.kinds.heir_of.tolist() == [0]
+    assert after.kinds is not None and after.kinds.descent.heir_of.tolist() == [0]
 
 
 def test_the_kind_that_everyone_was_becomes_none_in_particular() -> None:
     """Nor does one of several go on as the kind that everyone is when there is nothing to tell them apart by."""
     before = run(shapeless())
     after = run(a_shop(), earlier_of(before))
-    assert after.kinds is not None and set(after.kinds.heir_of) == {NOBODY}
+    assert after.kinds is not None and set(after.kinds.descent.heir_of) == {NOBODY}
     again = run(shapeless(), earlier_of(after))
-    assert again.kinds is not None and again.kinds.heir_of.tolist() == [NOBODY]
+    assert again.kinds is not None and again.kinds.descent.heir_of.tolist() == [NOBODY]
 
 
 def test_a_run_of_other_features_has_nothing_to_be_compared_with(first: Discovery) -> None:

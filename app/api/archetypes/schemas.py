@@ -31,10 +31,12 @@ class FeatureChange(Answer):
 
 
 class AxisChange(Answer):
-    """Of an archetype that goes on: an axis on which it is defined otherwise; null where it had or has no part."""
+    """Of an archetype that goes on: an axis on which most of its members have another segment; null where it says no
+    more.
+    """
 
     axis: str
-    before: str | None
+    before: str
     now: str | None
     says: str
 
@@ -264,7 +266,7 @@ class AxisReading(Answer):
     k: int
     silhouette: float | None
     null_silhouette: float | None
-    smallest_share: float = Field(description="Of its smallest segment, of all customers, 0 to 1.")
+    smallest_share: float | None = Field(description="Of its smallest segment, of all customers, 0 to 1.")
     has_structure: bool
     stability: Stability | None = Field(description="Null where there is one segment, and for runs of before.")
     verdict: str | None = Field(description=_VERDICT)
@@ -312,7 +314,7 @@ class TriedSplit(Answer):
     k: int
     silhouette: float
     null_silhouette: float = Field(description="Of one Gaussian cloud of the same covariance, cut into as many.")
-    smallest_share: float
+    smallest_share: float | None = Field(description="Null where it may not be shown.")
 
 
 class TypicalFeature(Answer):

@@ -479,7 +479,7 @@ async def _reports(
 def _evidence(told: Mapping[str, Any]) -> list[ReadingEvidence] | None:
     """What stands behind the segments; None for an axis without data, and in runs of before."""
     readings = told.get("readings", [])
-    if not all("picture" in reading for reading in readings) or "k" not in told:
+    if not readings or not all("picture" in reading for reading in readings):
         return None
     return [
         ReadingEvidence(
@@ -595,14 +595,19 @@ def _hidden_axis(told: AxisReport, small: archetypes.SmallGroups) -> AxisReport:
         )
         shown.append(other)
     smallest = told.smallest_share
-    readings = [_hidden_reading(each) for each in told.readings if (each.n_customers or 0) >= anonymous.FEWEST]
+    hidden = {each.source for each in told.segments if each.name in few}
+    readings = [
+        _hidden_reading(each, whole=each.source not in hidden)
+        for each in told.readings
+        if (each.n_customers or 0) >= anonymous.FEWEST
+    ]
     return told.model_copy(
         update={
             "note": anonymous.note(told.note),
             **_told_of(told, readings),
             "readings": readings,
             "segments": shown,
-            "smallest_share": None if smallest is None else round(smallest, 3),
+            "smallest_share": None if smallest is None or hidden else round(smallest, 3),
             "drift": told.drift and Drift(**anonymous.drift(told.drift.model_dump())),
         }
     )
@@ -616,12 +621,13 @@ def _told_of(told: AxisReport, readings: Sequence[AxisReading]) -> dict[str, Any
     return {name: getattr(shown, name, None) for name in ("stability", "verdict", "says")}
 
 
-def _hidden_reading(told: AxisReading) -> AxisReading:
+def _hidden_reading(told: AxisReading, *, whole: bool) -> AxisReading:
+    """whole : whether each of its segments may be shown"""
     return told.model_copy(
         update={
             "n_customers": None,
             "population_percentage": anonymous.share(told.population_percentage),
-            "smallest_share": round(told.smallest_share, 3),
+            "smallest_share": round(told.smallest_share, 3) if whole and told.smallest_share is not None else None,
         }
     )
 
