@@ -63,7 +63,7 @@ async def shop(database: Database) -> Shop:
         currency="USD",
         pseudonym_secret=SECRET,
     )
-    result = await segmented(database, store_id, min_members=2, min_population=50)
+    result = await segmented(database, store_id, max_k=5, min_members=2, min_population=50)
     stored = {row[0]: row for row in await rows(database, STORED, store=store_id)}
     return Shop(store_id, result, stored)
 
