@@ -83,6 +83,11 @@ def test_what_comes_from_everywhere_is_born_and_what_goes_everywhere_is_retired(
     assert (retired.count, retired.of_before, retired.of_now) == (54, None, None)
 
 
+def test_what_is_child_and_part_at_once_is_told_as_a_split() -> None:
+    found = found_from([[89, 77], [69, 65]])
+    assert told(found) == {("split", 0, 0), ("split", 0, 1), ("merged", 1, 0)}
+
+
 def test_an_old_group_that_holds_nobody_any_more_is_retired() -> None:
     assert told(found_from([[50], [0]])) == {("continued", 0, 0), ("retired", 1, None)}
 
@@ -146,13 +151,13 @@ def test_what_holds_of_any_two_runs(found_in: tuple[Array, Array]) -> None:
         both = together[step.before, step.now]
         assert step.count == both > 0
         assert step.of_before == both / before[step.before] and step.of_now == both / now[step.now]
-        others = [each for each in found.steps if each.fate is step.fate and each is not step]
         if step.fate is Fate.split:
             assert step.of_now >= MOSTLY and step.of_before >= NO_CRUMB
             assert any(each.before == step.before for each in found.steps if each is not step and each.now is not None)
         elif step.fate is Fate.merged:
             assert step.of_before >= MOSTLY and step.of_now >= NO_CRUMB
-            assert any(each.now == step.now for each in others)
+            # The other part, too, is told of: as a part, or, where it is a child as well, as that.
+            assert any(each.now == step.now for each in found.steps if each is not step and each.before is not None)
         else:
             assert step.fate is Fate.continued and found.heir_of[step.now] == step.before
             assert both / (before[step.before] + now[step.now] - both) >= SAME
