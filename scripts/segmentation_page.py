@@ -1,5 +1,5 @@
 """The figures and pictures of docs/BEHAVIORAL_SEGMENTATION.md:
-`scripts/segmentation_page.py --online-retail online_retail.csv.gz`.
+`python -m scripts.segmentation_page --online-retail online_retail.csv.gz`.
 
 Imports the file and makes the sample shop in a database of its own, segments and measures both, and writes what it
 found between the marks of the page and into docs/images/segments. Takes about five minutes.
