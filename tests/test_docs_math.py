@@ -12,7 +12,7 @@ from app.domain.features import LONG_OPEN_DAYS, METRICS, STAND_INS, ZERO_WITHOUT
 from app.domain.rfm import FIFTHS, GROUPS, RfmScores, rfm_quintiles
 from app.pipeline import why
 from app.segmentation import axes, clustering, evidence, identity, naming
-from app.segmentation.archetypes import BANDS, FOLLOWING, least_members
+from app.segmentation.archetypes import BANDS, FOLLOWING_TIMES, least_members
 from app.segmentation.axes import AXES, Axis, AxisStatus, Feature, Need
 from app.segmentation.clustering import FittedAxis, KRange, Scaler
 from app.segmentation.discovery import BLURRED, DiscoveryOptions
@@ -237,7 +237,7 @@ def test_archetypes_are_split_in_the_order_and_down_to_the_size_that_the_page_sa
     leading, *following = [line.strip().strip(",").split(", ") for line in block.splitlines() if line.strip()]
     assert tuple(leading) == axes.LEADING
     assert tuple(name for line in following for name in line) == axes.FOLLOWING
-    assert FOLLOWING == 4 and "four times as many on the others" in FLOWING
+    assert FOLLOWING_TIMES == 4 and "four times as many on the others" in FLOWING
     largest, members = map(int, re.findall(r"up to (\d+) customers; 5,000 make it (\d+)", page)[0])
     least = DiscoveryOptions().archetype_min_members
     assert least_members(5_000, at_least=least) == members

@@ -24,7 +24,7 @@ BANDS = ("core", "typical", "edge")
 NONE_CLOSE = -1
 #: In a signature, an axis that has no part in it.
 ANY = -1
-FOLLOWING = 4
+FOLLOWING_TIMES = 4
 STAYS, COMES = 0.6, 1.5
 
 
@@ -82,7 +82,7 @@ def find_archetypes(
     min_members : a group of any level has as many at least, whatever the number of customers
     order       : the axes by what they tell, first the one to split everyone by; None for the order given
     leading     : so many of them lead; None for all. The others tell less of what customers will do: by them only kinds
-                  are split whose parts have FOLLOWING times as many members
+                  are split whose parts have FOLLOWING_TIMES as many members
     served      : (n_served, n_axes) the signatures served now, in today's positions; None for none. A part that stood
                   among them stands while it has STAYS times the members a new one takes, and min_members; and one that
                   did not takes COMES times as many, so that kinds do not come and go with a few customers
@@ -148,7 +148,7 @@ def split(
     fewest : members that a kind has also where it stood before. The rest is as `find_archetypes` says.
     """
     n_leading = len(order) if leading is None else leading
-    leasts = [least if number < n_leading else FOLLOWING * least for number in range(len(order))]
+    leasts = [least if number < n_leading else FOLLOWING_TIMES * least for number in range(len(order))]
     stood = None if served is None else _standing(served, order)
     everyone = np.arange(len(memberships[0]))
     path: _Prefix = ()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from app.segmentation.archetypes import (
     ANY,
-    FOLLOWING,
+    FOLLOWING_TIMES,
     NONE_CLOSE,
     STAYS,
     Archetypes,
@@ -106,7 +106,7 @@ def two_axes_that_agree_on_nothing(n_each: int) -> list[Array]:
     return [sides[np.repeat([0, 0, 1, 1], n_each)], sides[np.tile(np.repeat([0, 1], n_each), 2)]]
 
 
-@pytest.mark.parametrize(("n_each", "n_kinds"), [(5 * FOLLOWING - 1, 2), (5 * FOLLOWING, 4)])
+@pytest.mark.parametrize(("n_each", "n_kinds"), [(5 * FOLLOWING_TIMES - 1, 2), (5 * FOLLOWING_TIMES, 4)])
 def test_an_axis_that_follows_splits_only_kinds_of_several_times_the_customers(n_each: int, n_kinds: int) -> None:
     shop = two_axes_that_agree_on_nothing(n_each)
     assert len(find_archetypes(shop, min_members=5).signatures) == 4
@@ -197,7 +197,7 @@ def test_every_kind_is_split_by_the_next_axis_exactly_where_two_of_its_segments_
     found = find_archetypes(shop, min_members=min_members, order=order, leading=leading)
     theirs, own = found.signatures[found.level1], own_segments(shop)
     for depth, axis in enumerate(order):
-        least = found.least if depth < leading else FOLLOWING * found.least
+        least = found.least if depth < leading else FOLLOWING_TIMES * found.least
         before = theirs[:, order[:depth]]
         for kind in np.unique(before, axis=0):
             members = np.flatnonzero((before == kind).all(axis=1))
