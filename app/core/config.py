@@ -57,12 +57,33 @@ def _a_key(key: SecretStr | None) -> SecretStr | None:
     return key
 
 
+def _a_cron_line(line: str) -> str:
+    # Loaded here, because it takes a while and only who sets another schedule needs it.
+    from croniter import croniter
+
+    if len(line.split()) != 5 or not croniter.is_valid(line):
+        raise ValueError("it is no schedule; write five fields as in '0 2 * * *': minute, hour, day, month, weekday")
+    return line
+
+
+def _a_slack_address(url: SecretStr | None) -> SecretStr | None:
+    if url is not None:
+        address = urlsplit(url.get_secret_value())
+        if address.scheme != "https" or not address.hostname:
+            loopback = address.scheme == "http" and address.hostname in {"127.0.0.1", "localhost", "::1"}
+            if not loopback:
+                raise ValueError("it must begin with https://; copy it from the incoming webhook's page in Slack")
+    return url
+
+
 TimeZoneName = Annotated[str, AfterValidator(_a_time_zone)]
 STORE_NAME = r"^[A-Za-z0-9_.-]{1,64}$"
 StoreId = Annotated[str, Field(pattern=STORE_NAME)]
 CurrencyCode = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 PostgresUrl = Annotated[str | None, AfterValidator(_a_postgres_address)]
 Key = Annotated[SecretStr | None, AfterValidator(_a_key)]
+Cron = Annotated[str, AfterValidator(_a_cron_line)]
+SlackUrl = Annotated[SecretStr | None, AfterValidator(_a_slack_address)]
 
 
 class Settings(BaseSettings):
@@ -102,6 +123,14 @@ class Settings(BaseSettings):
     fuzzy_kernel: FuzzyKernel = FuzzyKernel.exponential
     archetype_min_members: Annotated[int, Field(ge=1)] = 5
     ltv_tier_mode: LtvTierMode = LtvTierMode.percentile
+
+    rescore_schedule: Cron = "0 2 * * *"
+    discovery_schedule: Cron = "0 3 * * 0"
+    drift_threshold: Annotated[float, Field(gt=0)] = 0.25
+    history_daily_days: Annotated[int, Field(ge=28)] = 90
+
+    slack_webhook_url: SlackUrl = None
+    alert_migration_share: Annotated[float, Field(gt=0, le=1)] = 0.2
 
     @property
     def pool_size(self) -> int:

@@ -289,7 +289,15 @@ segmentation_runs = Table(
     metadata,
     Column("run_id", BigInteger, Identity(always=True), nullable=False, comment="Counts up."),
     _store(),
+    Column(
+        "kind",
+        Text,
+        nullable=False,
+        server_default=text("'discovery'"),
+        comment="discovery: segments found anew; rescoring: everyone placed again by the rules of the run before.",
+    ),
     Column("status", Text, nullable=False, comment="running, published or failed."),
+    Column("progress", JSONB, comment="{step, done}: the step under way and the share of it done; null before any."),
     Column("as_of", TIME, comment="Only records before this moment were used, UTC."),
     Column("started_at", TIME, nullable=False, server_default=func.now(), comment="UTC."),
     Column("finished_at", TIME, comment="UTC; null while running or when the process was killed."),
@@ -302,8 +310,26 @@ segmentation_runs = Table(
     PrimaryKeyConstraint("run_id"),
     _of_store(),
     CheckConstraint("status IN ('running', 'published', 'failed')", name="status"),
+    CheckConstraint("kind IN ('discovery', 'rescoring')", name="kind"),
     Index("idx_runs_store", "store_id", "run_id"),
-    comment="Every discovery, with what it was asked and what it found.",
+    comment="Every discovery and rescoring, with what it was asked and what it found.",
+)
+
+customers_changed = Table(
+    "customers_changed",
+    metadata,
+    _store(),
+    Column("customer_id", Text, nullable=False, comment="Whose records changed since they were last scored."),
+    Column(
+        "changed_in",
+        Text,
+        nullable=False,
+        server_default=text("pg_current_xact_id()::text"),
+        comment="The transaction that changed them: a run that has seen it has scored them too.",
+    ),
+    PrimaryKeyConstraint("store_id", "customer_id"),
+    _of_customer(),
+    comment="Who is to be scored anew: written with what changed, removed with the score.",
 )
 
 dim_segment_master = Table(

@@ -9,7 +9,7 @@ from app.core.config import Environment, Settings, load_settings
 from app.core.errors import ConfigurationError
 
 ROOT = Path(__file__).resolve().parents[2]
-LINE = re.compile(r"^([A-Z_]+)=(\S*)\s+# (\S.*)$")
+LINE = re.compile(r"^([A-Z_]+)=(\S*(?: \S+){0,4}?)\s+# (\S.*)$")
 
 
 @pytest.fixture(autouse=True)
