@@ -73,12 +73,21 @@ class RunResult:
 
 
 async def segment(
-    database: Database, store_id: str, options: RunOptions, *, now: datetime, progress: Progress = unheard
+    database: Database,
+    store_id: str,
+    options: RunOptions,
+    *,
+    now: datetime,
+    run_id: int | None = None,
+    progress: Progress = unheard,
 ) -> RunResult:
     """Discover a store's segments and archetypes and serve them.
 
-    Raises StoreNotFound, NotEnoughCustomers, InvalidInput (an axis that does not exist), or RunInProgress when the
-    store is being segmented already. Whatever fails, the run served before stays served.
+    run_id : of the queued run that this is; None for a new one
+
+    Raises StoreNotFound, NotEnoughCustomers, InvalidInput (an axis that does not exist), RunInProgress when the store
+    is being segmented already, or RunEnded when the run of run_id was published before. Whatever fails, the run served
+    before stays served.
     """
     axes = axes_named(None if options.axes is None else list(options.axes))
     if options.as_of is not None and options.as_of > now:
@@ -94,7 +103,7 @@ async def segment(
             async with database.snapshot() as connection:
                 raise RunInProgress(store_id=store_id, run_id=await runs.running_run(connection, store_id))
         async with database.transaction() as connection:
-            run_id = await runs.start_run(connection, store_id, _parameters(options))
+            run_id = await runs.start_run(connection, store_id, _parameters(options), run_id=run_id)
         try:
             found = await _discover(database, store, axes, options, as_of=as_of, progress=progress)
             progress("publishing", 0.0)
