@@ -208,7 +208,7 @@ async def _counted(connection: Connection, store_id: str, kept: Sequence[Day], l
             moved[days] = await _movement(connection, store_id, span, lineages)
         return moved[days]
 
-    weeks = []
+    weeks: list[tuple[Span, Movement]] = []
     until = kept[-1]
     while len(weeks) < _WEEKS and (span := span_of(kept, WINDOWS[0], until=until)):
         weeks.append((span, await between(span)))

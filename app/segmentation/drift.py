@@ -102,10 +102,10 @@ def kinship(lineage: Mapping[int, Discovered], *, before: int, now: int) -> Kins
         at = step.before
     heirs: dict[str, frozenset[str]] = {}
     for number, step in enumerate(reversed(path)):
-        onward = defaultdict(set)
+        onward: defaultdict[str, set[str]] = defaultdict(set)
         for one, other in step.steps:
             if one is not None:
-                onward[one] |= {other} - {None}
+                onward[one] |= {other} if other is not None else set()
         if number == 0:
             heirs = {one: frozenset(others) for one, others in onward.items()}
         else:

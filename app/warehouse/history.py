@@ -17,7 +17,7 @@ _OF_ONE = """
         WHERE store_id = $1 AND customer_id = $2
           AND ($3::date IS NULL OR snapshot_date >= $3) AND ($4::date IS NULL OR snapshot_date <= $4)
     )
-    SELECT past.snapshot_date, past.run_id, run.rules_run_id, past.archetype_id, kind.name AS archetype_name,
+    SELECT past.snapshot_date, past.run_id, run.rules_run_id, run.as_of, past.archetype_id, kind.name AS archetype_name,
         kind.member_count, past.archetype_level2_id, level2.member_count AS level2_count, past.archetype_level3_id,
         level3.member_count AS level3_count, past.lifetime_value, past.total_orders, past.days_since_last_purchase,
         (SELECT jsonb_object_agg(segment.axis_name, jsonb_build_array(

@@ -59,8 +59,12 @@ class Past:
             await execute(
                 self.database,
                 "INSERT INTO fact_customer_history VALUES (:s, :c, :d, :r, :a, :a, :a, 1, 1, 1, 1, :ids)",
-                s=self.store_id, c=f"c{customer}", d=FIRST + timedelta(days=number), r=run_id,
-                a=archetype, ids=list(segments),
+                s=self.store_id,
+                c=f"c{customer}",
+                d=FIRST + timedelta(days=number),
+                r=run_id,
+                a=archetype,
+                ids=list(segments),
             )
 
     async def descended(self, run_id: int, before: int, steps: Sequence[tuple[str | None, str | None]]) -> None:
@@ -71,8 +75,13 @@ class Past:
                 self.database,
                 "INSERT INTO archetype_lineage (store_id, run_id, step, previous_run_id, fate, previous_id, current_id,"
                 " renamed, changes, says) VALUES (:s, :r, :n, :b, :f, :one, :other, false, '[]', '')",
-                s=self.store_id, r=run_id, n=number, b=before,
-                f=fate, one=one, other=other,
+                s=self.store_id,
+                r=run_id,
+                n=number,
+                b=before,
+                f=fate,
+                one=one,
+                other=other,
             )
 
     async def drift(self) -> Drift:

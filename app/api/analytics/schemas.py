@@ -1,6 +1,6 @@
 """What is said of the shop over time."""
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
@@ -83,7 +83,7 @@ class Drift(Answer):
 
     day: str = Field(description="The latest day of the shop that is kept.", examples=["2026-05-03"])
     windows: list[Window] = Field(description="Those the history is long enough for.")
-    missing: list[Literal[7, 14, 28]] = Field(description="Windows it is too short for.")
+    missing: list[int] = Field(description="Windows it is too short for.")
     since_discovery: list[SinceDiscovery]
     rules_run_id: int = Field(description="The discovery whose segments these are.")
     threshold: float = Field(description="DRIFT_THRESHOLD: from above it a shift is flagged.")
