@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from datetime import date, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -164,7 +165,7 @@ async def test_a_past_is_drawn_and_said_for_who_cannot_see_it(views: Views, data
     assert all(each["says"] in chart["description"] for each in past["changes"] if each["axis"] is None)
     bands = chart["vconcat"][0]["data"]["values"]
     assert bands[0]["from"] == "2024-02-11" and bands[-1]["until"] == "2024-03-25"
-    assert all(one["until"] == other["from"] for one, other in zip(bands, bands[1:], strict=False))
+    assert all(one["until"] == other["from"] for one, other in pairwise(bands))
     assert (await told(support, f"/api/mcp/customer/{past['customer_id']}/history", days=1))["chart"] is None
 
 
