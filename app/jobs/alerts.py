@@ -18,14 +18,16 @@ from app.api.anonymous import FEWEST
 from app.core.config import Settings
 from app.core.errors import AlertNotTold, AlertRefused
 from app.jobs.slack import RETRY_AFTER_SECONDS, Outcome, escaped, post
+from app.pipeline.drift import Migrations, migrations
 from app.warehouse import alerts
-from app.warehouse.alerts import Kind, Migration
+from app.warehouse.alerts import Kind
 from app.warehouse.engine import Connection, Database
 from app.warehouse.runs import read_run
 from app.warehouse.stores import read_store
 
 log = structlog.get_logger()
 
+_WEEK = 7  # days that customers are compared over
 _MOVES_TOLD = 3
 _NAME_TOLD = 80  # characters of a name; Slack takes 3,000 in all
 
@@ -82,9 +84,9 @@ async def _found(connection: Connection, store_id: str, settings: Settings) -> t
     if day is None:
         return None
     reasons: dict[Kind, str] = {}
-    migration = await alerts.read_migration(connection, store_id, day)
-    if migration is not None and migration.share > settings.alert_migration_share:
-        reasons[Kind.migration] = _of_migration(migration, bearable=settings.alert_migration_share)
+    moved = await migrations(connection, store_id, days=_WEEK)
+    if moved is not None and moved.span.now.day == day and moved.share > settings.alert_migration_share:
+        reasons[Kind.migration] = _of_migration(moved, bearable=settings.alert_migration_share)
     run = await read_run(connection, store.served_run_id)
     shifted = {axis: psi for axis, psi in run.report.get("drift", {}).items() if psi > settings.drift_threshold}
     if shifted:
@@ -92,16 +94,17 @@ async def _found(connection: Connection, store_id: str, settings: Settings) -> t
     return day, reasons
 
 
-def _of_migration(migration: Migration, *, bearable: float) -> str:
+def _of_migration(moved: Migrations, *, bearable: float) -> str:
     # Who reads the channel is not known: what so few did is not told, as to a key that sees no identities.
-    moves = [
-        f"from {_name(move.source)} to {_name(move.target)} ({_percent(move.customers / migration.compared)})"
-        for move in migration.moves[:_MOVES_TOLD]
-        if move.customers >= FEWEST
+    most = [
+        f"from {_name(moved.name(flow.before))} to {_name(moved.name(flow.now))} "
+        f"({_percent(flow.count / moved.movement.compared)})"
+        for flow in moved.top(_MOVES_TOLD)
+        if flow.count >= FEWEST
     ]
     return (
-        f"{_percent(migration.share)} of the customers are of another archetype than on {_day(migration.since)}; "
-        f"more than {_percent(bearable)} is worth a look." + (f" Most went {'; '.join(moves)}." if moves else "")
+        f"{_percent(moved.share)} of the customers are of another archetype than on {_day(moved.span.before.day)}; "
+        f"more than {_percent(bearable)} is worth a look." + (f" Most went {'; '.join(most)}." if most else "")
     )
 
 
@@ -130,8 +133,8 @@ def _message(store_id: str, day: date, reasons: Sequence[str], *, again: bool) -
     return {"text": "\n".join(lines), "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
 
 
-def _name(name: str | None) -> str:
-    return "one no longer kept" if name is None else name if len(name) <= _NAME_TOLD else name[: _NAME_TOLD - 1] + "…"
+def _name(name: str) -> str:
+    return name if len(name) <= _NAME_TOLD else name[: _NAME_TOLD - 1] + "…"
 
 
 def _percent(share: float) -> str:

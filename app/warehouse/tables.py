@@ -28,6 +28,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Computed,
     Date,
     DateTime,
     Double,
@@ -308,6 +309,12 @@ segmentation_runs = Table(
         "yardstick", JSONB, comment="The shop's norms, value tiers and fifths; null or less in runs of older versions."
     ),
     Column("failure", Text, comment="Why it failed, in one line."),
+    Column(
+        "rules_run_id",
+        BigInteger,
+        Computed("coalesce((report ->> 'rules_run_id')::bigint, run_id)", persisted=True),
+        comment="The discovery whose rules it goes by: itself, unless its report names another.",
+    ),
     PrimaryKeyConstraint("run_id"),
     _of_store(),
     CheckConstraint("status IN ('running', 'published', 'failed')", name="status"),

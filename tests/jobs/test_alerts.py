@@ -41,12 +41,26 @@ def listening(settings: Settings, url: str, *, share: float = 0.2, psi: float = 
 
 
 async def publish_day(
-    database: Database, store_id: str, day: date, kinds: Sequence[str], drift: Mapping[str, float] | None = None
+    database: Database,
+    store_id: str,
+    day: date,
+    kinds: Sequence[str],
+    drift: Mapping[str, float] | None = None,
+    *,
+    discovery: bool = False,
 ) -> None:
-    """A run that is served and took a snapshot of that day: customer number i is of the archetype kinds[i]."""
+    """A run that is served and took a snapshot of that day: customer number i is of the archetype kinds[i].
+
+    discovery : it found archetypes of its own; else it goes by those of the run before, if there is one
+    """
+    query = (
+        "SELECT run.rules_run_id FROM stores JOIN segmentation_runs AS run ON run.run_id = served_run_id"
+        " WHERE stores.store_id = :s"
+    )
+    rules = await rows(database, query, s=store_id)
     async with database.transaction() as connection:
         run_id = await runs.start_run(connection, store_id, {})
-        report = {"drift": dict(drift or {})}
+        report = {"drift": dict(drift or {}), "rules_run_id": run_id if discovery or not rules else rules[0][0]}
         await runs.finish_run(connection, run_id, as_of=at(f"{day}"), report=report, yardstick={})
     for archetype_id, name in NAMES.items():
         await execute(
@@ -318,6 +332,20 @@ async def test_a_move_of_few_is_not_told_by_itself(
     assert slack.messages[0]["text"].endswith(
         "9.5 % of the customers are of another archetype than on 7 May 2025; more than 5.0 % is worth a look."
     )
+
+
+async def test_archetypes_that_a_discovery_drew_anew_are_not_told_as_customers_who_moved(
+    database: Database, settings: Settings, moved: str, slack: FakeSlack
+) -> None:
+    await publish_day(database, moved, DAY, TODAY, discovery=True)
+    assert await tell(database, moved, settings=listening(settings, slack.url), now=NOW) == 0
+
+
+async def test_a_past_day_segmented_again_is_not_told_with_the_moves_of_the_latest(
+    database: Database, settings: Settings, moved: str, slack: FakeSlack
+) -> None:
+    await publish_day(database, moved, DAY - timedelta(days=1), TODAY)
+    assert await tell(database, moved, settings=listening(settings, slack.url), now=NOW) == 0
 
 
 async def test_a_long_name_is_cut(database: Database, settings: Settings, moved: str, slack: FakeSlack) -> None:
