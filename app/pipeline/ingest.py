@@ -11,8 +11,9 @@ from app.core.errors import InvalidInput
 from app.core.progress import Progress, unheard
 from app.domain.refunds import match_returns
 from app.sources.base import Batch, ReadingAccount, Source
-from app.warehouse import load
+from app.warehouse import changes, load
 from app.warehouse.engine import Database
+from app.warehouse.jobs import Job, enqueue
 from app.warehouse.pseudonyms import name_everyone
 from app.warehouse.stores import Store, ensure_store
 
@@ -96,6 +97,8 @@ async def ingest(
         await load.settle_totals(connection, store_id)
         await name_everyone(connection, store_id, pseudonym_secret)
         paid, refunded = await load.money(connection, store_id)
+        if await changes.note_changed(connection, store_id):
+            await enqueue(connection, Job.score, store_id)
     log.info("import.done", store_id=store_id, source=source.name, rows=source.account.read.rows, dry_run=dry_run)
     return IngestReport(
         store=store,

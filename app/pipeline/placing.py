@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,3 +41,8 @@ class Standing:
     level2: Sequence[str]
     level3: Sequence[str]
     fold_distance: NDArray[np.int64]
+
+
+def last_day(as_of: datetime, timezone: str) -> date:
+    """The day on the shop's clock that a moment closes."""
+    return (as_of - timedelta(microseconds=1)).astimezone(ZoneInfo(timezone)).date()

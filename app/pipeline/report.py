@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from app.domain.rfm import CELLS, GROUPS, SCORES
 from app.segmentation.axes import AxisStatus, Source
@@ -57,11 +58,74 @@ def run_report(
         "axes": [_axis(axis, overlaps, values) for axis in discovery.axes] + silent,
         "redundancy": {"axes": list(overlaps.names), "nmi": overlaps.nmi.round(_NMI_DECIMALS).tolist()},
         "archetypes": {
-            "levels": {level: _level(star[f"dim_archetype_l{level}"], n_customers) for level in (1, 2, 3)},
-            **_folding(discovery),
-            "most_valuable": _most_valuable(star["dim_archetype_l1"]),
+            **_sizes(star, n_customers),
+            **_folding(discovery.archetypes.fold_distance),
+            "band_limits": list(discovery.archetypes.band_limits),
+            "order": [
+                discovery.signature[axis].axis.name for axis in discovery.archetypes.order if discovery.signature
+            ],
+            "least_members": discovery.archetypes.least,
         },
         "rfm": {"scores": dict(SCORES), "groups": _rfm_groups(star["fact_customer_current"])},
+    }
+
+
+def renewed_report(
+    report: Mapping[str, Any],
+    star: Mapping[str, pl.DataFrame],
+    fold_distance: NDArray[np.int64],
+    *,
+    as_of: datetime,
+    orders_after: int,
+) -> dict[str, Any]:
+    """The report of the run whose rules a rescoring went by, with what is counted counted anew.
+
+    What was tried and found when the segments were discovered stays as it was.
+    """
+    current = star["fact_customer_current"]
+    return {
+        **report,
+        "as_of": as_of.isoformat(),
+        "orders_after": orders_after,
+        "n_customers": current.height,
+        "axes": [_recounted(axis, star["dim_segment_master"], current.height) for axis in report["axes"]],
+        "archetypes": {**report["archetypes"], **_sizes(star, current.height), **_folding(fold_distance)},
+        "rfm": {"scores": dict(SCORES), "groups": _rfm_groups(current)},
+    }
+
+
+def _recounted(axis: Mapping[str, Any], segments: pl.DataFrame, n_customers: int) -> dict[str, Any]:
+    """An axis of a report with the counts of its segments' rows."""
+    if "segments" not in axis:
+        return dict(axis)
+    rows = {row["segment_id"]: row for row in segments.iter_rows(named=True)}
+    told = [
+        {
+            **segment,
+            "count": rows[segment["segment_id"]]["customer_count"],
+            "share": rows[segment["segment_id"]]["customer_count"] / n_customers,
+            "interpretation": rows[segment["segment_id"]]["interpretation"],
+        }
+        for segment in axis["segments"]
+    ]
+    readings = []
+    for reading in axis.get("readings", []):
+        mine = [segment for segment in told if segment["source"] == reading["source"]]
+        count = sum(segment["count"] for segment in mine)
+        smallest = min(segment["share"] for segment in mine)
+        readings.append({**reading, "n_customers": count, "share": count / n_customers, "smallest_share": smallest})
+    return {
+        **axis,
+        "segments": told,
+        "smallest_share": min(segment["share"] for segment in told),
+        "readings": readings,
+    }
+
+
+def _sizes(star: Mapping[str, pl.DataFrame], n_customers: int) -> dict[str, Any]:
+    return {
+        "levels": {level: _level(star[f"dim_archetype_l{level}"], n_customers) for level in (1, 2, 3)},
+        "most_valuable": _most_valuable(star["dim_archetype_l1"]),
     }
 
 
@@ -208,16 +272,13 @@ def _level(archetypes: pl.DataFrame, n_customers: int) -> dict[str, Any]:
     }
 
 
-def _folding(discovery: Discovery) -> dict[str, Any]:
-    distance = discovery.archetypes.fold_distance
+def _folding(distance: NDArray[np.int64]) -> dict[str, Any]:
+    """distance : (n_customers,) axes on which each differs from their archetype"""
     folded = distance[distance > 0]
     by_axes = np.bincount(folded) if len(folded) else np.zeros(0, dtype=np.int64)
     return {
-        "own_signature_share": discovery.archetypes.kept_share,
+        "own_signature_share": float(1 - len(folded) / len(distance)),
         "folded_share": float(len(folded) / len(distance)),
         "mean_fold_distance": float(folded.mean()) if len(folded) else 0.0,
-        "band_limits": list(discovery.archetypes.band_limits),
-        "order": [discovery.signature[axis].axis.name for axis in discovery.archetypes.order if discovery.signature],
-        "least_members": discovery.archetypes.least,
         "folded_by_distance": {str(axes): int(n) for axes, n in enumerate(by_axes) if n},
     }

@@ -1,5 +1,6 @@
 """The whole flow on one screen: records → features → axes → segments → archetypes → the published star."""
 
+import asyncio
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -11,20 +12,22 @@ import polars as pl
 import structlog
 
 from app.core.config import Settings
-from app.core.errors import AppError, InvalidInput, NotEnoughCustomers, RunInProgress
+from app.core.errors import InvalidInput, NotEnoughCustomers
 from app.core.progress import Progress, unheard
 from app.domain.value_tiers import TierMode
 from app.pipeline.earlier import earlier_run
 from app.pipeline.features import feature_values
 from app.pipeline.lineage import drifts, since
+from app.pipeline.placing import last_day
 from app.pipeline.report import run_report
+from app.pipeline.running import running
 from app.pipeline.star import star_of
 from app.pipeline.yardstick import yardstick_of
 from app.segmentation.axes import Axis, Need, axes_named
 from app.segmentation.clustering import KRange
 from app.segmentation.discovery import DiscoveryOptions, discover
 from app.segmentation.identity import Earlier
-from app.warehouse import publish, runs
+from app.warehouse import changes, publish, runs
 from app.warehouse.behaviour import Behaviour, read_behaviour
 from app.warehouse.engine import Connection, Database
 from app.warehouse.stores import Store, last_record_at, orders_since, read_store
@@ -98,24 +101,17 @@ async def segment(
     if options.dry_run:
         found = await _discover(database, store, axes, options, as_of=as_of, progress=progress)
         return RunResult(run_id=None, report=found.report)
-    async with database.session_lock(runs.lock_key(store_id)) as free:
-        if not free:
-            async with database.snapshot() as connection:
-                raise RunInProgress(store_id=store_id, run_id=await runs.running_run(connection, store_id))
+    async with running(
+        database, store_id, kind="discovery", parameters=_parameters(options), run_id=run_id, progress=progress
+    ) as run:
+        found = await _discover(database, store, axes, options, as_of=as_of, progress=run.progress)
+        run.progress("publishing", 0.0)
         async with database.transaction() as connection:
-            run_id = await runs.start_run(connection, store_id, _parameters(options), run_id=run_id)
-        try:
-            found = await _discover(database, store, axes, options, as_of=as_of, progress=progress)
-            progress("publishing", 0.0)
-            async with database.transaction() as connection:
-                await publish.publish(connection, store_id, run_id, found.star)
-                await runs.finish_run(connection, run_id, as_of=as_of, report=found.report, yardstick=found.yardstick)
-        except Exception as error:
-            async with database.transaction() as connection:
-                await runs.fail_run(connection, run_id, str(error) if isinstance(error, AppError) else repr(error))
-            raise
-    log.info("run.published", run_id=run_id, store_id=store_id, n_customers=found.report["n_customers"])
-    return RunResult(run_id=run_id, report=found.report)
+            await publish.publish(connection, store_id, run.run_id, found.star)
+            await runs.finish_run(connection, run.run_id, as_of=as_of, report=found.report, yardstick=found.yardstick)
+            await changes.forget(connection, store_id, seen=found.seen)
+    log.info("run.published", run_id=run.run_id, store_id=store_id, n_customers=found.report["n_customers"])
+    return RunResult(run_id=run.run_id, report=found.report)
 
 
 async def latest_as_of(connection: Connection, store: Store, *, now: datetime) -> datetime:
@@ -137,6 +133,7 @@ class _Found:
     star: dict[str, pl.DataFrame]
     report: dict[str, Any]
     yardstick: dict[str, Any]
+    seen: str  # the records it was found in, for `changes.forget`
 
 
 async def _discover(
@@ -150,15 +147,46 @@ async def _discover(
 ) -> _Found:
     progress("reading", 0.0)
     async with database.snapshot() as connection:
+        store = await read_store(connection, store.store_id)  # another run may have been published since
         behaviour = await read_behaviour(connection, store.store_id, as_of=as_of, timezone=store.timezone)
         orders_after = await orders_since(connection, store.store_id, as_of)
         earlier = await earlier_run(database, connection, store)
         stood = None if earlier is None else await _stood(connection, store.store_id, earlier)
+        seen = await changes.seen_by(connection)
     n_customers = len(behaviour.customer_ids)
     if n_customers < options.min_population or n_customers == 0:
         raise NotEnoughCustomers(
             found=n_customers, needed=max(options.min_population, 1), store_id=store.store_id, as_of=as_of
         )
+    # In a thread, so that meanwhile the run can say how far it is.
+    star, report, yardstick = await asyncio.to_thread(
+        _found_in,
+        store,
+        behaviour,
+        axes,
+        options,
+        as_of=as_of,
+        earlier=earlier,
+        stood=stood,
+        orders_after=orders_after,
+        progress=progress,
+    )
+    return _Found(star=star, report=report, yardstick=yardstick, seen=seen)
+
+
+def _found_in(
+    store: Store,
+    behaviour: Behaviour,
+    axes: tuple[Axis, ...],
+    options: RunOptions,
+    *,
+    as_of: datetime,
+    earlier: Earlier | None,
+    stood: pl.DataFrame | None,
+    orders_after: int,
+    progress: Progress,
+) -> tuple[dict[str, pl.DataFrame], dict[str, Any], dict[str, Any]]:
+    """The star, the report and the yardstick of what customers did."""
     progress("features", 0.0)
     values = feature_values(behaviour, as_of=as_of, timezone=store.timezone)
     discovery = discover(
@@ -170,14 +198,13 @@ async def _discover(
         earlier=earlier,
         progress=progress,
     )
-    local_end = (as_of - timedelta(microseconds=1)).astimezone(ZoneInfo(store.timezone))
     progress("profiles", 0.0)
     yardstick = yardstick_of(discovery.axes, values, options.tier_mode)
     star = star_of(
         discovery,
         behaviour.customer_ids,
         values,
-        snapshot=local_end.date(),
+        snapshot=last_day(as_of, store.timezone),
         as_of=as_of,
         yardstick=yardstick,
     )
@@ -186,7 +213,7 @@ async def _discover(
     report["axes"] = [{**axis, "drift": drifted.get(axis["axis"])} for axis in report["axes"]]
     report["previous_run_id"] = None if earlier is None else earlier.run_id
     report["since"] = None if earlier is None else since(star["segment_lineage"], star["archetype_lineage"])
-    return _Found(star=star, report=report, yardstick=yardstick.stored())
+    return star, report, yardstick.stored()
 
 
 async def _stood(connection: Connection, store_id: str, earlier: Earlier) -> pl.DataFrame:

@@ -4,12 +4,12 @@ import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from app.core.errors import CustomerNotFound, NothingPublished
 from app.pipeline.features import features_of_one
+from app.pipeline.placing import last_day
 from app.pipeline.served import ServedRun, served
 from app.pipeline.star import customer_row
 from app.warehouse import publish
@@ -84,8 +84,8 @@ async def _scored(
     # A few milliseconds of arithmetic, in a thread so that other requests are answered meanwhile.
     values = await asyncio.to_thread(features_of_one, behaviour, as_of=as_of, timezone=store.timezone)
     placed, standing = run.place(values)
-    last_day = (as_of - timedelta(microseconds=1)).astimezone(ZoneInfo(store.timezone)).date()
-    return customer_row(customer_id, values, placed, standing, snapshot=last_day, as_of=as_of, yardstick=run.yardstick)
+    snapshot = last_day(as_of, store.timezone)
+    return customer_row(customer_id, values, placed, standing, snapshot=snapshot, as_of=as_of, yardstick=run.yardstick)
 
 
 def _profile(

@@ -7,6 +7,7 @@ from itertools import groupby
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.core.errors import OutdatedRun
 from app.pipeline.placing import PlacedAxis, Standing
@@ -55,6 +56,7 @@ class ServedRun:
     signatures : (n_level1, n_axes) position of the segment on each axis with structure, per level-1 archetype; ANY
                  where the axis has no part in it
     order      : those axes in the order archetypes are split by
+    by_band    : (n_level1, bands) per level-1 archetype the id of level 2 for each band, or for the nearest there is
     """
 
     run: Run
@@ -63,9 +65,10 @@ class ServedRun:
     archetypes: StoredArchetypes
     signatures: Codes
     order: tuple[int, ...]
+    by_band: NDArray[np.str_]
 
     def place(self, values: Mapping[str, Array]) -> tuple[list[PlacedAxis], Standing]:
-        """One customer on every axis and among the archetypes. values : metrics and features, each (1,)"""
+        """Customers on every axis and among the archetypes. values : metrics and features, each (n_customers,)"""
         placed = [
             PlacedAxis(
                 axis=each.axis,
@@ -76,25 +79,32 @@ class ServedRun:
             )
             for each in self.axes
         ]
-        return placed, self._standing([axis for axis in placed if axis.in_signature])
+        return placed, self._standing([axis for axis in placed if axis.in_signature], n=len(values["lifetime_value"]))
 
-    def _standing(self, signature: Sequence[PlacedAxis]) -> Standing:
+    def _standing(self, signature: Sequence[PlacedAxis], *, n: int) -> Standing:
         ids = list(self.archetypes.level1)
         if not signature:
-            only = ids[0]
-            band = next(iter(self.archetypes.level2.values()))
-            return Standing([only], [band], [self.archetypes.level3[only][0][1]], np.zeros(1, dtype=np.int64))
+            level2 = next(iter(self.archetypes.level2.values()))
+            plain = self.archetypes.level3[ids[0]][0][1]
+            return Standing([ids[0]] * n, [level2] * n, [plain] * n, np.zeros(n, dtype=np.int64))
         memberships = [axis.memberships for axis in signature]
-        own = np.array([[shares.argmax() for shares in memberships]])
-        number = int(place(memberships, self.signatures, self.order)[0])
-        theirs = self.signatures[[number]]
-        level1 = ids[number]
-
-        there = np.array([position for position, band in enumerate(BANDS) if (level1, band) in self.archetypes.level2])
+        own = np.stack([shares.argmax(axis=1) for shares in memberships], axis=1)
+        number = place(memberships, self.signatures, self.order)
+        theirs = self.signatures[number]
         lower, upper = self.run.report["archetypes"]["band_limits"]
-        strength = int(nearest_bands(there)[bands(mean_top_membership(memberships), (lower, upper))[0]])
+        band = bands(mean_top_membership(memberships), (lower, upper))
+        close = defining(close_seconds(memberships), theirs)
+        # Few are the ways to stand, whatever the number of customers: each is looked up once.
+        ways, mine = _distinct(np.column_stack([number, close]))
+        level3 = np.array([self._level3(ids[way[0]], way[1:], signature) for way in ways.tolist()])[mine]
+        return Standing(
+            level1=np.array(ids)[number].tolist(),
+            level2=self.by_band[number, band].tolist(),
+            level3=level3.tolist(),
+            fold_distance=differing(own, theirs),
+        )
 
-        close = defining(close_seconds(memberships), theirs)[0]
+    def _level3(self, level1: str, close: Sequence[int], signature: Sequence[PlacedAxis]) -> str:
         seconds = {
             placed.axis.name: placed.names[code]
             for placed, code in zip(signature, close, strict=True)
@@ -102,13 +112,16 @@ class ServedRun:
         }
         forms = self.archetypes.level3[level1]
         # Too rare a set of second segments is read as none being close; without that form, the largest takes them in.
-        level3 = next((each for wanted in (seconds, {}) for stored, each in forms if stored == wanted), forms[0][1])
-        return Standing(
-            level1=[level1],
-            level2=[self.archetypes.level2[level1, BANDS[strength]]],
-            level3=[level3],
-            fold_distance=differing(own, theirs),
-        )
+        return next((each for wanted in (seconds, {}) for stored, each in forms if stored == wanted), forms[0][1])
+
+
+def _distinct(rows: Codes) -> tuple[Codes, NDArray[np.intp]]:
+    """The distinct rows, and for each row which of them it is. Compared as bytes: numpy sorts columns one by one."""
+    packed = np.ascontiguousarray(rows.astype(np.int32))
+    _, first, mine = np.unique(
+        packed.view(f"V{packed.itemsize * packed.shape[1]}").ravel(), return_index=True, return_inverse=True
+    )
+    return rows[first], mine
 
 
 # A published run never changes, so what was read of one stays true; databases count their runs each for itself.
@@ -155,7 +168,13 @@ async def _read(connection: Connection, store_id: str, run_id: int) -> ServedRun
         archetypes=archetypes,
         signatures=signatures,
         order=tuple(signature.index(name) for name in run.report["archetypes"]["order"]),
+        by_band=np.array([_by_band(archetypes, level1) for level1 in archetypes.level1]),
     )
+
+
+def _by_band(archetypes: StoredArchetypes, level1: str) -> list[str]:
+    there = np.array([position for position, band in enumerate(BANDS) if (level1, band) in archetypes.level2])
+    return [archetypes.level2[level1, BANDS[position]] for position in nearest_bands(there)]
 
 
 def _axes(segments: Sequence[StoredSegment]) -> tuple[_Axis, ...]:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
@@ -30,6 +30,13 @@ from app.segmentation.readings import asks
 _DECIMALS = 12
 #: Whom a share of customers is a share of.
 POPULATION = "segmented customers"
+
+
+class HasId(Protocol):
+    """A segment, found now or read back."""
+
+    @property
+    def segment_id(self) -> str: ...
 
 
 def placed(axis: DiscoveredAxis) -> PlacedAxis:
@@ -60,17 +67,7 @@ def star_of(
     dimensions, standing = _archetypes(discovery, values, yardstick)
     axes = [placed(axis) for axis in discovery.axes]
     facts = customer_rows(customer_ids, values, axes, standing, snapshot=snapshot, as_of=as_of, yardstick=yardstick)
-    segment_ids = pl.DataFrame(
-        [
-            pl.Series(axis.axis.name, [each.segment_id for each in axis.segments])[axis.dominant]
-            for axis in discovery.axes
-        ]
-    )
-    current = facts["fact_customer_current"]
-    history = current.select(
-        *("customer_id", "snapshot_date", "archetype_id", "archetype_level2_id", "archetype_level3_id"),
-        *("lifetime_value", "total_orders", "days_since_last_purchase", "customer_tenure_days"),
-    ).with_columns(segment_ids=_array(segment_ids))
+    history = history_rows(facts["fact_customer_current"], axes, [axis.segments for axis in discovery.axes])
     return {
         "dim_segment_master": _segments(discovery),
         **dimensions,
@@ -136,6 +133,22 @@ def customer_rows(
         }
     )
     return {"fact_customer_current": current, "customer_profiles": profiles}
+
+
+def history_rows(
+    current: pl.DataFrame, axes: Sequence[PlacedAxis], segments: Sequence[Sequence[HasId]]
+) -> pl.DataFrame:
+    """The day's rows of `fact_customer_history`. segments : per axis those it is placed on"""
+    ids = pl.DataFrame(
+        [
+            pl.Series(axis.axis.name, [each.segment_id for each in of_axis])[axis.memberships.argmax(axis=1)]
+            for axis, of_axis in zip(axes, segments, strict=True)
+        ]
+    )
+    return current.select(
+        *("customer_id", "snapshot_date", "archetype_id", "archetype_level2_id", "archetype_level3_id"),
+        *("lifetime_value", "total_orders", "days_since_last_purchase", "customer_tenure_days"),
+    ).with_columns(segment_ids=_array(ids))
 
 
 def customer_row(
@@ -242,7 +255,7 @@ def _archetypes(
     level1 = level1.with_columns(
         dominant_segments=pl.Series([_dumped(each) for each in dominant]),
         key_traits=pl.Series([_dumped(each) for each in key_traits]),
-        profile=pl.Series(_archetype_profiles(level1, dominant, key_traits)),
+        profile=pl.Series(archetype_profiles(level1, dominant, key_traits)),
         segment_ids=pl.Series(["{" + ",".join(row) + "}" for row in signatures]),
         defined_by=pl.Series(["{" + ",".join(row) + "}" for row in defined]),
         folded_count=np.bincount(found.level1[found.fold_distance > 0], minlength=len(level1_ids)),
@@ -342,34 +355,45 @@ def _dimension(
     group: NDArray[np.int64], values: Mapping[str, Array], ids: Sequence[str], names: Sequence[str]
 ) -> pl.DataFrame:
     """The columns all three archetype tables share. group : (n_customers,) number of each customer's archetype"""
-    n_groups = len(ids)
-    members = np.bincount(group, minlength=n_groups)
-    share = members / len(group)
-
-    worth, orders, recency = (
-        np.bincount(group, weights=values[name], minlength=n_groups)
-        for name in ("lifetime_value", "total_orders", "recency_days")
-    )
-    descriptions = [
-        f"{100 * part:.1f} % of customers, with {spent:,.2f} spent over {n_orders:.1f} orders on average, "
-        f"the last {days:.0f} days ago."
-        for part, spent, n_orders, days in zip(share, worth / members, orders / members, recency / members, strict=True)
-    ]
     return pl.DataFrame(
         {
             "archetype_id": ids,
             "name": names,
             "slug": [re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") for name in names],
-            "description": descriptions,
-            "member_count": members,
-            "population_percentage": 100 * share,
-            "avg_ltv": np.round(worth / members, 4),
-            "total_ltv": np.round(worth, 4),
-            "avg_orders": orders / members,
-            "avg_order_value": np.round(worth / orders, 4),
-            "avg_recency_days": recency / members,
+            **group_figures(group, values, n_groups=len(ids)),
         }
     )
+
+
+def group_figures(group: NDArray[np.int64], values: Mapping[str, Array], *, n_groups: int) -> dict[str, Any]:
+    """What the archetype tables tell of each group's members, by column; all 0 for a group that has none.
+
+    group : (n_customers,) number of each customer's group
+    """
+    members = np.bincount(group, minlength=n_groups)
+    share = members / len(group)
+    worth, orders, recency = (
+        np.bincount(group, weights=values[name], minlength=n_groups)
+        for name in ("lifetime_value", "total_orders", "recency_days")
+    )
+    some, bought = np.maximum(members, 1), np.maximum(orders, 1)
+    descriptions = [
+        f"{100 * part:.1f} % of customers, with {spent:,.2f} spent over {n_orders:.1f} orders on average, "
+        f"the last {days:.0f} days ago."
+        if part
+        else "Nobody is of this kind now."
+        for part, spent, n_orders, days in zip(share, worth / some, orders / some, recency / some, strict=True)
+    ]
+    return {
+        "description": descriptions,
+        "member_count": members,
+        "population_percentage": 100 * share,
+        "avg_ltv": np.round(worth / some, 4),
+        "total_ltv": np.round(worth, 4),
+        "avg_orders": orders / some,
+        "avg_order_value": np.round(worth / bought, 4),
+        "avg_recency_days": recency / some,
+    }
 
 
 def _archetype_traits(discovery: Discovery, values: Mapping[str, Array], yardstick: Yardstick) -> list[list[str]]:
@@ -394,7 +418,7 @@ def _archetype_traits(discovery: Discovery, values: Mapping[str, Array], yardsti
     return traits(yardstick.norms, [axis.axis for axis in axes], segments, typical, unusual=UNUSUAL_FOR_A_GROUP)
 
 
-def _archetype_profiles(
+def archetype_profiles(
     level1: pl.DataFrame, dominant: Sequence[Mapping[str, str]], key_traits: Sequence[Sequence[str]]
 ) -> list[str]:
     """Each archetype as it stands in its members' profiles."""

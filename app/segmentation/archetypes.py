@@ -55,11 +55,6 @@ class Archetypes:
     band_limits: tuple[float, float]
     least: int
 
-    @property
-    def kept_share(self) -> float:
-        """Of customers whose own dominant segments are the signature of their archetype, 0..1."""
-        return float((self.fold_distance == 0).mean())
-
 
 def least_members(n_customers: int, *, at_least: int) -> int:
     """How many customers a kind takes: a third of the square root of all, so that a larger shop has more kinds and each

@@ -1,6 +1,6 @@
 """What customers did, read out as columns: the raw material of features."""
 
-import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,6 +9,7 @@ import polars as pl
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.features import CHAT, EMAIL, OPEN, OTHER_WAY, PHONE, UNTOLD
+from app.warehouse.copying import copy_out
 from app.warehouse.engine import raw
 
 #: `orders.source` of an order placed on the web; an unknown channel counts as this one.
@@ -168,11 +169,29 @@ async def read_behaviour(connection: AsyncConnection, store_id: str, *, as_of: d
     """Everything before as_of of the customers with an order before as_of. Orders of nobody known are left out."""
     arguments = (store_id, as_of, timezone)
     return keyed(
-        await _copied(connection, _ORDERS, arguments, ORDER_COLUMNS),
-        await _copied(connection, _LINES, arguments, LINE_COLUMNS),
-        await _copied(connection, _REFUNDS, arguments, REFUND_COLUMNS),
-        await _copied(connection, _TICKETS, arguments, TICKET_COLUMNS),
+        await copy_out(connection, _ORDERS, arguments, ORDER_COLUMNS),
+        await copy_out(connection, _LINES, arguments, LINE_COLUMNS),
+        await copy_out(connection, _REFUNDS, arguments, REFUND_COLUMNS),
+        await copy_out(connection, _TICKETS, arguments, TICKET_COLUMNS),
     )
+
+
+async def read_behaviour_of(
+    connection: AsyncConnection, store_id: str, customer_ids: Sequence[str], *, as_of: datetime, timezone: str
+) -> Behaviour:
+    """The same of some customers; those without an order before as_of are left out."""
+    driver = await raw(connection)
+    frames = []
+    for query, table, columns in (
+        (_ORDERS, "o", ORDER_COLUMNS),
+        (_LINES, "o", LINE_COLUMNS),
+        (_REFUNDS, "refund", REFUND_COLUMNS),
+        (_TICKETS, "ticket", TICKET_COLUMNS),
+    ):
+        of_some = f"{query} AND {table}.customer_id = ANY($4::text[])"
+        rows = await driver.fetch(of_some, store_id, as_of, timezone, list(customer_ids))
+        frames.append(pl.DataFrame([tuple(row) for row in rows], schema=columns, orient="row"))
+    return keyed(*frames)
 
 
 async def read_behaviour_of_one(
@@ -221,17 +240,6 @@ async def read_behaviour_of_one(
         **{name: pl.DataFrame(told[name], schema=FRAMES[name], orient="row") for name in FRAMES},
         has_categories=any(row["has_category"] for row in lines),
     )
-
-
-async def _copied(
-    connection: AsyncConnection, query: str, arguments: tuple[Any, ...], schema: dict[str, Any]
-) -> pl.DataFrame:
-    """COPY a query out as CSV, which Polars reads faster than a driver builds rows."""
-    out = io.BytesIO()
-    await (await raw(connection)).copy_from_query(query, *arguments, output=out, format="csv")
-    if out.tell() == 0:
-        return pl.DataFrame(schema=schema)
-    return pl.read_csv(out.getvalue(), has_header=False, schema=schema)
 
 
 def keyed(orders: pl.DataFrame, lines: pl.DataFrame, refunds: pl.DataFrame, tickets: pl.DataFrame) -> Behaviour:

@@ -41,12 +41,8 @@ _BREACHES = {
             USING (customer_id)
         WHERE fact.customer_id IS NULL OR profile.customer_id IS NULL
     """,
-    "no row of another run is left": """
-        SELECT (SELECT count(*) FROM dim_segment_master WHERE store_id = :store AND run_id <> :run)
-             + (SELECT count(*) FROM dim_archetype_l1 WHERE store_id = :store AND run_id <> :run)
-             + (SELECT count(*) FROM dim_archetype_l2 WHERE store_id = :store AND run_id <> :run)
-             + (SELECT count(*) FROM dim_archetype_l3 WHERE store_id = :store AND run_id <> :run)
-             + (SELECT count(*) FROM fact_customer_current WHERE store_id = :store AND run_id <> :run)
+    "no customer's row of another run is left": """
+        SELECT (SELECT count(*) FROM fact_customer_current WHERE store_id = :store AND run_id <> :run)
              + (SELECT count(*) FROM customer_profiles WHERE store_id = :store AND run_id <> :run)
     """,
     "memberships of every axis sum to 1": """

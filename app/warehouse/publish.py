@@ -1,11 +1,11 @@
 """A run's rows in, and the switch: all of it in the caller's one transaction.
 
 The new rows are written beside those served, then the store is pointed at them and the rows of runs before are swept.
+Dimensions of runs before stay, for the days of history they say something of; `pipeline.thinning` sweeps the others.
 Until the transaction commits everyone sees the old run, after it the new one; killed before, it leaves nothing.
 """
 
-import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -13,6 +13,7 @@ import polars as pl
 from sqlalchemy import delete, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.warehouse.copying import copy_in
 from app.warehouse.engine import raw
 from app.warehouse.tables import (
     archetype_lineage,
@@ -27,16 +28,9 @@ from app.warehouse.tables import (
     stores,
 )
 
-# Parents first; swept in the opposite order.
-_OF_A_RUN = (
-    dim_segment_master,
-    dim_archetype_l1,
-    dim_archetype_l2,
-    dim_archetype_l3,
-    fact_customer_current,
-    customer_profiles,
-)
-_ROWS_AT_ONCE = 20_000
+# Parents first. Dimensions stay: they say by which rules, and under which names, customers stood on days gone by.
+_DIMENSIONS = (dim_segment_master, dim_archetype_l1, dim_archetype_l2, dim_archetype_l3)
+_FACTS = (fact_customer_current, customer_profiles)
 # Beside the rows of the new run there are only those served before it, since every run sweeps the ones before.
 _CARRY_RFM = """
     UPDATE fact_customer_current AS new
@@ -60,19 +54,21 @@ _KEEP_RFM = (
 async def publish(connection: AsyncConnection, store_id: str, run_id: int, star: Mapping[str, pl.DataFrame]) -> None:
     """Write a run and serve it.
 
-    star : rows by table name, without store_id and run_id; which RFM group a customer was in before is found here
+    star : rows by table name, without store_id and run_id, of the lineage tables where there is a lineage; which RFM
+           group a customer was in before is found here
     """
-    for table in _OF_A_RUN:
+    for table in (*_DIMENSIONS, *_FACTS):
         await _copy(connection, store_id, run_id, table.name, star[table.name])
     for table in (segment_lineage, archetype_lineage):
-        await _copy(connection, store_id, run_id, table.name, star[table.name])
+        if table.name in star:
+            await _copy(connection, store_id, run_id, table.name, star[table.name])
     await _take_snapshot(connection, store_id, run_id, star[fact_customer_history.name])
     await connection.execute(update(stores).where(stores.c.store_id == store_id).values(served_run_id=run_id))
     await connection.execute(text(_CARRY_RFM), {"store_id": store_id, "run_id": run_id})
-    for table in reversed(_OF_A_RUN):
+    for table in _FACTS:
         await connection.execute(delete(table).where(table.c.store_id == store_id, table.c.run_id != run_id))
     # Who reads them has planned for what was there before: nothing, at a store's first run.
-    await connection.execute(text("ANALYZE " + ", ".join(table.name for table in _OF_A_RUN)))
+    await connection.execute(text("ANALYZE " + ", ".join(table.name for table in (*_DIMENSIONS, *_FACTS))))
 
 
 async def replace_customer(
@@ -87,6 +83,22 @@ async def replace_customer(
         await _put_row(connection, store_id, run_id, table.name, rows[table.name])
 
 
+async def replace_customers(
+    connection: AsyncConnection, store_id: str, run_id: int, rows: Mapping[str, pl.DataFrame]
+) -> None:
+    """The same of many customers, from frames of those tables. Hold the run first (`hold_served_run`)."""
+    for table in (fact_customer_current, customer_profiles):
+        of_some = rows[table.name].with_columns(store_id=pl.lit(store_id), run_id=pl.lit(run_id))
+        # Through a table of this transaction's own: COPY knows no conflicts.
+        waiting = f"scored_{table.name}"
+        columns = ", ".join(of_some.columns)
+        driver: Any = await raw(connection)
+        await driver.execute(f"CREATE TEMPORARY TABLE {waiting} (LIKE {table.name} INCLUDING DEFAULTS) ON COMMIT DROP")
+        await copy_in(connection, waiting, of_some)
+        instead = _instead(table.name, of_some.columns)
+        await driver.execute(f"INSERT INTO {table.name} ({columns}) SELECT {columns} FROM {waiting} {instead}")  # noqa: S608
+
+
 async def _put_row(connection: AsyncConnection, store_id: str, run_id: int, table: str, row: Mapping[str, Any]) -> None:
     driver: Any = await raw(connection)
     await driver.execute(_replacing(table, tuple(row)), store_id, run_id, *row.values())
@@ -97,12 +109,15 @@ def _replacing(table: str, columns: tuple[str, ...]) -> str:
     """An upsert of one row, by its keys. columns : besides store_id and run_id"""
     names = ", ".join(("store_id", "run_id", *columns))
     numbers = ", ".join(f"${number}" for number in range(1, len(columns) + 3))
-    new = ", ".join(f"{column} = excluded.{column}" for column in columns if column != "customer_id")
+    return f"INSERT INTO {table} ({names}) VALUES ({numbers}) {_instead(table, columns)}"  # noqa: S608  our own columns
+
+
+def _instead(table: str, columns: Sequence[str]) -> str:
+    """What makes an INSERT take the place of the customer's row there is."""
+    keys = {"store_id", "run_id", "customer_id"}
+    new = ", ".join(f"{column} = excluded.{column}" for column in columns if column not in keys)
     changed = {customer_profiles.name: ", updated_at = now()", fact_customer_current.name: _KEEP_RFM}[table]
-    return (
-        f"INSERT INTO {table} ({names}) VALUES ({numbers}) "  # noqa: S608  names of our own columns
-        f"ON CONFLICT (store_id, customer_id, run_id) DO UPDATE SET {new}{changed}"
-    )
+    return f"ON CONFLICT (store_id, customer_id, run_id) DO UPDATE SET {new}{changed}"
 
 
 async def _take_snapshot(connection: AsyncConnection, store_id: str, run_id: int, history: pl.DataFrame) -> None:
@@ -114,11 +129,4 @@ async def _take_snapshot(connection: AsyncConnection, store_id: str, run_id: int
 
 
 async def _copy(connection: AsyncConnection, store_id: str, run_id: int, table: str, rows: pl.DataFrame) -> None:
-    """COPY rows in as CSV, some at a time so that the text of a whole shop never stands in memory."""
-    driver: Any = await raw(connection)
-    for piece in rows.iter_slices(_ROWS_AT_ONCE):
-        keyed = piece.with_columns(store_id=pl.lit(store_id), run_id=pl.lit(run_id))
-        csv = io.BytesIO()
-        keyed.write_csv(csv, include_header=False)
-        csv.seek(0)
-        await driver.copy_to_table(table, source=csv, columns=keyed.columns, format="csv")
+    await copy_in(connection, table, rows.with_columns(store_id=pl.lit(store_id), run_id=pl.lit(run_id)))

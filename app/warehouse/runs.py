@@ -1,11 +1,11 @@
-"""The runs of discovery: which are under way, which ended how, which is served."""
+"""The runs of discovery and rescoring: which are under way, which ended how, which is served."""
 
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import func, insert, null, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,6 +18,10 @@ from app.warehouse.tables import fact_customer_history, segmentation_runs
 _YARDSTICK_PARTS = frozenset({"norms", "tiers", "rfm"})
 
 
+#: What a run does: finds the segments anew, or places everyone again by those there are.
+Kind = Literal["discovery", "rescoring"]
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """A published run. report : what it found, as printed"""
@@ -25,6 +29,11 @@ class Run:
     run_id: int
     as_of: datetime
     report: Mapping[str, Any]
+
+
+def rules_of(run: Run) -> int:
+    """The discovery whose rules a run goes by: itself, where it is one."""
+    return int(run.report.get("rules_run_id", run.run_id))
 
 
 def lock_key(store_id: str) -> int:
@@ -43,7 +52,12 @@ async def running_run(connection: AsyncConnection, store_id: str) -> int | None:
 
 
 async def start_run(
-    connection: AsyncConnection, store_id: str, parameters: Mapping[str, Any], *, run_id: int | None = None
+    connection: AsyncConnection,
+    store_id: str,
+    parameters: Mapping[str, Any],
+    *,
+    kind: Kind = "discovery",
+    run_id: int | None = None,
 ) -> int:
     """A new run, or the queued one of this id. Call it holding the store's lock: runs that still say they are running
     are those of dead processes. Raises RunEnded when the run of this id has been published already.
@@ -74,8 +88,19 @@ async def start_run(
         if (await connection.execute(begun)).scalar_one_or_none() is None:
             raise RunEnded(store_id=store_id, run_id=run_id)
         return run_id
-    started = insert(segmentation_runs).values(store_id=store_id, status="running", parameters=dict(parameters))
+    started = insert(segmentation_runs).values(
+        store_id=store_id, kind=kind, status="running", parameters=dict(parameters)
+    )
     return int((await connection.execute(started.returning(segmentation_runs.c.run_id))).scalar_one())
+
+
+async def note_progress(connection: AsyncConnection, run_id: int, step: str, done: float) -> None:
+    """How far a run is. done : share of the step, 0..1"""
+    await connection.execute(
+        update(segmentation_runs)
+        .where(segmentation_runs.c.run_id == run_id, segmentation_runs.c.status == "running")
+        .values(progress={"step": step, "done": round(done, 3)})
+    )
 
 
 async def queue_run(connection: AsyncConnection, store_id: str, parameters: Mapping[str, Any]) -> int:
@@ -106,9 +131,10 @@ async def being_segmented(connection: AsyncConnection, store_id: str) -> bool:
 
 
 async def fail_run(connection: AsyncConnection, run_id: int, failure: str) -> None:
+    """What was published stays so."""
     await connection.execute(
         update(segmentation_runs)
-        .where(segmentation_runs.c.run_id == run_id)
+        .where(segmentation_runs.c.run_id == run_id, segmentation_runs.c.status != "published")
         .values(status="failed", failure=failure, finished_at=func.now())
     )
 

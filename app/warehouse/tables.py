@@ -426,7 +426,7 @@ def _archetype_rules() -> list[CheckConstraint | ForeignKeyConstraint | PrimaryK
         PrimaryKeyConstraint("store_id", "run_id", "archetype_id"),
         _of_store(),
         _of_run(),
-        CheckConstraint("member_count > 0", name="member_count"),
+        CheckConstraint("member_count >= 0", name="member_count"),
         CheckConstraint("population_percentage BETWEEN 0 AND 100", name="share"),
     ]
 

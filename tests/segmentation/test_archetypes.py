@@ -42,7 +42,7 @@ def test_a_shop_worked_out_by_hand() -> None:
     assert found.least == 3 and found.order == (0, 1)
     assert found.signatures.tolist() == [[0, ANY], [1, ANY]]
     assert found.level1.tolist() == [0, 0, 0, 0, 1, 1, 1, 0]
-    assert found.fold_distance.tolist() == [0] * 8 and found.kept_share == 1.0
+    assert found.fold_distance.tolist() == [0] * 8 and (found.fold_distance == 0).mean() == 1.0
 
     # Clarity is .85, .675 and, for the eighth, .625: core, typical and edge. One edge is too thin and joins the core,
     # the only band of its archetype that stands.
@@ -62,7 +62,7 @@ def test_who_is_in_a_thin_segment_goes_with_the_standing_one_they_belong_to_most
     found = find_archetypes([shares], min_members=3)
     assert found.signatures.tolist() == [[2], [0]]
     assert found.level1.tolist() == [1] * 4 + [0] * 5 + [1, 0]
-    assert found.fold_distance.tolist() == [0] * 9 + [1, 1] and found.kept_share == 9 / 11
+    assert found.fold_distance.tolist() == [0] * 9 + [1, 1] and (found.fold_distance == 0).mean() == 9 / 11
 
 
 def test_folded_customers_do_not_lean_to_the_archetype_they_were_folded_into() -> None:
@@ -80,7 +80,7 @@ def test_where_every_segment_may_stand_nobody_is_folded() -> None:
     found = find_archetypes(small_shop(), min_members=1)
     assert found.signatures.tolist() == [[0, 0], [1, ANY], [0, 1]]  # the most common first
     assert found.level1.tolist() == [0, 0, 0, 0, 1, 1, 1, 2]
-    assert found.fold_distance.tolist() == [0] * 8 and found.kept_share == 1.0
+    assert found.fold_distance.tolist() == [0] * 8 and (found.fold_distance == 0).mean() == 1.0
 
 
 def test_a_kind_is_told_apart_on_as_many_axes_as_it_has_customers_for() -> None:
@@ -183,7 +183,7 @@ def test_what_holds_of_any_shop(shop: list[Array], min_members: int, data: st.Da
     # Only the axes that define a customer's kind count for how far they are from it.
     theirs, own = found.signatures[found.level1], own_segments(shop)
     assert np.array_equal(found.fold_distance, ((theirs != ANY) & (theirs != own)).sum(axis=1))
-    assert found.kept_share == pytest.approx((found.fold_distance == 0).mean())
+    assert (found.fold_distance == 0).mean() == pytest.approx((found.fold_distance == 0).mean())
 
 
 @given(shop=shops, min_members=st.integers(1, 12), data=st.data())
@@ -338,7 +338,7 @@ def test_the_order_of_the_customers_does_not_matter(shop: list[Array], data: st.
 def assert_one_kind(found: Archetypes, n_customers: int) -> None:
     for groups in (found.level1, found.level3):
         assert groups.tolist() == [0] * n_customers
-    assert found.fold_distance.tolist() == [0] * n_customers and found.kept_share == 1.0
+    assert found.fold_distance.tolist() == [0] * n_customers and (found.fold_distance == 0).mean() == 1.0
 
 
 def test_a_single_customer_is_a_kind() -> None:

@@ -53,7 +53,7 @@ def test_planted_types_of_customer_are_the_archetypes(three_types: tuple[Discove
     found, truth = three_types
     assert [axis.fitted.n_segments for axis in found.axes] == [3] * 14
     assert found.signature == found.axes and found.silent == ()
-    assert len(found.archetypes.signatures) == 3 and found.archetypes.kept_share == 1.0
+    assert len(found.archetypes.signatures) == 3 and (found.archetypes.fold_distance == 0).mean() == 1.0
     assert len(set(zip(truth.tolist(), found.archetypes.level1.tolist(), strict=True))) == 3
 
 

@@ -1,0 +1,215 @@
+"""A whole shop placed anew by the rules of the run it serves, and those of it whose records have changed.
+
+Discovery finds rules; scoring applies them. A rescoring moves customers between the segments there are, and never a
+segment: that is what makes two days of history comparable. It is published like any run, as one, in one switch.
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import polars as pl
+import structlog
+
+from app.core.errors import InvalidInput, NothingPublished
+from app.core.progress import Progress, unheard
+from app.pipeline.features import feature_values
+from app.pipeline.placing import PlacedAxis, Standing, last_day
+from app.pipeline.report import renewed_report
+from app.pipeline.run import RunResult, latest_as_of
+from app.pipeline.running import running
+from app.pipeline.served import ServedRun, served
+from app.pipeline.star import archetype_profiles, customer_rows, group_figures, history_rows
+from app.segmentation.drift import psi
+from app.segmentation.membership import Array
+from app.segmentation.naming import interpretation
+from app.warehouse import changes, publish, runs
+from app.warehouse.behaviour import Behaviour, read_behaviour, read_behaviour_of
+from app.warehouse.dimensions import read_dimensions
+from app.warehouse.engine import Database
+from app.warehouse.stores import Store, orders_since, read_store
+
+log = structlog.get_logger()
+
+_SCORED_AT_ONCE = 1_000
+
+
+async def rescore(
+    database: Database, store_id: str, *, now: datetime, as_of: datetime | None = None, progress: Progress = unheard
+) -> RunResult:
+    """Place every customer of a store by the rules of its served run, and serve the result.
+
+    as_of : only records before this moment count; None as for a discovery
+
+    Segments and archetypes keep their ids and names; what is counted of them is counted anew, and one that nobody is in
+    stays, empty. Raises StoreNotFound, NothingPublished, OutdatedRun, InvalidInput (a moment to come, or before the
+    first order), or RunInProgress. Whatever fails, the run served before stays served.
+    """
+    if as_of is not None and as_of > now:
+        raise InvalidInput(f"As of {as_of:%Y-%m-%d} lies in the future. Take a day up to today.")
+    async with database.snapshot() as connection:
+        store = await read_store(connection, store_id)
+        if store.served_run_id is None:
+            raise NothingPublished(store_id)
+        moment = as_of or await latest_as_of(connection, store, now=now)
+    parameters = {"as_of": as_of.isoformat() if as_of else None}
+    async with running(database, store_id, kind="rescoring", parameters=parameters, progress=progress) as run:
+        run.progress("reading", 0.0)
+        async with database.snapshot() as connection:
+            store = await read_store(connection, store_id)  # another run may have been published since
+            rules = await served(database, connection, store_id, store.served_run_id or 0)
+            discovered = await runs.read_run(connection, runs.rules_of(rules.run))
+            dimensions = await read_dimensions(connection, store_id, rules.run.run_id)
+            behaviour = await read_behaviour(connection, store_id, as_of=moment, timezone=store.timezone)
+            orders_after = await orders_since(connection, store_id, moment)
+            seen = await changes.seen_by(connection)
+        if not behaviour.customer_ids:
+            raise InvalidInput(f"Store '{store_id}' has no order before {moment:%Y-%m-%d}. Take a later day.")
+        run.progress("scoring", 0.0)
+        # In a thread, so that meanwhile the run can say how far it is.
+        star, fold_distance = await asyncio.to_thread(_star, store, rules, dimensions, behaviour, as_of=moment)
+        report = renewed_report(rules.run.report, star, fold_distance, as_of=moment, orders_after=orders_after)
+        report["rules_run_id"] = discovered.run_id
+        report["drift"] = _shifts(report, discovered.report)
+        run.progress("publishing", 0.0)
+        async with database.transaction() as connection:
+            await publish.publish(connection, store_id, run.run_id, star)
+            await runs.finish_run(
+                connection, run.run_id, as_of=moment, report=report, yardstick=rules.yardstick.stored()
+            )
+            await changes.forget(connection, store_id, seen=seen)
+    log.info("run.rescored", run_id=run.run_id, store_id=store_id, n_customers=report["n_customers"])
+    return RunResult(run_id=run.run_id, report=report)
+
+
+async def score_changed(database: Database, store_id: str) -> int:
+    """Score everyone whose records have changed since they were, by the rules of the served run and as of its moment.
+
+    returns : how many. Nothing is done where nothing is served. Whoever is scored is no longer to be, in one
+    transaction: done twice, or cut short and done again, it ends the same. Raises StoreNotFound or OutdatedRun.
+    """
+    scored = 0
+    while n_scored := await _score_some(database, store_id):
+        scored += n_scored
+    return scored
+
+
+async def _score_some(database: Database, store_id: str) -> int:
+    async with database.transaction() as connection:
+        store = await runs.hold_served_run(connection, store_id)
+        if store.served_run_id is None:
+            return 0
+        rules = await served(database, connection, store_id, store.served_run_id)
+        customer_ids = await changes.take(connection, store_id, most=_SCORED_AT_ONCE)
+        if not customer_ids:
+            return 0
+        as_of = rules.run.as_of
+        behaviour = await read_behaviour_of(connection, store_id, customer_ids, as_of=as_of, timezone=store.timezone)
+        if behaviour.customer_ids:
+            facts, _, _ = await asyncio.to_thread(_scored, store, rules, behaviour, as_of=as_of)
+            await publish.replace_customers(connection, store_id, rules.run.run_id, facts)
+    return len(customer_ids)
+
+
+def _scored(
+    store: Store, rules: ServedRun, behaviour: Behaviour, *, as_of: datetime
+) -> tuple[dict[str, pl.DataFrame], "_Placed", Mapping[str, Array]]:
+    values = feature_values(behaviour, as_of=as_of, timezone=store.timezone)
+    axes, standing = rules.place(values)
+    facts = customer_rows(
+        behaviour.customer_ids,
+        values,
+        axes,
+        standing,
+        snapshot=last_day(as_of, store.timezone),
+        as_of=as_of,
+        yardstick=rules.yardstick,
+    )
+    return facts, (axes, standing), values
+
+
+_Placed = tuple[list[PlacedAxis], Standing]
+
+
+def _star(
+    store: Store, rules: ServedRun, dimensions: Mapping[str, pl.DataFrame], behaviour: Behaviour, *, as_of: datetime
+) -> tuple[dict[str, pl.DataFrame], Any]:
+    """Every table of the run, and everyone's distance from their archetype."""
+    facts, (axes, standing), values = _scored(store, rules, behaviour, as_of=as_of)
+    history = history_rows(facts["fact_customer_current"], axes, [axis.segments for axis in rules.axes])
+    star = {
+        "dim_segment_master": _segments(dimensions["dim_segment_master"], axes, values),
+        **{
+            table: _renewed(dimensions[table], of_level, values)
+            for table, of_level in (
+                ("dim_archetype_l1", standing.level1),
+                ("dim_archetype_l2", standing.level2),
+                ("dim_archetype_l3", standing.level3),
+            )
+        },
+        **facts,
+        "fact_customer_history": history,
+    }
+    star["dim_archetype_l1"] = _told(star["dim_archetype_l1"], standing)
+    return star, standing.fold_distance
+
+
+def _segments(segments: pl.DataFrame, axes: list[PlacedAxis], values: Mapping[str, Array]) -> pl.DataFrame:
+    """The segments as they are, with whom they hold now. What nobody is in keeps the sentence it had."""
+    n_customers = len(values["lifetime_value"])
+    told = {}
+    for axis in axes:
+        dominant = axis.memberships.argmax(axis=1)
+        for position, (name, source) in enumerate(zip(axis.names, axis.sources, strict=True)):
+            mine = dominant == position
+            typical = {
+                feature.name: float(np.median(values[feature.name][mine]))
+                for feature in axis.axis.features_from(source)
+                if mine.any()
+            }
+            told[axis.axis.name, name] = (int(mine.sum()), axis.axis, typical, source)
+    rows = []
+    for axis_name, name, was in segments.select("axis_name", "segment_name", "interpretation").iter_rows():
+        count, of_axis, typical, source = told[axis_name, name]
+        share = count / n_customers
+        says = interpretation(of_axis, typical, share=share, source=source) if count else was
+        rows.append((says, 100 * share, count))
+    columns = ["interpretation", "population_percentage", "customer_count"]
+    return segments.with_columns(pl.DataFrame(rows, schema=columns, orient="row"))
+
+
+def _renewed(dimension: pl.DataFrame, of_customers: Any, values: Mapping[str, Array]) -> pl.DataFrame:
+    """An archetype table with its members counted. of_customers : everyone's archetype on that level"""
+    numbers = dict(zip(dimension["archetype_id"], range(dimension.height), strict=True))
+    group = pl.Series(of_customers).replace_strict(numbers, return_dtype=pl.Int64).to_numpy()
+    return dimension.with_columns(pl.DataFrame(group_figures(group, values, n_groups=dimension.height)))
+
+
+def _told(level1: pl.DataFrame, standing: Standing) -> pl.DataFrame:
+    """Level 1 with how many of its members were folded in, and itself as it is served."""
+    folded = pl.DataFrame({"archetype_id": standing.level1, "folded": standing.fold_distance > 0})
+    counts = folded.group_by("archetype_id").agg(folded_count=pl.col("folded").sum().cast(pl.Int64))
+    renewed = level1.drop("folded_count").join(counts, on="archetype_id", how="left", maintain_order="left")
+    renewed = renewed.with_columns(pl.col("folded_count").fill_null(0))
+    dominant = [json.loads(each) for each in renewed["dominant_segments"]]
+    key_traits = [json.loads(each or "[]") for each in renewed["key_traits"]]
+    return renewed.with_columns(profile=pl.Series(archetype_profiles(renewed, dominant, key_traits), dtype=pl.String))
+
+
+def _shifts(report: Mapping[str, Any], discovered: Mapping[str, Any]) -> dict[str, float]:
+    """Per axis, how far the shares of its segments have shifted since they were discovered."""
+    then = {
+        axis["axis"]: {each["segment_id"]: each["share"] for each in axis.get("segments", [])}
+        for axis in discovered["axes"]
+    }
+    return {
+        axis["axis"]: psi(
+            np.array([each["share"] for each in axis["segments"]]),
+            np.array([then[axis["axis"]][each["segment_id"]] for each in axis["segments"]]),
+        )
+        for axis in report["axes"]
+        if axis.get("segments")
+    }

@@ -1,0 +1,25 @@
+"""An archetype may have no members: a rescoring keeps the rules, whoever goes by them."""
+
+from alembic import op
+
+revision = "0011"
+down_revision = "0008"
+branch_labels = None
+depends_on = None
+
+_TABLES = ("dim_archetype_l1", "dim_archetype_l2", "dim_archetype_l3")
+
+
+def upgrade() -> None:
+    for table in _TABLES:
+        name = op.f(f"ck_{table}_member_count")
+        op.drop_constraint(name, table)
+        op.create_check_constraint(name, table, "member_count >= 0")
+
+
+def downgrade() -> None:
+    for table in reversed(_TABLES):  # those under another first
+        name = op.f(f"ck_{table}_member_count")
+        op.execute(f"DELETE FROM {table} WHERE member_count = 0")  # noqa: S608  names of our own tables
+        op.drop_constraint(name, table)
+        op.create_check_constraint(name, table, "member_count > 0")
