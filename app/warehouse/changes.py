@@ -45,7 +45,9 @@ async def note_changed(connection: AsyncConnection, store_id: str) -> int:
 
 async def how_many(connection: AsyncConnection, store_id: str, *, most: int) -> int:
     """How many are to be scored; not counted beyond `most`."""
-    query = text("SELECT count(*) FROM (SELECT FROM customers_changed WHERE store_id = :store_id LIMIT :most) AS changed")
+    query = text(
+        "SELECT count(*) FROM (SELECT FROM customers_changed WHERE store_id = :store_id LIMIT :most) AS changed"
+    )
     return int((await connection.execute(query, {"store_id": store_id, "most": most})).scalar_one())
 
 
