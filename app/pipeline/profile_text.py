@@ -11,7 +11,6 @@ A run writes everyone's at once (`own_texts`), scoring one customer writes their
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -25,6 +24,7 @@ from app.segmentation.membership import Array, strength_codes
 from app.segmentation.norms import traits
 
 _CENTS = 4  # as the database keeps money
+_encoded = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 def profile_form(axes: Sequence[PlacedAxis], yardstick: Yardstick) -> ProfileForm:
@@ -98,8 +98,4 @@ def own_text(
 
 def _traits_json(axes: Sequence[PlacedAxis], values: Mapping[str, Array], yardstick: Yardstick) -> list[str]:
     told = traits(yardstick.norms, [each.axis for each in axes], [each.dominant for each in axes], values)
-    return [_dumped(each) if each else "[]" for each in told]
-
-
-def _dumped(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return [_encoded(each) if each else "[]" for each in told]
