@@ -11,7 +11,8 @@ from typing import Any
 
 from vl_convert import vegalite_to_svg
 
-from app.api.archetypes.charts import CONFIG, axis_chart
+from app.api.archetypes.charts import axis_chart
+from app.api.theme import CONFIG
 from app.core.files import write_whole
 
 VEGA_LITE = "6.4"

@@ -25,8 +25,10 @@
     │   ├── JobNotFailed               only what has failed is done again
     │   └── OutdatedRun                the served run was made by an older version
     ├── ConfigurationError        500  a setting is missing or makes no sense
-    │   └── PortInUse                  another program listens there
+    │   ├── PortInUse                  another program listens there
+    │   └── AlertRefused               Slack takes nothing at this address
     └── Unavailable               503  something we stand on is away
+        ├── AlertNotTold               Slack is away or asks to wait
         ├── DatabaseUnavailable
         └── EmbeddedDatabaseError      the packaged Postgres cannot be started
 
@@ -231,8 +233,28 @@ class PortInUse(ConfigurationError):
         super().__init__(f"Port {port} of {host} is in use by another program. Stop that, or set PORT to another.")
 
 
+class AlertRefused(ConfigurationError):
+    """answer : what Slack said, in its own word or as an HTTP status; never the address, which is a secret"""
+
+    def __init__(self, store_id: str, *, answer: str) -> None:
+        super().__init__(
+            f"Slack refused the alert of store '{store_id}' ({answer}). Look at the incoming webhook in Slack or "
+            "make a new one, set SLACK_WEBHOOK_URL to its address, and run the job again."
+        )
+
+
 class Unavailable(AppError):
     status = 503
+
+
+class AlertNotTold(Unavailable):
+    """retry_after_seconds : when it is worth trying again"""
+
+    def __init__(self, store_id: str, *, reason: str, retry_after_seconds: int) -> None:
+        super().__init__(
+            f"The alert of store '{store_id}' was not told: {reason}. Try again in {retry_after_seconds} seconds."
+        )
+        self.retry_after_seconds = retry_after_seconds
 
 
 class DatabaseUnavailable(Unavailable):

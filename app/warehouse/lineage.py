@@ -1,6 +1,10 @@
 """Where the segments and archetypes of published runs come from."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.warehouse.engine import Database, Row
 
@@ -89,3 +93,37 @@ async def read_large_segments(
     """(run, axis, name) of segments that are known to have so many customers, of each run and of the one before it."""
     found = await database.rows(_LARGE, store_id, sorted(run_ids), at_least)
     return frozenset((run_id, axis, name) for run_id, axis, name in found)
+
+
+_EDGES = """
+    SELECT told.run_id, before.rules_run_id, told.axis, told.previous_id, told.current_id
+    FROM (
+        SELECT store_id, run_id, axis_name AS axis, previous_run_id, previous_id, current_id FROM segment_lineage
+        UNION ALL
+        SELECT store_id, run_id, '{archetypes}', previous_run_id, previous_id, current_id FROM archetype_lineage
+    ) AS told
+    LEFT JOIN segmentation_runs AS before ON before.run_id = told.previous_run_id
+    WHERE told.store_id = :store_id AND told.run_id > :after AND told.run_id <= :until
+    ORDER BY told.run_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """From a group to the one it goes on as; None where it is born or retired.
+
+    run_id : the discovery; rules_before : the one whose rules were served before it; axis : or ARCHETYPES
+    """
+
+    run_id: int
+    rules_before: int | None
+    axis: str
+    previous_id: str | None
+    current_id: str | None
+
+
+async def read_edges(connection: AsyncConnection, store_id: str, *, after: int, until: int) -> list[Edge]:
+    """All that the discoveries after a run and up to another made of the groups before them."""
+    query = text(_EDGES.format(archetypes=ARCHETYPES))
+    found = await connection.execute(query, {"store_id": store_id, "after": after, "until": until})
+    return [Edge(*row) for row in found]

@@ -6,6 +6,7 @@
             │             └─ customer_pseudonyms             what they are called where ids may not be shown
             ├─ api_keys                                      who may ask
             ├─ jobs, idempotent_requests                     what is to be done, and what was asked before
+            ├─ alerts_told                                   what Slack was told, once a day for each reason
             └─ segmentation_runs                             one row per discovery
                   ├─ dim_segment_master                      the segments of each axis: centers, scaler, name
                   ├─ dim_archetype_l1 ─┬─ dim_archetype_l2   the kinds of customer
@@ -29,6 +30,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Computed,
     Date,
     DateTime,
     Double,
@@ -320,6 +322,12 @@ segmentation_runs = Table(
         "yardstick", JSONB, comment="The shop's norms, value tiers and fifths; null or less in runs of older versions."
     ),
     Column("failure", Text, comment="Why it failed, in one line."),
+    Column(
+        "rules_run_id",
+        BigInteger,
+        Computed("coalesce((report ->> 'rules_run_id')::bigint, run_id)", persisted=True),
+        comment="The discovery whose rules it goes by: itself, unless its report names another.",
+    ),
     PrimaryKeyConstraint("run_id"),
     _of_store(),
     CheckConstraint("status IN ('queued', 'running', 'published', 'failed')", name="status"),
@@ -626,6 +634,19 @@ archetype_lineage = Table(
     *_lineage_columns(),
     *_lineage_rules(),
     comment="Where the level-1 archetypes of each run come from, run by run.",
+)
+
+alerts_told = Table(
+    "alerts_told",
+    metadata,
+    _store(),
+    Column("kind", Text, nullable=False, comment="What it is about: migration or drift."),
+    Column("day", Date, nullable=False, comment="The shop's day it is of."),
+    Column("told_at", TIME, comment="When it was told, UTC; null from just before until it is known to be."),
+    PrimaryKeyConstraint("store_id", "kind", "day"),
+    _of_store(),
+    CheckConstraint("kind IN ('migration', 'drift')", name="kind"),
+    comment="The alerts a shop was sent: one of a kind and a day.",
 )
 
 # The switch points at a run, and a run belongs to a store: the two tables refer to each other.

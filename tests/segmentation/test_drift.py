@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from app.core.errors import InvalidInput
-from app.segmentation.drift import LEAST_SHARE, psi
+from app.segmentation.drift import LEAST_SHARE, Discovered, Kinship, Move, kinship, movement, psi
 
 
 def two_days(least: int = 0) -> st.SearchStrategy[tuple[NDArray[np.float64], NDArray[np.float64]]]:
@@ -59,3 +59,60 @@ def test_what_is_no_distribution_is_refused(bad: list[float]) -> None:
 def test_two_days_of_different_segments_are_refused() -> None:
     with pytest.raises(InvalidInput, match="the same segments"):
         psi(np.array([1.0]), np.array([0.5, 0.5]))
+
+
+# Who moved
+
+SAME = Kinship(same=True)
+groups = st.sampled_from("abcd")
+two_days_of_people = st.lists(st.tuples(st.none() | groups, st.none() | groups, st.integers(0, 50)), max_size=30)
+lineages = st.none() | st.lists(st.tuples(st.none() | groups, st.none() | groups), max_size=8)
+
+
+def kin(steps: list[tuple[str | None, str | None]] | None) -> Kinship:
+    return SAME if steps is None else kinship({2: Discovered(1, steps)}, before=1, now=2)
+
+
+@given(two_days_of_people, lineages)
+def test_everyone_who_was_there_is_somewhere_now_or_gone(
+    counts: list[tuple[str | None, str | None, int]], steps: list[tuple[str | None, str | None]] | None
+) -> None:
+    moved = movement(counts, kin(steps))
+    for group in "abcd":
+        there = sum(n for before, _, n in counts if before == group)
+        left = sum(n for before, now, n in counts if before == group and now is None)
+        assert sum(flow.count for flow in moved.flows if flow.before == group) == there - left
+    assert moved.compared + moved.gone == sum(n for before, _, n in counts if before)
+    assert moved.compared + moved.new == sum(n for _, now, n in counts if now)
+    assert sum(moved.count(move) for move in Move) == moved.compared
+    assert 0 <= moved.share(Move.migrated) <= 1
+    assert moved.velocity(7) == moved.share(Move.migrated) / 7
+
+
+@given(st.lists(st.tuples(groups, st.integers(0, 50))), lineages)
+def test_where_everyone_stays_the_velocity_is_0(
+    sizes: list[tuple[str, int]], steps: list[tuple[str | None, str | None]] | None
+) -> None:
+    moved = movement([(group, group, n) for group, n in sizes], kin(steps))
+    assert moved.velocity(7) == 0
+    assert moved.count(Move.by_discovery) == 0
+
+
+@given(groups, groups, lineages)
+def test_only_who_could_have_stayed_has_migrated(
+    before: str, now: str, steps: list[tuple[str | None, str | None]] | None
+) -> None:
+    """By a discovery that follows the groups: theirs goes on, and the one they are in goes on from another."""
+    moved = kin(steps).move(before, now)
+    assert (moved is Move.stayed) == (before == now)
+    if moved is Move.migrated and steps is not None:
+        assert any(one == before and other is not None for one, other in steps)
+        assert any(one is not None and other == now for one, other in steps)
+        assert (before, now) not in steps
+
+
+def test_lineage_that_leads_nowhere_is_not_followed() -> None:
+    known = {2: Discovered(1, [("a", "a")]), 4: Discovered(3, [("a", "a")]), 5: Discovered(6, [("a", "a")])}
+    assert kinship(known, before=1, now=2).heirs == {"a": frozenset("a")}
+    for before, now in ((1, 4), (2, 1), (1, 5), (7, 2)):
+        assert kinship(known, before=before, now=now) == Kinship(same=False)

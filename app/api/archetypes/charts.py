@@ -1,44 +1,21 @@
 """An axis as a Vega-Lite picture: where its customers lie against one shapeless cloud, and what its segments are like.
 
-The colours hold on light and dark ground and for the colour-blind; words take theirs from the config, and so does the
-legend its shape: who embeds the picture may replace it.
+How pictures look is in `app.api.theme`.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
-WIDTH = 440
+from app.api.theme import CONFIG, GREY, LESS, MORE, SCHEMA, WIDTH, hues, nominal, words
+
 CLOUD = "one shapeless cloud"
 
-# After Okabe and Ito, tuned to be seen on white and on near black. More than these cannot be told apart: they repeat.
-_HUES = ("#2b7bba", "#e08a1e", "#1f9e77", "#c2649b", "#7a68c9", "#a3822a")
-_GREY = "#868e96"
-_MORE, _LESS = "#2b7bba", "#e08a1e"
 _HEIGHT, _ROW, _CELL = 150, 48, 24
 # A scaled unit and a half from the shop is as strong a colour as there is; words stay readable on it.
 _FAR, _STRONGEST = 1.5, 0.4
 _SIDES = ("more than the shop", "as the shop", "less than the shop")
 _OWN_COLOURS = {"scale": {"color": "independent", "fill": "independent"}}
-
-#: Words of one grey that can be read on white and on black.
-CONFIG: dict[str, Any] = {
-    "background": "transparent",
-    "font": "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif",
-    "view": {"stroke": None},
-    "text": {"color": "#767676", "fontSize": 12},
-    "title": {"color": "#767676", "subtitleColor": "#767676", "fontSize": 13, "subtitleFontSize": 12},
-    "axis": {"labelColor": "#767676", "titleColor": "#767676", "domainColor": "#767676", "tickColor": "#767676"},
-    "legend": {
-        "labelColor": "#767676",
-        "titleColor": "#767676",
-        "labelFontSize": 12,
-        "columns": 2,
-        "labelLimit": WIDTH // 2 - 20,
-        "symbolLimit": 0,
-    },
-}
 
 
 def axis_chart(told: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -54,7 +31,7 @@ def axis_chart(told: Mapping[str, Any]) -> dict[str, Any] | None:
     ]
     return {
         "$schema": SCHEMA,
-        "description": f"{_words(told['axis'])}: {told['measures']}. {told['says']}",
+        "description": f"{words(told['axis'])}: {told['measures']}. {told['says']}",
         "config": CONFIG,
         "concat": pictures,
         "columns": 2,
@@ -66,7 +43,7 @@ def axis_chart(told: Mapping[str, Any]) -> dict[str, Any] | None:
 def _segments(told: Mapping[str, Any], source: str) -> list[dict[str, Any]]:
     """{name, label} of those of one reading; labels are in words, with shares first, as long names are cut off."""
     return [
-        {"name": each["name"], "label": f"{_percent(each['share'])} {_words(each['name'])}"}
+        {"name": each["name"], "label": f"{_percent(each['share'])} {words(each['name'])}"}
         for each in told["segments"]
         if each["source"] == source
     ]
@@ -95,7 +72,7 @@ def _density(picture: Mapping[str, Any], segments: Sequence[Mapping[str, Any]], 
     colour = {
         "field": "segment",
         "type": "nominal",
-        "scale": {"domain": [*labels, CLOUD], "range": [*_hues(len(labels)), _GREY]},
+        "scale": {"domain": [*labels, CLOUD], "range": [*hues(len(labels)), GREY]},
         "legend": {
             "title": None,
             "orient": "top",
@@ -158,7 +135,7 @@ def _typical(picture: Mapping[str, Any], segments: Sequence[Mapping[str, Any]]) 
     values = [
         {
             "row": row,
-            "shop": f"Shop: {feature['says']}" if feature["says"] else _words(feature["feature"]),
+            "shop": f"Shop: {feature['says']}" if feature["says"] else words(feature["feature"]),
             "segment": segment["label"],
             "told": told,
             "side": _side(apart),
@@ -171,7 +148,7 @@ def _typical(picture: Mapping[str, Any], segments: Sequence[Mapping[str, Any]]) 
     y = {"field": "row", "type": "ordinal", "axis": None, "scale": {"paddingInner": 0, "paddingOuter": 0}}
     x = {"field": "column", "type": "ordinal", "axis": None, "scale": {"paddingInner": 0.06, "paddingOuter": 0}}
     lower = (_ROW - _CELL) / 2
-    hues = {"domain": list(range(len(segments))), "range": _hues(len(segments))}
+    own = {"domain": list(range(len(segments))), "range": hues(len(segments))}
     return {
         "width": WIDTH,
         "height": _ROW * len(picture["features"]),
@@ -187,8 +164,8 @@ def _typical(picture: Mapping[str, Any], segments: Sequence[Mapping[str, Any]]) 
                 "mark": {"type": "rect", "height": _CELL, "yOffset": lower, "cornerRadius": 3},
                 "encoding": {
                     "color": {
-                        **_nominal("side"),
-                        "scale": {"domain": list(_SIDES), "range": [_MORE, _GREY, _LESS]},
+                        **nominal("side"),
+                        "scale": {"domain": list(_SIDES), "range": [MORE, GREY, LESS]},
                         "legend": None,
                     },
                     "opacity": {"field": "far", "type": "quantitative", "scale": None, "legend": None},
@@ -196,7 +173,7 @@ def _typical(picture: Mapping[str, Any], segments: Sequence[Mapping[str, Any]]) 
             },
             {
                 "mark": {"type": "rect", "height": 3, "yOffset": _ROW / 2 - 2, "opacity": 0.85},
-                "encoding": {"fill": {**_nominal("column"), "scale": hues, "legend": None}},
+                "encoding": {"fill": {**nominal("column"), "scale": own, "legend": None}},
             },
             {
                 "mark": {"type": "text", "yOffset": lower},
@@ -216,20 +193,8 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def _nominal(field: str) -> dict[str, Any]:
-    return {"field": field, "type": "nominal"}
-
-
 def _side(apart: float) -> str:
     return _SIDES[1] if apart == 0 else _SIDES[0] if apart > 0 else _SIDES[2]
-
-
-def _hues(n: int) -> list[str]:
-    return [_HUES[number % len(_HUES)] for number in range(n)]
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ").capitalize()
 
 
 def _percent(share: float) -> str:

@@ -4,8 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
+from app.api.customers import history as past
 from app.api.customers import service
-from app.api.customers.schemas import BriefCustomer, CustomerProfile, FoundCustomers, Orders
+from app.api.customers.schemas import BriefCustomer, CustomerProfile, FoundCustomers, History, Orders
 from app.api.dependencies import Agent, Opened, Reader
 from app.api.parameters import Cursor, CustomerId, Day, Limit, Plain, Something, comma_list, names_among
 from app.core.errors import ScopeMissing
@@ -86,6 +87,19 @@ async def orders(
         limit=limit,
         cursor=cursor,
     )
+
+
+@router.get("/customer/{customer_id}/history", summary="A customer's past, day by day")
+async def history(
+    customer_id: CustomerId,
+    caller: Reader,
+    resources: Opened,
+    days: Annotated[int, Query(ge=1, le=3_660, description="How many days back from the latest.")] = past.DAYS,
+    start_date: Annotated[Day | None, Query(description="First day of the shop's calendar, instead of days.")] = None,
+    end_date: Annotated[Day | None, Query(description="Last day, included.")] = None,
+) -> History:
+    """Which kind of customer they were and in which segments, when that changed, and what they were worth."""
+    return await past.history(resources, caller, customer_id, days=days, first_day=start_date, last_day=end_date)
 
 
 @router.get("/customers/search", summary="Find customers")

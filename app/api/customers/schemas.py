@@ -1,6 +1,6 @@
 """What is said of customers."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -146,6 +146,68 @@ class AxisWhy(Answer):
     change: Change | None
     without_it: WithoutIt | None
     says: str
+
+
+class PastSegment(Answer):
+    segment_id: str
+    name: str
+
+
+class Snapshot(Answer):
+    """Where a customer stood when a day of the shop ended."""
+
+    date: str = Field(examples=["2026-05-03"])
+    archetype_id: str
+    segment_name: str = Field(description="Of the archetype, as it was called then.")
+    archetype_level2_id: str
+    archetype_level3_id: str
+    segments: dict[str, PastSegment] = Field(
+        description="By axis, as they were called then: all of them on the first day, then those that are others."
+    )
+    lifetime_value: float
+    total_orders: int
+    days_since_last_purchase: int
+
+
+class PastChange(Answer):
+    """A kind or segment that is another than the snapshot before."""
+
+    date: str
+    axis: str | None = Field(description="Null for the archetype.")
+    from_id: str
+    from_name: str
+    to_id: str
+    to_name: str
+    by_discovery: bool = Field(description="Split, merged, retired, added or renamed then: not what they did.")
+    says: str = Field(examples=["Moved from Small Spend, Rare to Big Spend, Frequent on 3 May 2026."])
+
+
+class Delta(Answer):
+    """The latest snapshot against one about so many days older."""
+
+    days: int = Field(description="7, 14 or 28.")
+    compared_with: str = Field(description="The day compared with: the latest kept that is old enough.")
+    archetype_changed: bool = Field(description="By what they did: not where a discovery counts them elsewhere.")
+    renamed_by_discovery: bool
+    axes_changed: list[str]
+    lifetime_value: float
+    orders: int
+
+
+class History(Answer):
+    """One customer's past, a snapshot a day; older days are kept week by week."""
+
+    customer_id: str
+    pseudonym: str | None
+    snapshots: list[Snapshot] = Field(description="The earliest first.")
+    changes: list[PastChange] = Field(description="The latest first.")
+    deltas: list[Delta] = Field(description="Those the history is long enough for.")
+    chart: dict[str, Any] | None = Field(description="Vega-Lite: kinds and value over time; null for one day or none.")
+    message: str | None = Field(description="Why there is nothing; null where there is something.")
+    currency: str
+    timezone: str
+    run_id: int | None
+    as_of: str | None
 
 
 class CustomerProfile(Answer):

@@ -67,7 +67,7 @@ async def profile(
 
     Raises CustomerNotFound, or InvalidParameter for a day that lies ahead.
     """
-    row = await _find(resources, caller, customer_id)
+    row = await find(resources, caller, customer_id)
     if as_of is None and row["told"] is not None and row["archetype"] is not None:
         text = _segmented(row, row["run_id"], row["archetype_id"], row["archetype"], row["told"], _stored_rfm(row))
     else:
@@ -114,7 +114,7 @@ async def refreshed_profile(resources: Resources, caller: Caller, customer_id: s
 
     Raises CustomerNotFound, NothingPublished, or OutdatedRun.
     """
-    row = await _find(resources, caller, customer_id)
+    row = await find(resources, caller, customer_id)
     if row["orders_count"] > 0:
         if row["run_id"] is None:
             raise NothingPublished(caller.store_id)
@@ -123,7 +123,7 @@ async def refreshed_profile(resources: Resources, caller: Caller, customer_id: s
     return await profile(resources, caller, customer_id)
 
 
-async def _find(resources: Resources, caller: Caller, customer_id: str) -> Row:
+async def find(resources: Resources, caller: Caller, customer_id: str) -> Row:
     """Those who may not see identities know customers by their pseudonym alone."""
     row = None
     if caller.identified:
@@ -378,7 +378,7 @@ async def orders(
     """
     if first_day is not None and last_day is not None and last_day < first_day:
         raise InvalidParameter("end_date", "it lies before start_date")
-    row = await _find(resources, caller, customer_id)
+    row = await find(resources, caller, customer_id)
     found_id = row["customer_id"]
     purpose = json.dumps(["orders", caller.store_id, found_id, terms, str(first_day), str(last_day)])
     after = None

@@ -1,0 +1,1 @@
+"""Analytics: the shop as a whole, over time."""

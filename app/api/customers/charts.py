@@ -1,0 +1,105 @@
+"""A customer's past as a Vega-Lite picture: which kind they were, and what they were worth.
+
+How pictures look is in `app.api.theme`.
+"""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from itertools import groupby
+from typing import Any
+
+from app.api.customers.schemas import PastChange, Snapshot
+from app.api.theme import CONFIG, MORE, SCHEMA, WIDTH, hues
+from app.core.dates import in_words
+
+_BAR, _HEIGHT = 26, 110
+
+
+def history_chart(
+    snapshots: Sequence[Snapshot], changes: Sequence[PastChange], *, currency: str
+) -> dict[str, Any] | None:
+    """A band in the colour of each kind they were, and the line of their value below; None for fewer than two days."""
+    if len(snapshots) < 2:
+        return None
+    spells = _spells(snapshots)
+    kinds = list(dict.fromkeys(spell["kind"] for spell in spells))
+    values = [{"day": each.date, "value": each.lifetime_value} for each in snapshots]
+    x = {
+        "type": "temporal",
+        "scale": {"type": "utc", "domain": [snapshots[0].date, spells[-1]["until"]]},
+        "axis": {"title": None, "grid": False, "format": "%-d %b", "tickCount": 5},
+    }
+    colour = {
+        "field": "kind",
+        "type": "nominal",
+        "scale": {"domain": kinds, "range": hues(len(kinds))},
+        "legend": {
+            "title": None,
+            "orient": "top",
+            "direction": "vertical",
+            "columns": 1,
+            "labelLimit": WIDTH - 30,
+            "symbolType": "square",
+            "symbolStrokeWidth": 0,
+        },
+    }
+    return {
+        "$schema": SCHEMA,
+        "description": _description(snapshots, changes, currency),
+        "config": CONFIG,
+        "spacing": 10,
+        "vconcat": [
+            {
+                "width": WIDTH,
+                "height": _BAR,
+                "title": {"text": "Kind of customer", "anchor": "start"},
+                "data": {"values": spells},
+                "mark": {"type": "rect", "cornerRadius": 2},
+                "encoding": {
+                    "x": {**x, "field": "from", "axis": None},
+                    "x2": {"field": "until"},
+                    "color": colour,
+                },
+            },
+            {
+                "width": WIDTH,
+                "height": _HEIGHT,
+                "title": {"text": f"Lifetime value, {currency}", "anchor": "start"},
+                "data": {"values": values},
+                "mark": {"type": "line", "interpolate": "step-after", "color": MORE, "strokeWidth": 2},
+                "encoding": {
+                    "x": {**x, "field": "day"},
+                    "y": {
+                        "field": "value",
+                        "type": "quantitative",
+                        "axis": {"title": None, "grid": False, "tickCount": 3},
+                    },
+                },
+            },
+        ],
+    }
+
+
+def _spells(snapshots: Sequence[Snapshot]) -> list[dict[str, str]]:
+    """How long they were of one kind: {kind, from, until}, each until the next begins."""
+    starts = [next(spell).date for _, spell in groupby(snapshots, key=lambda each: each.segment_name)]
+    kinds = [kind for kind, _ in groupby(each.segment_name for each in snapshots)]
+    end = (date.fromisoformat(snapshots[-1].date) + timedelta(days=1)).isoformat()
+    return [
+        {"kind": kind, "from": start, "until": until}
+        for kind, start, until in zip(kinds, starts, [*starts[1:], end], strict=True)
+    ]
+
+
+def _description(snapshots: Sequence[Snapshot], changes: Sequence[PastChange], currency: str) -> str:
+    first, last = snapshots[0], snapshots[-1]
+    kinds = [each.says for each in changes if each.axis is None]
+    return (
+        f"From {_day(first)} to {_day(last)}: {first.segment_name} at first. "
+        + (" ".join(kinds) if kinds else "That did not change.")
+        + f" Lifetime value {first.lifetime_value:,.2f} {currency} at first, {last.lifetime_value:,.2f} at last."
+    )
+
+
+def _day(snapshot: Snapshot) -> str:
+    return in_words(date.fromisoformat(snapshot.date))

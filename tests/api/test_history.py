@@ -1,0 +1,291 @@
+"""The past over HTTP: of one customer, and of the shop; in the words and the view of whoever asks."""
+
+import json
+from collections.abc import AsyncIterator
+from datetime import date, timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from vl_convert import vegalite_to_svg
+
+from app.api.analytics.schemas import Drift
+from app.api.anonymous import FEWEST
+from app.api.customers.schemas import History
+from app.core.config import Settings
+from app.domain.records import Customer
+from app.main import create_app
+from app.pipeline.rescore import rescore
+from app.warehouse.engine import Database
+from tests.api.conftest import KEYS, Ask, client, resources_for
+from tests.api.test_anonymous import leaves
+from tests.api.test_customers import told
+from tests.fakes import NOW, a_shop, at, put, rows, segmented
+
+STORE = "history-shop"
+OPTIONS = {"max_k": 4, "min_members": 3, "min_population": 10, "axes": ("purchase_value", "purchase_frequency")}
+#: The ends of days, UTC, which in London are the same until the end of March.
+FOUND, AGAIN = "2024-02-12", "2024-03-25"
+SCORED = ("2024-02-19", "2024-02-26", "2024-03-11")
+DAYS = ["2024-02-11", "2024-02-18", "2024-02-25", "2024-03-10", "2024-03-24"]
+DRIFT = "/api/analytics/drift"
+
+
+@pytest.fixture(scope="module")
+async def runs(database: Database) -> list[int]:
+    """A shop found, scored anew three times while it goes on buying, and found anew; ids of the runs in order."""
+    await put(database, STORE, [*a_shop(200, orders_each=5), Customer("waiting")])
+    first = await segmented(database, STORE, as_of=at(FOUND), **OPTIONS)
+    scored = [await rescore(database, STORE, now=NOW, as_of=at(day)) for day in SCORED]
+    last = await segmented(database, STORE, as_of=at(AGAIN), **OPTIONS)
+    return [each.run_id or 0 for each in (first, *scored, last)]
+
+
+@pytest.fixture(scope="module")
+async def views(database: Database, settings: Settings, runs: list[int]) -> AsyncIterator[tuple[Ask, Ask]]:
+    """A support key's and an analytics key's."""
+    app = create_app(resources=resources_for(database, settings, STORE))
+    async with (
+        app.router.lifespan_context(app),
+        client(app, KEYS["support"]) as support,
+        client(app, KEYS["analytics"]) as analytics,
+    ):
+        yield support, analytics
+
+
+Views = tuple[Ask, Ask]
+
+
+async def someone_who_moved(database: Database) -> str:
+    """With a change of archetype within one discovery's rules."""
+    query = """
+        SELECT min(one.customer_id) FROM fact_customer_history AS one JOIN fact_customer_history AS other
+          USING (store_id, customer_id)
+        WHERE store_id = :s AND one.archetype_id <> other.archetype_id
+          AND one.snapshot_date = '2024-02-11' AND other.snapshot_date = '2024-02-18'
+    """
+    ((found,),) = await rows(database, query, s=STORE)
+    assert found is not None
+    return str(found)
+
+
+async def test_a_customers_days_are_told_as_they_were(views: Views, database: Database) -> None:
+    support, _ = views
+    customer = await someone_who_moved(database)
+    past = await told(support, f"/api/mcp/customer/{customer}/history")
+    History.model_validate(past)
+    stored = await rows(
+        database,
+        "SELECT snapshot_date::text, past.archetype_id, kind.name, lifetime_value::float8, total_orders "
+        "FROM fact_customer_history AS past JOIN dim_archetype_l1 AS kind USING (store_id, run_id, archetype_id) "
+        "WHERE store_id = :s AND customer_id = :c ORDER BY 1",
+        s=STORE,
+        c=customer,
+    )
+    fields = ("date", "archetype_id", "segment_name", "lifetime_value", "total_orders")
+    assert [tuple(each[name] for name in fields) for each in past["snapshots"]] == [tuple(row) for row in stored]
+    assert [each["date"] for each in past["snapshots"]] == DAYS
+    first, *others = past["snapshots"]
+    assert set(first["segments"]) == {"purchase_value", "purchase_frequency"}
+    assert sum(len(each["segments"]) for each in others) < 2 * len(others)
+    assert (past["run_id"], past["as_of"]) == ((await told(support, DRIFT))["run_id"], "2024-03-25T00:00:00+00:00")
+
+
+async def test_what_changed_is_told_in_words_the_latest_first(views: Views, database: Database) -> None:
+    support, _ = views
+    customer = await someone_who_moved(database)
+    past = await told(support, f"/api/mcp/customer/{customer}/history")
+    days = [each["date"] for each in past["changes"]]
+    assert days == sorted(days, reverse=True)
+    (moved,) = [each for each in past["changes"] if each["date"] == "2024-02-18" and each["axis"] is None]
+    assert not moved["by_discovery"]
+    assert moved["says"] == f"Moved from {moved['from_name']} to {moved['to_name']} on 18 February 2024."
+    names = {each["date"]: each["segment_name"] for each in past["snapshots"]}
+    assert (moved["from_name"], moved["to_name"]) == (names["2024-02-11"], names["2024-02-18"])
+    # The segments told day by day, put together, are what the changes lead to.
+    standing: dict[str, Any] = {}
+    for each in past["snapshots"]:
+        changed = {change["axis"]: change["to_id"] for change in past["changes"] if change["date"] == each["date"]}
+        for axis, segment in each["segments"].items():
+            assert axis not in standing or changed[axis] == segment["segment_id"]
+        standing |= each["segments"]
+
+
+async def test_a_past_is_compared_over_the_windows_it_is_long_enough_for(views: Views, database: Database) -> None:
+    support, _ = views
+    path = f"/api/mcp/customer/{await someone_who_moved(database)}/history"
+    past = await told(support, path)
+    # Nothing is kept of the 17th; a week before the 24th, the latest old enough is older than two weeks less a day.
+    assert [(each["days"], each["compared_with"]) for each in past["deltas"]] == [
+        (14, "2024-03-10"),
+        (28, "2024-02-25"),
+    ]
+    by_day = {each["date"]: each for each in past["snapshots"]}
+    for each in past["deltas"]:
+        then, now = by_day[each["compared_with"]], by_day["2024-03-24"]
+        assert each["orders"] == now["total_orders"] - then["total_orders"]
+        assert each["lifetime_value"] == pytest.approx(now["lifetime_value"] - then["lifetime_value"])
+        assert each["archetype_changed"] + each["renamed_by_discovery"] == (then["archetype_id"] != now["archetype_id"])
+    week = await told(support, path, end_date="2024-02-25")
+    assert [each["days"] for each in week["deltas"]] == [7, 14]
+
+
+async def test_a_past_can_be_asked_for_in_part(views: Views, database: Database) -> None:
+    support, _ = views
+    path = f"/api/mcp/customer/{await someone_who_moved(database)}/history"
+
+    async def dates(**asked: Any) -> list[str]:
+        return [each["date"] for each in (await told(support, path, **asked))["snapshots"]]
+
+    assert await dates(days=15) == DAYS[3:]
+    assert await dates(days=14) == DAYS[4:]
+    assert await dates(start_date="2024-02-18", end_date="2024-03-10") == DAYS[1:4]
+    empty = await told(support, path, end_date="2024-01-01")
+    assert (empty["snapshots"], empty["chart"], empty["run_id"]) == ([], None, None)
+    assert empty["message"] == "No day is kept of them between these."
+    problem = await told(support, path, 422, start_date="2024-03-01", end_date="2024-02-01")
+    assert problem["errors"][0]["field"] == "end_date"
+
+
+async def test_who_has_no_past_is_told_why_and_who_is_unknown_is_not_found(views: Views) -> None:
+    support, analytics = views
+    past = await told(support, "/api/mcp/customer/waiting/history")
+    History.model_validate(past)
+    assert (past["snapshots"], past["message"]) == ([], "Awaiting first purchase to analyze behavior")
+    await told(support, "/api/mcp/customer/nobody/history", 404)
+    await told(analytics, "/api/mcp/customer/waiting/history", 404)
+
+
+async def test_a_past_is_drawn_and_said_for_who_cannot_see_it(views: Views, database: Database) -> None:
+    support, _ = views
+    past = await told(support, f"/api/mcp/customer/{await someone_who_moved(database)}/history")
+    chart = past["chart"]
+    assert vegalite_to_svg(json.dumps(chart), vl_version="6.4").startswith("<svg")
+    assert "From 11 February 2024 to 24 March 2024" in chart["description"]
+    assert all(each["says"] in chart["description"] for each in past["changes"] if each["axis"] is None)
+    bands = chart["vconcat"][0]["data"]["values"]
+    assert bands[0]["from"] == "2024-02-11" and bands[-1]["until"] == "2024-03-25"
+    assert all(one["until"] == other["from"] for one, other in pairwise(bands))
+    assert (await told(support, f"/api/mcp/customer/{past['customer_id']}/history", days=1))["chart"] is None
+
+
+async def test_a_key_without_identities_sees_no_small_group_of_any_day(views: Views, database: Database) -> None:
+    support, analytics = views
+    tables = ("dim_archetype_l1", "dim_archetype_l2", "dim_archetype_l3")
+    query = " UNION ".join(
+        f"SELECT archetype_id FROM {table} WHERE store_id = :s GROUP BY 1 HAVING max(member_count) < :few"  # noqa: S608
+        for table in tables
+    )
+    always_small = {each for (each,) in await rows(database, query, s=STORE, few=FEWEST)}
+    hidden = 0
+    people = await rows(database, "SELECT customer_id, pseudonym FROM customer_pseudonyms WHERE store_id = :s", s=STORE)
+    for customer, pseudonym in sorted(people)[:12]:
+        await told(analytics, f"/api/mcp/customer/{customer}/history", 404)
+        seen = await told(analytics, f"/api/mcp/customer/{pseudonym}/history")
+        History.model_validate(seen)
+        assert seen["customer_id"] == pseudonym
+        values = {value for _, value in leaves(seen)}
+        assert customer not in values and not always_small & values
+        hidden += "other" in values
+        known = await told(support, f"/api/mcp/customer/{customer}/history")
+        assert [each["lifetime_value"] for each in seen["snapshots"]] == [
+            each["lifetime_value"] for each in known["snapshots"]
+        ]
+    assert hidden
+
+
+# The shop
+
+
+async def test_a_shops_drift_is_what_its_days_say(views: Views, database: Database, runs: list[int]) -> None:
+    support, _ = views
+    drift = await told(support, DRIFT)
+    Drift.model_validate(drift)
+    assert (drift["day"], drift["run_id"], drift["rules_run_id"]) == ("2024-03-24", runs[-1], runs[-1])
+    assert [each["days"] for each in drift["windows"]] == [14, 28]
+    assert drift["missing"] == [7]
+    assert drift["message"] == "No day is kept that the latest could be compared with over 7 days."
+    pairs = """
+        SELECT one.archetype_id, other.archetype_id, count(*)::int FROM fact_customer_history AS one
+        JOIN fact_customer_history AS other USING (store_id, customer_id)
+        WHERE store_id = :s AND one.snapshot_date = :then AND other.snapshot_date = '2024-03-24' GROUP BY 1, 2
+    """
+    for window in drift["windows"]:
+        found = await rows(database, pairs, s=STORE, then=date.fromisoformat(window["compared_with"]))
+        assert window["customers_compared"] == sum(n for *_, n in found)
+        elsewhere = sum(n for one, other, n in found if one != other) / window["customers_compared"]
+        assert window["migrated"] + window["renamed_by_discovery"] == pytest.approx(elsewhere, abs=2e-6)
+        assert window["velocity"] == pytest.approx(window["migrated"] / window["days_between"], abs=1e-7)
+        counted = {(one, other): n for one, other, n in found}
+        for each in window["migrations"]:
+            assert each["count"] == counted[each["from_id"], each["to_id"]]
+            assert each["share"] == pytest.approx(each["count"] / window["customers_compared"], abs=1e-6)
+        for each in window["archetypes"]:
+            assert each["stayed"] + each["migrated"] + each["renamed_by_discovery"] == pytest.approx(1, abs=2e-6)
+        assert {each["axis"] for each in window["axes"]} == {"purchase_value", "purchase_frequency"}
+    # The latest day is the discovery's own.
+    assert {each["psi"] for each in drift["since_discovery"]} == {0}
+
+
+async def test_one_window_alone_can_be_asked_for(views: Views) -> None:
+    support, _ = views
+    everything = await told(support, DRIFT)
+    alone = await told(support, DRIFT, days=28)
+    assert (alone["windows"], alone["missing"]) == (everything["windows"][1:], [])
+    assert alone["message"] is None
+    problem = await told(support, DRIFT, 422, days=9)
+    assert problem["errors"][0]["field"] == "days"
+
+
+async def test_drift_is_drawn_and_said_for_who_cannot_see_it(views: Views) -> None:
+    support, _ = views
+    drift = await told(support, DRIFT)
+    drawn = [each["chart"] for each in drift["windows"] if each["migrations"]]
+    assert drawn
+    for chart in [*drawn, *([drift["velocity_chart"]] if drift["velocity_chart"] else [])]:
+        assert vegalite_to_svg(json.dumps(chart), vl_version="6.4").startswith("<svg")
+        assert chart["description"]
+    for window in drift["windows"]:
+        most = window["migrations"][0]
+        assert f"went from {most['from_name']} to {most['to_name']}" in window["chart"]["description"]
+        assert window["says"].startswith(f"Since {int(window['compared_with'][-2:])} ")
+
+
+async def test_a_key_without_identities_is_told_shares_that_count_nobody(views: Views) -> None:
+    support, analytics = views
+    known, seen = await told(support, DRIFT), await told(analytics, DRIFT)
+    Drift.model_validate(seen)
+    assert [each["days"] for each in seen["windows"]] == [each["days"] for each in known["windows"]]
+    for window, whole in zip(seen["windows"], known["windows"], strict=True):
+        assert window["migrated"] == round(whole["migrated"], 2)
+        assert window["velocity"] == pytest.approx(window["migrated"] / window["days_between"], abs=1e-8)
+        counts = {(each["from_id"], each["to_id"]): each["count"] for each in whole["migrations"]}
+        for each in window["migrations"]:
+            pair = (each["from_id"], each["to_id"])
+            assert "other" in pair or counts[pair] >= FEWEST
+        sizes = {each["archetype_id"]: each["customers"] for each in whole["archetypes"]}
+        for each in window["archetypes"]:
+            assert each["archetype_id"] == "other" or sizes[each["archetype_id"]] >= FEWEST
+    for name, value in leaves(seen):
+        if name in ("count", "customers", "customers_compared", "new_customers"):
+            assert value is None
+
+
+async def test_a_young_shop_is_told_from_when_it_can_be_compared(
+    empty_shop: Ask, database: Database, store_id: str
+) -> None:
+    await told(empty_shop, DRIFT, 404)
+    await put(database, store_id, a_shop(40))
+    problem = await told(empty_shop, DRIFT, 404)
+    assert "app segment" in problem["detail"]
+    await segmented(database, store_id, as_of=at("2024-03-05"), **OPTIONS)
+    await rescore(database, store_id, now=NOW, as_of=at("2024-03-13"))
+    drift = await told(empty_shop, DRIFT)
+    assert [each["days"] for each in drift["windows"]] == [7]
+    begins = date.fromisoformat("2024-03-04")
+    assert (begins + timedelta(days=14)).isoformat() == "2024-03-18"
+    assert drift["message"] == (
+        "The history begins on 4 March 2024. It can be compared over 14 days from 18 March 2024, over 28 days from "
+        "1 April 2024 on."
+    )
+    assert drift["velocity_chart"] is None and len(drift["velocities"]) == 1
