@@ -145,7 +145,7 @@ async def _is_taken(database: Database, store_id: str) -> bool:
         return await being_segmented(connection, store_id)
 
 
-HANDLERS: Mapping[Job, Handler] = {
+HANDLERS: dict[Job, Handler] = {
     Job.score: score,
     Job.rescore: rescore,
     Job.discover: discover,

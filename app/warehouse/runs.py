@@ -131,6 +131,17 @@ async def being_segmented(connection: AsyncConnection, store_id: str) -> bool:
     return bool(await connection.scalar(_LOCK_IS_HELD, {"key": lock_key(store_id)}))
 
 
+async def discovery_running(connection: AsyncConnection, store_id: str) -> int | None:
+    """The discovery that some process is at; None where there is none, or only the row of a dead process."""
+    query = select(func.max(segmentation_runs.c.run_id)).where(
+        segmentation_runs.c.store_id == store_id,
+        segmentation_runs.c.status == "running",
+        segmentation_runs.c.kind == "discovery",
+    )
+    newest: int | None = (await connection.execute(query)).scalar_one()
+    return newest if newest is not None and await being_segmented(connection, store_id) else None
+
+
 _STATUS = """
     SELECT
         run.run_id, run.kind, run.status, run.as_of, run.started_at, run.finished_at, run.progress, run.failure,

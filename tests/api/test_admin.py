@@ -89,8 +89,19 @@ async def test_while_the_command_line_segments_a_discovery_is_refused(
     admin: Ask, database: Database, store: str
 ) -> None:
     async with database.session_lock(runs.lock_key(store)):
-        assert_problem(await admin.post(CLUSTER), 409)
-    await told(await admin.post(CLUSTER), 202)
+        async with database.transaction() as connection:
+            run_id = await runs.start_run(connection, store, {})
+        assert f"run {run_id}" in assert_problem(await admin.post(CLUSTER), 409)["detail"]
+    await told(await admin.post(CLUSTER), 202)  # its process has ended, whatever its row says
+
+
+async def test_while_everyone_is_rescored_a_discovery_waits_for_its_turn(
+    admin: Ask, database: Database, store: str
+) -> None:
+    async with database.session_lock(runs.lock_key(store)):
+        async with database.transaction() as connection:
+            await runs.start_run(connection, store, {}, kind="rescoring")
+        await told(await admin.post(CLUSTER), 202)
 
 
 async def test_asked_again_under_the_same_key_a_discovery_is_answered_as_before(admin: Ask) -> None:
@@ -106,6 +117,8 @@ async def test_asked_again_under_the_same_key_a_discovery_is_answered_as_before(
 async def test_a_refused_discovery_leaves_its_key_free(admin: Ask, database: Database, store: str) -> None:
     headers = {"Idempotency-Key": "monday"}
     async with database.session_lock(runs.lock_key(store)):
+        async with database.transaction() as connection:
+            await runs.start_run(connection, store, {})
         assert_problem(await admin.post(CLUSTER, headers=headers), 409)
     await told(await admin.post(CLUSTER, headers=headers), 202)
 

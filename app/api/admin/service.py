@@ -10,7 +10,7 @@ from app.core.keys import Caller
 from app.resources import Resources
 from app.warehouse import jobs as queue
 from app.warehouse import runs
-from app.warehouse.engine import Connection, Row
+from app.warehouse.engine import Row
 from app.warehouse.jobs import JobState
 from app.warehouse.requests import answered_before, keep_answer
 from app.warehouse.stores import has_orders, read_store
@@ -42,20 +42,16 @@ async def cluster(resources: Resources, caller: Caller, wanted: Discovery, *, ke
                 return Accepted.model_validate(before)
         if not await has_orders(connection, store_id):
             raise NoCustomers(store_id)
-        if await runs.being_segmented(connection, store_id):
-            raise RunInProgress(store_id=store_id, run_id=await runs.running_run(connection, store_id))
+        if (running := await runs.discovery_running(connection, store_id)) is not None:
+            raise RunInProgress(store_id=store_id, run_id=running)
         asked = await queue.enqueue_discovery(connection, store_id, parameters)
         if asked is None:
-            raise await _in_progress(connection, store_id)
+            raise RunInProgress(store_id=store_id, run_id=await queue.discovery_asked(connection, store_id))
         run_id, job_id = asked
         answer = Accepted(run_id=run_id, job_id=job_id, status_url=f"/api/admin/cluster/status?run_id={run_id}")
         if key is not None:
             await keep_answer(connection, store_id, key, answer.model_dump())
     return answer
-
-
-async def _in_progress(connection: Connection, store_id: str) -> RunInProgress:
-    return RunInProgress(store_id=store_id, run_id=await queue.discovery_asked(connection, store_id))
 
 
 async def run_status(resources: Resources, caller: Caller, run_id: int | None) -> RunStatus:
