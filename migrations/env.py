@@ -10,8 +10,19 @@ from app.resources import open_database
 from app.warehouse.tables import metadata
 
 
+def ours(name: str | None, kind: str, _parents: object) -> bool:
+    """Whether the models are to know it: the queue's tables are pgqueuer's."""
+    return not (kind == "table" and name is not None and (name == "queue" or name.startswith("queue_")))
+
+
 def migrate(connection: Connection) -> None:
-    context.configure(connection=connection, target_metadata=metadata, compare_type=True, compare_server_default=False)
+    context.configure(
+        connection=connection,
+        target_metadata=metadata,
+        compare_type=True,
+        compare_server_default=False,
+        include_name=ours,
+    )
     with context.begin_transaction():
         context.run_migrations()
 

@@ -4,7 +4,7 @@ import argparse
 
 from app.cli.options import Commands
 from app.cli.output import progress, say
-from app.cli.serve import address_of, listening, prepare, serve
+from app.cli.serve import add_worker, address_of, listening, prepare, serve
 from app.core.clock import utc_now
 from app.core.config import Environment, Settings
 from app.core.logging import configure_logging
@@ -24,10 +24,11 @@ def add_commands(commands: Commands, shared: argparse.ArgumentParser) -> None:
         description="Load the built-in quilting shop into the store STORE_ID if that is empty, segment it if it is not "
         "yet, and serve it until stopped. A second start finds everything in place.",
     )
+    add_worker(demo)
     demo.set_defaults(run=_run, serves=True)
 
 
-async def _run(_wanted: argparse.Namespace, settings: Settings) -> int:
+async def _run(wanted: argparse.Namespace, settings: Settings) -> int:
     if "env" not in settings.model_fields_set:
         # A made-up shop on this machine: keys that are unset are made up too, as in development.
         settings = settings.model_copy(update={"env": Environment.development})
@@ -37,7 +38,7 @@ async def _run(_wanted: argparse.Namespace, settings: Settings) -> int:
         async with open_resources(settings) as resources:
             await prepare(resources)
             await _fill(resources)
-            await serve(resources, listener, when_up=_say_how)
+            await serve(resources, listener, when_up=_say_how, works=not wanted.no_worker)
     return 0
 
 

@@ -32,14 +32,21 @@ def add_commands(commands: Commands, shared: argparse.ArgumentParser) -> None:
         description="Serve the API and its pages on HOST and PORT. API_KEY and ADMIN_KEY must be set, or ENV be "
         "development. Ctrl-C stops it.",
     )
+    add_worker(serve)
     serve.set_defaults(run=_run, serves=True)
 
 
-async def _run(_wanted: argparse.Namespace, settings: Settings) -> int:
+def add_worker(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--no-worker", action="store_true", help="leave the jobs that wait to `worker`, run as a process of its own"
+    )
+
+
+async def _run(wanted: argparse.Namespace, settings: Settings) -> int:
     with listening(settings) as listener:
         async with open_resources(settings) as resources:
             await prepare(resources)
-            await serve(resources, listener, when_up=_say_where)
+            await serve(resources, listener, when_up=_say_where, works=not wanted.no_worker)
     return 0
 
 
@@ -70,8 +77,16 @@ async def prepare(resources: Resources) -> None:
         log.warning("database.away", why=str(error), until="it answers, requests that need it get 503")
 
 
-async def serve(resources: Resources, listener: socket.socket, *, when_up: Callable[[Settings], None]) -> None:
-    """Answer until told to stop; requests under way are finished first. when_up : called once the port answers"""
+async def serve(
+    resources: Resources, listener: socket.socket, *, when_up: Callable[[Settings], None], works: bool
+) -> None:
+    """Answer until told to stop; requests and jobs under way are given a moment to end.
+
+    when_up : called once the port answers; works : do the jobs that wait as well
+    """
+    # Here and not above: it loads the queue, which other commands do without.
+    from app.jobs.worker import Worker
+
     config = uvicorn.Config(
         create_app(resources=resources),
         http="httptools",
@@ -82,10 +97,22 @@ async def serve(resources: Resources, listener: socket.socket, *, when_up: Calla
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
     server = _Server(config, when_up=lambda: when_up(resources.settings))
+    worker = Worker(resources.database, resources.settings)
+    working = asyncio.create_task(worker.run()) if works else None
+
+    def stop() -> None:
+        server.stop()
+        worker.stop()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, server.stop)
-    await server.serve(sockets=[listener])
+        loop.add_signal_handler(number, stop)
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        worker.stop()
+        if working is not None:
+            await working
 
 
 class _Server(uvicorn.Server):

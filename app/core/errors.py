@@ -16,13 +16,19 @@
     │   ├── ArchetypeNotFound
     │   ├── AxisNotFound
     │   ├── KeyNotFound
+    │   ├── RunNotFound
+    │   ├── JobNotFound
     │   └── NothingPublished           no segmentation run has been published yet
     ├── Conflict                  409
     │   ├── RunInProgress              another segmentation of the same store is running
+    │   ├── RunEnded                   the run that was to be begun has been published already
+    │   ├── JobNotFailed               only what has failed is done again
     │   └── OutdatedRun                the served run was made by an older version
     ├── ConfigurationError        500  a setting is missing or makes no sense
-    │   └── PortInUse                  another program listens there
+    │   ├── PortInUse                  another program listens there
+    │   └── AlertRefused               Slack takes nothing at this address
     └── Unavailable               503  something we stand on is away
+        ├── AlertNotTold               Slack is away or asks to wait
         ├── DatabaseUnavailable
         └── EmbeddedDatabaseError      the packaged Postgres cannot be started
 
@@ -167,6 +173,20 @@ class NothingPublished(NotFound):
         )
 
 
+class RunNotFound(NotFound):
+    def __init__(self, run_id: int | None) -> None:
+        super().__init__(
+            "The store has not been segmented yet. POST /api/admin/cluster does it."
+            if run_id is None
+            else f"There is no run {run_id}. GET /api/admin/cluster/status shows the latest."
+        )
+
+
+class JobNotFound(NotFound):
+    def __init__(self, job_id: int) -> None:
+        super().__init__(f"There is no job {job_id}. GET /api/admin/jobs lists those there are.")
+
+
 class Conflict(AppError):
     status = 409
 
@@ -178,6 +198,22 @@ class RunInProgress(Conflict):
             f"Store '{store_id}' is being segmented already ({which}). Wait for it to end, then try again."
         )
         self.run_id = run_id
+
+
+class RunEnded(Conflict):
+    def __init__(self, *, store_id: str, run_id: int) -> None:
+        super().__init__(f"Run {run_id} of store '{store_id}' has been published already. Ask for a new one.")
+
+
+class JobNotFailed(Conflict):
+    """like_it : it has failed, but another of its kind waits or runs"""
+
+    def __init__(self, job_id: int, *, like_it: bool) -> None:
+        super().__init__(
+            f"Another job like job {job_id} waits or runs already. Wait for that one to end."
+            if like_it
+            else f"Job {job_id} has not failed, so there is nothing to do again."
+        )
 
 
 class OutdatedRun(Conflict):
@@ -197,8 +233,28 @@ class PortInUse(ConfigurationError):
         super().__init__(f"Port {port} of {host} is in use by another program. Stop that, or set PORT to another.")
 
 
+class AlertRefused(ConfigurationError):
+    """answer : what Slack said, in its own word or as an HTTP status; never the address, which is a secret"""
+
+    def __init__(self, store_id: str, *, answer: str) -> None:
+        super().__init__(
+            f"Slack refused the alert of store '{store_id}' ({answer}). Look at the incoming webhook in Slack or "
+            "make a new one, set SLACK_WEBHOOK_URL to its address, and run the job again."
+        )
+
+
 class Unavailable(AppError):
     status = 503
+
+
+class AlertNotTold(Unavailable):
+    """retry_after_seconds : when it is worth trying again"""
+
+    def __init__(self, store_id: str, *, reason: str, retry_after_seconds: int) -> None:
+        super().__init__(
+            f"The alert of store '{store_id}' was not told: {reason}. Try again in {retry_after_seconds} seconds."
+        )
+        self.retry_after_seconds = retry_after_seconds
 
 
 class DatabaseUnavailable(Unavailable):

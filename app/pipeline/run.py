@@ -76,12 +76,21 @@ class RunResult:
 
 
 async def segment(
-    database: Database, store_id: str, options: RunOptions, *, now: datetime, progress: Progress = unheard
+    database: Database,
+    store_id: str,
+    options: RunOptions,
+    *,
+    now: datetime,
+    run_id: int | None = None,
+    progress: Progress = unheard,
 ) -> RunResult:
     """Discover a store's segments and archetypes and serve them.
 
-    Raises StoreNotFound, NotEnoughCustomers, InvalidInput (an axis that does not exist), or RunInProgress when the
-    store is being segmented already. Whatever fails, the run served before stays served.
+    run_id : of the queued run that this is; None for a new one
+
+    Raises StoreNotFound, NotEnoughCustomers, InvalidInput (an axis that does not exist), RunInProgress when the store
+    is being segmented already, or RunEnded when the run of run_id was published before. Whatever fails, the run served
+    before stays served.
     """
     axes = axes_named(None if options.axes is None else list(options.axes))
     if options.as_of is not None and options.as_of > now:
@@ -92,7 +101,9 @@ async def segment(
     if options.dry_run:
         found = await _discover(database, store, axes, options, as_of=as_of, progress=progress)
         return RunResult(run_id=None, report=found.report)
-    async with running(database, store_id, kind="discovery", parameters=_parameters(options), progress=progress) as run:
+    async with running(
+        database, store_id, kind="discovery", parameters=_parameters(options), run_id=run_id, progress=progress
+    ) as run:
         found = await _discover(database, store, axes, options, as_of=as_of, progress=run.progress)
         run.progress("publishing", 0.0)
         async with database.transaction() as connection:

@@ -28,18 +28,26 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    database: Database, store_id: str, *, kind: runs.Kind, parameters: Mapping[str, Any], progress: Progress
+    database: Database,
+    store_id: str,
+    *,
+    kind: runs.Kind,
+    parameters: Mapping[str, Any],
+    run_id: int | None = None,
+    progress: Progress,
 ) -> AsyncIterator[Running]:
     """The block is the run: it holds the store's lock, and an exception in it is written down as the run's failure.
 
-    Raises RunInProgress when another run of the store is under way.
+    run_id : of a run that waits in the queue; None for a new one
+
+    Raises RunInProgress when another run of the store is under way, RunEnded when that one has been published already.
     """
     async with database.session_lock(runs.lock_key(store_id)) as free:
         if not free:
             async with database.snapshot() as connection:
                 raise RunInProgress(store_id=store_id, run_id=await runs.running_run(connection, store_id))
         async with database.transaction() as connection:
-            run_id = await runs.start_run(connection, store_id, parameters, kind=kind)
+            run_id = await runs.start_run(connection, store_id, parameters, kind=kind, run_id=run_id)
         notes = _Notes(progress)
         writing = asyncio.create_task(notes.write(database, run_id))
         try:

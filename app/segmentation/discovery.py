@@ -2,10 +2,12 @@
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from app.core.errors import InvalidInput
 from app.core.progress import Progress, unheard
@@ -145,7 +147,11 @@ class Discovery:
 
 @dataclass(frozen=True, slots=True)
 class DiscoveryOptions:
-    """How to segment. sample_size : customers the clusters are fitted on at most; None for the usual limit"""
+    """How to segment.
+
+    sample_size : customers the clusters are fitted on at most; None for the usual limit
+    threads     : axes that are clustered at a time; what is found does not depend on it
+    """
 
     k_range: KRange = KRange()
     robust: bool = True
@@ -153,6 +159,7 @@ class DiscoveryOptions:
     sample_size: int | None = None
     archetype_min_members: int = 5
     seed: int = 0
+    threads: int = 1
 
 
 def discover(
@@ -179,10 +186,17 @@ def discover(
         lacking = ", ".join(f"{axis.name} (no {axis.need.value})" for axis in silent)
         raise InvalidInput(f"The records of store '{store_id}' say nothing of {lacking}. Ask for other axes.")
     found = []
-    for number, axis in enumerate(speaking):
-        progress("clustering", number / len(speaking))
+
+    def fitted(axis: Axis) -> DiscoveredAxis:
         before = None if earlier is None else earlier.axes.get(axis.name)
-        found.append(_discover_axis(store_id, axis, features, available, options, before))
+        return _discover_axis(store_id, axis, features, available, options, before)
+
+    # Linear algebra on one thread, here too: several axes at a time would otherwise set it back for each other.
+    with threadpool_limits(limits=1), ThreadPoolExecutor(max_workers=options.threads) as pool:
+        progress("clustering", 0.0)
+        for axis in pool.map(fitted, speaking):
+            found.append(axis)
+            progress("clustering", len(found) / len(speaking))
     progress("archetypes", 0.0)
     signature = tuple(axis for axis in found if axis.has_structure)
     n_customers = len(next(iter(features.values())))

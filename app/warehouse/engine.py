@@ -51,6 +51,8 @@ class Database:
     """
 
     def __init__(self, url: str, settings: Settings) -> None:
+        #: Where the server is; it may hold a password.
+        self.url = url
         self._readers = _Readers(url, settings, size=settings.pool_size // 2)
         self._engine = create_async_engine(
             _with_driver(url),
@@ -108,6 +110,30 @@ class Database:
             finally:
                 if got:
                     await connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
+
+    @asynccontextmanager
+    async def lasting(self, *, patience_seconds: float) -> AsyncIterator[asyncpg.Connection]:
+        """A connection beside the pool, kept as long as one likes: listening is done over one.
+
+        patience_seconds : for the answer to one statement; one that takes longer fails
+
+        Raises DatabaseUnavailable when the server cannot be reached.
+        """
+        try:
+            connection = await asyncpg.connect(
+                _for_driver(self.url),
+                timeout=_CONNECT_SECONDS,
+                command_timeout=patience_seconds,
+                server_settings={"application_name": "customer-intelligence worker", "jit": "off"},
+            )
+        except (*_CANNOT_CONNECT, TimeoutError) as error:
+            raise DatabaseUnavailable(
+                f"The database does not answer ({_first_line(error)}). Check DATABASE_URL and that the server is up."
+            ) from error
+        try:
+            yield connection
+        finally:
+            connection.terminate()
 
     async def server_version(self) -> str:
         async with self._connected() as connection:

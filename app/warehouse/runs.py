@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, insert, null, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.core.errors import NothingPublished
+from app.core.errors import NothingPublished, RunEnded
 from app.warehouse.stores import Store, read_store
 from app.warehouse.tables import fact_customer_history, segmentation_runs
 
@@ -52,18 +52,73 @@ async def running_run(connection: AsyncConnection, store_id: str) -> int | None:
 
 
 async def start_run(
-    connection: AsyncConnection, store_id: str, parameters: Mapping[str, Any], *, kind: Kind = "discovery"
+    connection: AsyncConnection,
+    store_id: str,
+    parameters: Mapping[str, Any],
+    *,
+    kind: Kind = "discovery",
+    run_id: int | None = None,
 ) -> int:
-    """A new run. Call it holding the store's lock: runs that still say they are running are those of dead processes."""
+    """A new run, or the queued one of this id. Call it holding the store's lock: runs that still say they are running
+    are those of dead processes. Raises RunEnded when the run of this id has been published already.
+    """
     await connection.execute(
         update(segmentation_runs)
         .where(segmentation_runs.c.store_id == store_id, segmentation_runs.c.status == "running")
         .values(status="failed", failure="The process ended before the run did.")
     )
+    if run_id is not None:
+        begun = (
+            update(segmentation_runs)
+            .where(
+                segmentation_runs.c.store_id == store_id,
+                segmentation_runs.c.run_id == run_id,
+                segmentation_runs.c.status != "published",
+            )
+            .values(
+                status="running",
+                parameters=dict(parameters),
+                started_at=func.now(),
+                finished_at=None,
+                failure=None,
+                progress=null(),
+            )
+            .returning(segmentation_runs.c.run_id)
+        )
+        if (await connection.execute(begun)).scalar_one_or_none() is None:
+            raise RunEnded(store_id=store_id, run_id=run_id)
+        return run_id
     started = insert(segmentation_runs).values(
         store_id=store_id, kind=kind, status="running", parameters=dict(parameters)
     )
     return int((await connection.execute(started.returning(segmentation_runs.c.run_id))).scalar_one())
+
+
+async def queue_run(connection: AsyncConnection, store_id: str, parameters: Mapping[str, Any]) -> int:
+    """A run that waits for `start_run`."""
+    queued = insert(segmentation_runs).values(store_id=store_id, status="queued", parameters=dict(parameters))
+    return int((await connection.execute(queued.returning(segmentation_runs.c.run_id))).scalar_one())
+
+
+async def queue_run_again(connection: AsyncConnection, run_id: int) -> None:
+    """Have a run that was given up wait once more; one that was published stays so."""
+    await connection.execute(
+        update(segmentation_runs)
+        .where(segmentation_runs.c.run_id == run_id, segmentation_runs.c.status.in_(("running", "failed")))
+        .values(status="queued", failure=None, finished_at=None, progress=null())
+    )
+
+
+_LOCK_IS_HELD = text(
+    "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
+    "AND (classid::bigint << 32 | objid::bigint) = :key)"
+)
+
+
+async def being_segmented(connection: AsyncConnection, store_id: str) -> bool:
+    """Whether some process holds the store's lock at this moment."""
+    return bool(await connection.scalar(_LOCK_IS_HELD, {"key": lock_key(store_id)}))
 
 
 async def note_progress(connection: AsyncConnection, run_id: int, step: str, done: float) -> None:

@@ -65,6 +65,13 @@ async def timezone_of(database: Database, store_id: str) -> str | None:
         ).scalar_one_or_none()
 
 
+async def stores_with_orders(connection: AsyncConnection) -> list[tuple[str, int | None]]:
+    """The stores there is something to segment in, each with the run it serves."""
+    some = select(orders.c.order_id).where(orders.c.store_id == stores.c.store_id).exists()
+    query = select(stores.c.store_id, stores.c.served_run_id).where(some).order_by(stores.c.store_id)
+    return [(store_id, run_id) for store_id, run_id in await connection.execute(query)]
+
+
 @dataclass(frozen=True, slots=True)
 class StoreSummary:
     store_id: str

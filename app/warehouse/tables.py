@@ -5,6 +5,8 @@
             │             ├─ tickets
             │             └─ customer_pseudonyms             what they are called where ids may not be shown
             ├─ api_keys                                      who may ask
+            ├─ jobs, idempotent_requests                     what is to be done, and what was asked before
+            ├─ alerts_told                                   what Slack was told, once a day for each reason
             └─ segmentation_runs                             one row per discovery
                   ├─ dim_segment_master                      the segments of each axis: centers, scaler, name
                   ├─ dim_archetype_l1 ─┬─ dim_archetype_l2   the kinds of customer
@@ -16,7 +18,8 @@
 
 Dimension and fact rows carry the run that wrote them. `stores.served_run_id` says which run is served; a run's rows are
 written and the switch thrown in one transaction that also sweeps the run before, so nobody reads half of two runs.
-The views `customer_intelligence`, `combined_sales` and `order_line_items` are in the migrations.
+The views `customer_intelligence`, `combined_sales` and `order_line_items` are in the migrations, and so is the queue
+behind `jobs`: the tables `queue`, `queue_log`, `queue_schedules` and `queue_statistics` are pgqueuer's.
 
 Money is numeric(24,4) in the store's currency; times are UTC; ids are text.
 """
@@ -297,10 +300,21 @@ segmentation_runs = Table(
         server_default=text("'discovery'"),
         comment="discovery: segments found anew; rescoring: everyone placed again by the rules of the run before.",
     ),
-    Column("status", Text, nullable=False, comment="running, published or failed."),
+    Column(
+        "status",
+        Text,
+        nullable=False,
+        comment="queued (a worker is to begin it), running, published or failed.",
+    ),
     Column("progress", JSONB, comment="{step, done}: the step under way and the share of it done; null before any."),
     Column("as_of", TIME, comment="Only records before this moment were used, UTC."),
-    Column("started_at", TIME, nullable=False, server_default=func.now(), comment="UTC."),
+    Column(
+        "started_at",
+        TIME,
+        nullable=False,
+        server_default=func.now(),
+        comment="UTC; while it is queued, when it was asked for.",
+    ),
     Column("finished_at", TIME, comment="UTC; null while running or when the process was killed."),
     Column("parameters", JSONB, nullable=False, comment="What was asked for."),
     Column("report", JSONB, comment="What was found: per axis, and the archetypes."),
@@ -316,7 +330,7 @@ segmentation_runs = Table(
     ),
     PrimaryKeyConstraint("run_id"),
     _of_store(),
-    CheckConstraint("status IN ('running', 'published', 'failed')", name="status"),
+    CheckConstraint("status IN ('queued', 'running', 'published', 'failed')", name="status"),
     CheckConstraint("kind IN ('discovery', 'rescoring')", name="kind"),
     Index("idx_runs_store", "store_id", "run_id"),
     comment="Every discovery and rescoring, with what it was asked and what it found.",
@@ -337,6 +351,33 @@ customers_changed = Table(
     PrimaryKeyConstraint("store_id", "customer_id"),
     _of_customer(),
     comment="Who is to be scored anew: written with what changed, removed with the score.",
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("job_id", BigInteger, autoincrement=False, nullable=False, comment="Its id in the queue."),
+    _store(),
+    Column("job", Text, nullable=False, comment="What is to be done."),
+    Column("parameters", JSONB, nullable=False, comment="What was asked for."),
+    Column("asked_at", TIME, nullable=False, server_default=func.now(), comment="UTC."),
+    PrimaryKeyConstraint("job_id"),
+    _of_store(),
+    Index("idx_jobs_store", "store_id", "job_id"),
+    comment="Every job of the last weeks; where it stands is in the queue and its log.",
+)
+
+idempotent_requests = Table(
+    "idempotent_requests",
+    metadata,
+    _store(),
+    Column("key", Text, nullable=False, comment="As sent in the header Idempotency-Key."),
+    Column("request", Text, nullable=False, comment="SHA-256 of what was asked, in hexadecimal."),
+    Column("answer", JSONB, comment="What was answered."),
+    Column("asked_at", TIME, nullable=False, server_default=func.now(), comment="UTC."),
+    PrimaryKeyConstraint("store_id", "key"),
+    _of_store(),
+    comment="What was asked under a key of the asker's own, so that asking again does nothing twice.",
 )
 
 dim_segment_master = Table(
@@ -593,6 +634,19 @@ archetype_lineage = Table(
     *_lineage_columns(),
     *_lineage_rules(),
     comment="Where the level-1 archetypes of each run come from, run by run.",
+)
+
+alerts_told = Table(
+    "alerts_told",
+    metadata,
+    _store(),
+    Column("kind", Text, nullable=False, comment="What it is about: migration or drift."),
+    Column("day", Date, nullable=False, comment="The shop's day it is of."),
+    Column("told_at", TIME, comment="When it was told, UTC; null from just before until it is known to be."),
+    PrimaryKeyConstraint("store_id", "kind", "day"),
+    _of_store(),
+    CheckConstraint("kind IN ('migration', 'drift')", name="kind"),
+    comment="The alerts a shop was sent: one of a kind and a day.",
 )
 
 # The switch points at a run, and a run belongs to a store: the two tables refer to each other.

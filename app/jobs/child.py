@@ -1,0 +1,87 @@
+"""The process beside: reads one order, does it, writes one answer, each as JSON in a line. `python -m app.jobs.child`.
+
+It gives way to whoever serves, takes one core, and ends when the process that gave the order does.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from app.core.clock import utc_now
+from app.core.config import Settings
+from app.core.logging import configure_logging
+from app.jobs.failures import failure_of
+from app.warehouse.engine import Database
+
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
+_NICENESS = 10
+_INPUT, _OUTPUT, _ERRORS = 0, 1, 2
+
+Work = Callable[[Database, Settings, str, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
+
+
+async def discover(
+    database: Database, settings: Settings, store_id: str, parameters: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Segments found anew, by the options of the command line.
+
+    parameters : run_id of the queued run that it is, and sample_size, min_k, max_k as far as they are asked for
+    """
+    # Here and not above: what it loads reads how many threads it may have.
+    from app.domain.value_tiers import TierMode
+    from app.pipeline.run import RunOptions, discovery_options, segment
+    from app.segmentation.clustering import KRange
+
+    k_range = KRange(parameters.get("min_k"), parameters.get("max_k"), settings.enable_dynamic_k_range)
+    options = RunOptions(
+        discovery=discovery_options(settings, k_range, sample_size=parameters.get("sample_size")),
+        tier_mode=TierMode(settings.ltv_tier_mode.value),
+    )
+    result = await segment(database, store_id, options, now=utc_now(), run_id=parameters.get("run_id"))
+    return {"run_id": result.run_id}
+
+
+#: What can be ordered.
+WORK: dict[str, Work] = {"discover": discover}
+
+
+def main() -> None:
+    """Answers {"failed", "kind", "passes"}, or what the work says."""
+    order = json.loads(sys.stdin.buffer.readline())
+    threading.Thread(target=_end_with_the_input, daemon=True).start()
+    for name in _THREADS:
+        os.putenv(name, "1")
+    os.nice(_NICENESS)
+    # Whatever prints, prints to the errors: the output is for the answer.
+    answers = os.dup(_OUTPUT)
+    os.dup2(_ERRORS, _OUTPUT)
+    answer = asyncio.run(_done(order))
+    os.write(answers, json.dumps(answer).encode() + b"\n")
+
+
+async def _done(order: Mapping[str, Any]) -> Mapping[str, Any]:
+    settings = Settings(**order["settings"])
+    configure_logging(level=settings.log_level, json_logs=settings.json_logs)
+    database = Database(order["url"], settings)
+    try:
+        return await WORK[order["work"]](database, settings, order["store_id"], order["parameters"])
+    except Exception as error:
+        failure = failure_of(error)
+        return {"failed": str(failure), "kind": failure.kind, "passes": failure.passes}
+    finally:
+        await database.close()
+
+
+def _end_with_the_input() -> None:
+    """Without a word: nobody is left to hear it. Postgres rolls back what was begun, and frees the store's lock."""
+    while os.read(_INPUT, 1):
+        pass
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

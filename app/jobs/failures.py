@@ -1,0 +1,31 @@
+"""How work fails: in one line that may be kept and shown, and whether to try it again."""
+
+import traceback
+from pathlib import Path
+
+from app.core.errors import AppError, Unavailable
+
+_OURS = Path(__file__).resolve().parents[2]
+
+
+class WorkFailed(AppError):
+    """kind : the name of what was raised; passes : whether it may go well another time"""
+
+    def __init__(self, message: str, *, kind: str, passes: bool) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.passes = passes
+
+
+def failure_of(error: Exception) -> WorkFailed:
+    """What an error comes to. Of one that is not ours only its name and place: its words may hold a customer's."""
+    if isinstance(error, WorkFailed):
+        return error
+    if isinstance(error, AppError):
+        return WorkFailed(str(error), kind=type(error).__name__, passes=isinstance(error, Unavailable))
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if Path(frame.filename).is_relative_to(_OURS / "app")]
+    where = "".join(f" in {Path(frame.filename).relative_to(_OURS)}, line {frame.lineno}" for frame in ours[-1:])
+    return WorkFailed(
+        f"Something of ours went wrong: {type(error).__name__}{where}.", kind=type(error).__name__, passes=False
+    )
