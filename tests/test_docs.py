@@ -22,8 +22,9 @@ from urllib.request import urlopen
 import pytest
 from sqlalchemy import text
 
+from app.api.analytics.schemas import Drift
 from app.api.archetypes.schemas import ArchetypeDetail, Kinds, Lineage, OneAxis, RfmGroups, TopArchetypes
-from app.api.customers.schemas import AxisWhy, CustomerProfile, FoundCustomers, Orders
+from app.api.customers.schemas import AxisWhy, CustomerProfile, FoundCustomers, History, Orders
 from app.api.health.schemas import Health
 from app.core.config import Environment, Settings
 from app.core.problems import Problem
@@ -226,6 +227,8 @@ def test_the_fates_of_online_retail_are_as_the_page_says(real_data_dir: Path) ->
 ANSWERS = {
     "fuzzy_memberships": CustomerProfile,
     "query": FoundCustomers,
+    "snapshots": History,
+    "velocities": Drift,
     "metric": TopArchetypes,
     "steps": Lineage,
     "metrics": ArchetypeDetail,
@@ -260,4 +263,4 @@ def test_the_documented_answers_have_every_field_and_no_other() -> None:
     for answer, kind in zip(documented, kinds, strict=True):
         kind.model_validate(answer)
         missing = set(kind.model_fields) - set(answer)
-        assert missing <= {"orders", "why", "errors"}, (kind, missing)
+        assert missing <= {"orders", "why", "errors", "rules_as_of"}, (kind, missing)
