@@ -45,8 +45,27 @@ async def discover(
     return {"run_id": result.run_id}
 
 
+async def rescore(
+    database: Database, _settings: Settings, store_id: str, _parameters: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Everyone placed again by the rules of the served run. Answers how far each axis has drifted from them."""
+    from app.pipeline.rescore import rescore
+
+    result = await rescore(database, store_id, now=utc_now())
+    return {"run_id": result.run_id, "drift": result.report["drift"]}
+
+
+async def score(
+    database: Database, _settings: Settings, store_id: str, _parameters: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Whoever's records have changed placed again by the rules of the served run."""
+    from app.pipeline.rescore import score_changed
+
+    return {"n_customers": await score_changed(database, store_id)}
+
+
 #: What can be ordered.
-WORK: dict[str, Work] = {"discover": discover}
+WORK: dict[str, Work] = {"discover": discover, "rescore": rescore, "score": score}
 
 
 def main() -> None:

@@ -1,28 +1,34 @@
 """What is done for each job. Each may be done twice, or by two at once, and comes to the same: a job is given out again
 when its worker falls silent, and the silent one may still be at it.
 
-For runs the store's advisory lock sees to that: one runs, the other waits, and then finds the run published.
+For runs the store's advisory lock sees to that: one runs, the other waits, and then finds the run published. Scores are
+taken from their list and written in one transaction.
+
 To add a job: a name in `warehouse/jobs.py: Job`, and its handler in HANDLERS.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import structlog
 
 from app.core.config import Settings
-from app.core.errors import RunEnded, RunInProgress
+from app.core.errors import OutdatedRun, RunEnded, RunInProgress
 from app.jobs.apart import Apart
 from app.jobs.failures import WorkFailed
-from app.warehouse.engine import Database
-from app.warehouse.jobs import Asked, Job
+from app.warehouse.changes import how_many
+from app.warehouse.engine import Connection, Database
+from app.warehouse.jobs import Asked, Job, enqueue, enqueue_discovery, let_others_ask
 from app.warehouse.runs import being_segmented
 
 log = structlog.get_logger()
 
 _LOOK_AGAIN_SECONDS = 1.0
+#: More customers than this are scored apart.
+_MANY = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +43,64 @@ class Means:
 Handler = Callable[[Means, int, Asked], Awaitable[None]]
 
 
+async def score(means: Means, job_id: int, asked: Asked) -> None:
+    """Whoever's records have changed."""
+    await let_others_ask(means.database, job_id)
+    store_id = asked.store_id
+    async with means.database.snapshot() as connection:
+        n_changed = await how_many(connection, store_id, most=_MANY + 1)
+    try:
+        if n_changed > _MANY:
+            said = await means.apart.run(Job.score.value, store_id, {})
+            n_scored = said["n_customers"]
+        else:
+            # In a thread: it takes a second to load, once.
+            scoring = await asyncio.to_thread(import_module, "app.pipeline.rescore")
+            n_scored = await scoring.score_changed(means.database, store_id)
+    except (OutdatedRun, WorkFailed) as error:
+        await _discover_where_outdated(means, store_id, error)
+    else:
+        log.info("customers.scored", store_id=store_id, n_customers=n_scored)
+
+
+async def rescore(means: Means, job_id: int, asked: Asked) -> None:
+    """Everyone; where segments have shifted too far since they were discovered, they are to be discovered anew."""
+    await let_others_ask(means.database, job_id)
+    store_id = asked.store_id
+    try:
+        said = await _run_apart(means, Job.rescore, asked)
+    except WorkFailed as error:
+        await _discover_where_outdated(means, store_id, error)
+        return
+    far = {axis: psi for axis, psi in said["drift"].items() if psi > means.settings.drift_threshold}
+    async with means.database.transaction() as connection:
+        if far:
+            discovery = await enqueue_discovery(connection, store_id)
+            log.info("drift.too_far", store_id=store_id, axes=far, discovery=discovery is not None)
+        await _score_what_came_meanwhile(connection, store_id)
+
+
 async def discover(means: Means, _job_id: int, asked: Asked) -> None:
-    """Its run row is the token: whoever comes second finds it published."""
+    """Its row among the runs is the token: whoever comes second finds it published."""
     await _run_apart(means, Job.discover, asked)
+    async with means.database.transaction() as connection:
+        await _score_what_came_meanwhile(connection, asked.store_id)
+
+
+async def _score_what_came_meanwhile(connection: Connection, store_id: str) -> None:
+    """Records that came while a run was under way: it has not seen them, and before a first run there are no rules."""
+    if await how_many(connection, store_id, most=1):
+        await enqueue(connection, Job.score, store_id)
+
+
+async def _discover_where_outdated(means: Means, store_id: str, error: Exception) -> None:
+    """By the rules of an older version nobody can be placed: new ones are asked for. Any other error goes on."""
+    kind = error.kind if isinstance(error, WorkFailed) else type(error).__name__
+    if kind != OutdatedRun.__name__:
+        raise error
+    async with means.database.transaction() as connection:
+        await enqueue_discovery(connection, store_id)
+    log.info("run.outdated", store_id=store_id)
 
 
 async def _run_apart(means: Means, job: Job, asked: Asked) -> Mapping[str, Any]:
@@ -63,6 +124,6 @@ async def _is_taken(database: Database, store_id: str) -> bool:
         return await being_segmented(connection, store_id)
 
 
-HANDLERS: Mapping[Job, Handler] = {Job.discover: discover}
+HANDLERS: Mapping[Job, Handler] = {Job.score: score, Job.rescore: rescore, Job.discover: discover}
 #: Those whose work is done apart, one at a time.
-TAKES_LONG = frozenset({Job.discover})
+TAKES_LONG = frozenset({Job.rescore, Job.discover})

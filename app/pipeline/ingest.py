@@ -13,6 +13,7 @@ from app.domain.refunds import match_returns
 from app.sources.base import Batch, ReadingAccount, Source
 from app.warehouse import changes, load
 from app.warehouse.engine import Database
+from app.warehouse.jobs import Job, enqueue
 from app.warehouse.pseudonyms import name_everyone
 from app.warehouse.stores import Store, ensure_store
 
@@ -95,8 +96,9 @@ async def ingest(
         progress("adding up", 0.0)
         await load.settle_totals(connection, store_id)
         await name_everyone(connection, store_id, pseudonym_secret)
-        await changes.note_changed(connection, store_id)
         paid, refunded = await load.money(connection, store_id)
+        if await changes.note_changed(connection, store_id):
+            await enqueue(connection, Job.score, store_id)
     log.info("import.done", store_id=store_id, source=source.name, rows=source.account.read.rows, dry_run=dry_run)
     return IngestReport(
         store=store,

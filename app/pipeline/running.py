@@ -38,9 +38,10 @@ async def running(
 ) -> AsyncIterator[Running]:
     """The block is the run: it holds the store's lock, and an exception in it is written down as the run's failure.
 
-    run_id : of a run that waits in the queue; None for a new one
+    run_id : of the queued run that it is; None for a new one
 
-    Raises RunInProgress when another run of the store is under way, RunEnded when that one has been published already.
+    Raises RunInProgress when another run of the store is under way, and RunEnded when that of run_id has been
+    published already.
     """
     async with database.session_lock(runs.lock_key(store_id)) as free:
         if not free:

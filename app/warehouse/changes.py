@@ -43,6 +43,14 @@ async def note_changed(connection: AsyncConnection, store_id: str) -> int:
     return (await connection.execute(text(_NOTE), {"store_id": store_id})).rowcount
 
 
+async def how_many(connection: AsyncConnection, store_id: str, *, most: int) -> int:
+    """How many are to be scored; not counted beyond `most`."""
+    query = text(
+        "SELECT count(*) FROM (SELECT FROM customers_changed WHERE store_id = :store_id LIMIT :most) AS changed"
+    )
+    return int((await connection.execute(query, {"store_id": store_id, "most": most})).scalar_one())
+
+
 async def seen_by(connection: AsyncConnection) -> str:
     """Which transactions this one can see, for `forget`."""
     return str((await connection.execute(text("SELECT pg_current_snapshot()::text"))).scalar_one())

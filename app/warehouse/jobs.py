@@ -49,6 +49,8 @@ _KEPT_DAYS = 30
 class Job(StrEnum):
     """What can be asked for. Its handler is in app/jobs/handlers.py."""
 
+    score = "score"
+    rescore = "rescore"
     discover = "discover"
 
 

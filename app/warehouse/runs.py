@@ -94,6 +94,15 @@ async def start_run(
     return int((await connection.execute(started.returning(segmentation_runs.c.run_id))).scalar_one())
 
 
+async def note_progress(connection: AsyncConnection, run_id: int, step: str, done: float) -> None:
+    """How far a run is. done : share of the step, 0..1"""
+    await connection.execute(
+        update(segmentation_runs)
+        .where(segmentation_runs.c.run_id == run_id, segmentation_runs.c.status == "running")
+        .values(progress={"step": step, "done": round(done, 3)})
+    )
+
+
 async def queue_run(connection: AsyncConnection, store_id: str, parameters: Mapping[str, Any]) -> int:
     """A run that waits for `start_run`."""
     queued = insert(segmentation_runs).values(store_id=store_id, status="queued", parameters=dict(parameters))
@@ -121,19 +130,11 @@ async def being_segmented(connection: AsyncConnection, store_id: str) -> bool:
     return bool(await connection.scalar(_LOCK_IS_HELD, {"key": lock_key(store_id)}))
 
 
-async def note_progress(connection: AsyncConnection, run_id: int, step: str, done: float) -> None:
-    """How far a run is. done : share of the step, 0..1"""
-    await connection.execute(
-        update(segmentation_runs)
-        .where(segmentation_runs.c.run_id == run_id, segmentation_runs.c.status == "running")
-        .values(progress={"step": step, "done": round(done, 3)})
-    )
-
-
 async def fail_run(connection: AsyncConnection, run_id: int, failure: str) -> None:
+    """What was published stays so."""
     await connection.execute(
         update(segmentation_runs)
-        .where(segmentation_runs.c.run_id == run_id)
+        .where(segmentation_runs.c.run_id == run_id, segmentation_runs.c.status != "published")
         .values(status="failed", failure=failure, finished_at=func.now())
     )
 
