@@ -230,7 +230,7 @@ async def _counted(connection: Connection, store_id: str, kept: Sequence[Day], l
     return Drift(
         kept=tuple(kept),
         windows=tuple(windows),
-        since=await _since(connection, store_id, kept[-1]),
+        since=await _since(connection, kept[-1]),
         velocity=tuple(reversed(weeks)),
     )
 
@@ -269,16 +269,13 @@ def _sizes(counts: Iterable[tuple[str | None, int]], segments: Sequence[str]) ->
     return np.array(list(sizes.values()), dtype=np.float64) if any(sizes.values()) else None
 
 
-async def _since(connection: Connection, store_id: str, today: Day) -> dict[str, float]:
-    """{axis: psi} of a day against the discovery it goes by."""
+async def _since(connection: Connection, today: Day) -> dict[str, float]:
+    """{axis: psi} of a day, as its run counted it, against the discovery it goes by."""
     runs = await segments_of_runs(connection, {today.run_id, today.rules_run_id})
     found, now = runs[today.rules_run_id], runs[today.run_id]
-    counts = await segment_counts(
-        connection, store_id, before=today.day, now=today.day, axes_before=list(now), axes_now=list(now)
-    )
     shifted = {}
     for axis, segments in now.items():
-        here = _sizes([(is_now, n) for _, is_now, n in counts[axis]], list(segments))
+        here = _sizes(segments.items(), list(segments))
         then = _sizes(found.get(axis, {}).items(), list(segments))
         if here is not None and then is not None:
             shifted[axis] = psi(here, then)
