@@ -108,11 +108,12 @@ async def _migrations(connection: Connection, store_id: str, span: Span, lineage
 
 async def _movement(connection: Connection, store_id: str, span: Span, lineages: Lineages) -> Movement:
     counts = await archetype_counts(connection, store_id, before=span.before.day, now=span.now.day)
-    return movement(counts, _kinship(lineages, ARCHETYPES, span))
+    return movement(counts, kinship_between(lineages, span.before, span.now))
 
 
-def _kinship(lineages: Lineages, axis: str, span: Span) -> Kinship:
-    return kinship(lineages.get(axis, {}), before=span.before.rules_run_id, now=span.now.rules_run_id)
+def kinship_between(lineages: Lineages, before: Day, now: Day, *, axis: str = ARCHETYPES) -> Kinship:
+    """How the groups of an axis, or the archetypes, of one day are those of another."""
+    return kinship(lineages.get(axis, {}), before=before.rules_run_id, now=now.rules_run_id)
 
 
 async def lineages_between(connection: Connection, store_id: str, kept: Sequence[Day]) -> Lineages:
@@ -244,7 +245,7 @@ async def _shifts(connection: Connection, store_id: str, span: Span, lineages: L
     return tuple(
         AxisShift(
             axis=axis,
-            movement=movement(of_axis, _kinship(lineages, axis, span)),
+            movement=movement(of_axis, kinship_between(lineages, span.before, span.now, axis=axis)),
             psi=_psi(of_axis, list(now[axis])) if now[axis].keys() == then[axis].keys() else None,
         )
         for axis, of_axis in counts.items()

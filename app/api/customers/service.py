@@ -17,6 +17,8 @@ from app.core.cursors import seal, unseal
 from app.core.dates import in_words
 from app.core.errors import CustomerNotFound, InvalidParameter, NoCustomers, NothingPublished, OutdatedRun
 from app.core.keys import Caller, is_pseudonym, pseudonym
+from app.domain.profile_form import ProfileForm
+from app.domain.value_tiers import value_tiers_from
 from app.resources import Resources
 from app.warehouse import customers
 from app.warehouse.archetypes import read_archetype_object
@@ -43,6 +45,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
 #: What `include` may name.
 EXTRAS = ("churn", "orders", "why")
 
+_FORMS_REMEMBERED = 64
 _EVERYONE = "segmented customers"
 _SAME_SHARE = 1e-8
 _json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
@@ -74,12 +77,14 @@ async def profile(
     moment = None if as_of is None else _moment_of(as_of, row["timezone"])
     if moment is not None:
         text = await _then(resources, caller, row, moment)
-    elif row["told"] is not None and row["archetype"] is not None:
-        text = _segmented(row, row["run_id"], row["archetype_id"], row["archetype"], row["told"], _stored_rfm(row))
+    elif row["own"] is not None and row["archetype"] is not None:
+        form = await _form(resources, caller.store_id, row["run_id"])
+        theirs = form.filled(row["own"], row["memberships"], row["dominant"])
+        text = _segmented(row, row["run_id"], row["archetype_id"], row["archetype"], theirs, _stored_rfm(row))
     else:
         text = await _worked_out(resources, caller, row)
     if caller.identified and not without and extras <= {"churn"}:
-        return text  # as it was stored: nothing in it is parsed
+        return text
     told = json.loads(text)
     if "why" in extras:
         told = await _with_why(resources, caller, row, told, moment)
@@ -141,10 +146,28 @@ async def find(resources: Resources, caller: Caller, customer_id: str) -> Row:
     return row
 
 
+async def _form(resources: Resources, store_id: str, run_id: int) -> ProfileForm:
+    """What the profiles of a run have in common; read once a run."""
+    known = resources.forms.get(run_id)
+    if known is None:
+        row = await customers.read_form(resources.database, store_id, run_id)
+        axes: dict[str, tuple[list[str], list[str]]] = {}
+        for axis, name, source in zip(row["axes"], row["names"], row["sources"], strict=True):
+            names, sources = axes.setdefault(axis, ([], []))
+            names.append(name)
+            sources.append(source)
+        cutoffs = value_tiers_from(json.loads(row["tiers"])).cutoffs()
+        known = ProfileForm([(axis, *told) for axis, told in axes.items()], cutoffs=cutoffs)
+        while len(resources.forms) >= _FORMS_REMEMBERED:
+            resources.forms.pop(next(iter(resources.forms)))
+        resources.forms[run_id] = known
+    return known
+
+
 def _segmented(
     row: Row, run_id: int, archetype_id: str, archetype: str, told: str, rfm: Mapping[str, Any] | None
 ) -> str:
-    """The head, and behind it the stored text as it is. What a customer was before is known after that is written."""
+    """The head, and behind it what the run tells of them. What a customer was before is known after that is written."""
     return _told(
         {**_head(row, "segmented", None), "archetype_id": archetype_id, "run_id": run_id, "rfm": rfm}, archetype, told
     )
