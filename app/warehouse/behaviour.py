@@ -151,10 +151,10 @@ _REFUNDS = f"""
 """  # noqa: S608
 # Helpdesks write "E-Mail", "live_chat", "Telephone"; what is sent through a form is answered by e-mail. Voice comes
 # first, because of voicemail. A ticket without a topic is about the same as another without. One that is resolved later
-# is still open at this moment; one that is closed without a time took nobody knows how long.
+# is still open at this moment, and not rated yet; one that is closed without a time took nobody knows how long.
 _TICKETS = f"""
     SELECT ticket.customer_id, {_DAY.format(column="ticket.created_at")} AS day,
-        coalesce(ticket.satisfaction, 0)::float8 AS satisfaction,
+        CASE WHEN ticket.resolved_at >= $2 THEN 0 ELSE coalesce(ticket.satisfaction, 0) END::float8 AS satisfaction,
         CASE WHEN ticket.channel ~* '(phone|call|voice|^tel)' THEN {PHONE}
             WHEN ticket.channel ~* '(chat|messag|messenger|whatsapp|sms)' THEN {CHAT}
             WHEN ticket.channel ~* '(mail|form)' THEN {EMAIL}
