@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +21,11 @@ STORE = "bench"
 ONLINE_RETAIL = Path(os.environ.get("REAL_DATA_DIR", "../shared/data")) / "online_retail" / "online_retail.csv.gz"
 FILE_STAND_IN = 20_000  # buyers of the built-in shop, where the file is absent
 
-_RUNS = (
-    *("dim_segment_master", "dim_archetype_l1", "dim_archetype_l2", "dim_archetype_l3"),
-    *("fact_customer_current", "fact_customer_history", "customer_profiles", "segment_lineage", "archetype_lineage"),
-)
+# Whatever a run writes says which run wrote it.
+_RUNS_ROWS = """
+    SELECT string_agg(conrelid::regclass::text, ', ') FROM pg_constraint
+    WHERE contype = 'f' AND confrelid = 'segmentation_runs'::regclass AND conrelid <> 'stores'::regclass
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +37,7 @@ class Shop:
 
     def forget_runs(self) -> None:
         """As before its first discovery."""
-        asyncio.run(
-            _execute(
-                self.url,
-                "UPDATE stores SET served_run_id = NULL",
-                f"TRUNCATE {', '.join(_RUNS)} CASCADE",
-                "DELETE FROM segmentation_runs",
-            )
-        )
+        asyncio.run(_forget_runs(self.url))
 
     def empty(self) -> None:
         """As before anything was imported."""
@@ -52,7 +48,7 @@ class Shops:
     """server : the address of a Postgres server's maintenance database, where databases may be made"""
 
     def __init__(self, server: str) -> None:
-        self._server = server
+        self._server = f"postgresql://{server.partition('://')[2]}"  # as the driver by itself takes it
         self._made: dict[str, Shop] = {}
 
     def file(self) -> Shop:
@@ -121,10 +117,23 @@ async def _new_database(server: str, name: str) -> str:
     return url
 
 
+async def _forget_runs(url: str) -> None:
+    async with _connected(url) as connection:
+        await connection.execute("UPDATE stores SET served_run_id = NULL")
+        await connection.execute(f"TRUNCATE {await connection.fetchval(_RUNS_ROWS)} CASCADE")
+        await connection.execute("DELETE FROM segmentation_runs")
+
+
 async def _execute(url: str, *statements: str) -> None:
-    connection = await asyncpg.connect(url.replace("postgresql+asyncpg://", "postgresql://"))
-    try:
+    async with _connected(url) as connection:
         for statement in statements:
             await connection.execute(statement)
+
+
+@asynccontextmanager
+async def _connected(url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(url)
+    try:
+        yield connection
     finally:
         await connection.close()
