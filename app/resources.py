@@ -11,6 +11,7 @@ from app.core.config import Settings
 from app.core.errors import AppError, Unavailable
 from app.core.keys import BootstrapKeys, Caller, Scope
 from app.core.secrets_file import ServingKeys, id_hash_secret, serving_keys
+from app.domain.profile_form import ProfileForm
 from app.embedded import EmbeddedPostgres
 from app.warehouse.archetypes import SmallGroups
 from app.warehouse.engine import Database
@@ -49,6 +50,7 @@ class Resources:
 
     secret   : what pseudonyms and cursors are made with
     prepared : whether the database has the shape the code expects and everyone in it a pseudonym
+    forms    : what the profiles of a run have in common, by run
     small    : the groups too small to be shown by themselves, by store and run: a run's never change
     """
 
@@ -57,6 +59,7 @@ class Resources:
     secret: bytes
     keys: BootstrapKeys
     prepared: bool = False
+    forms: dict[int, ProfileForm] = field(default_factory=dict)
     small: dict[tuple[str, int], SmallGroups] = field(default_factory=dict)
 
     async def prepare(self) -> None:

@@ -14,8 +14,7 @@ from sklearn.metrics import silhouette_score
 from sklearn.preprocessing import StandardScaler
 
 from app.pipeline.sample import SampleShop
-
-_SAMPLE_CUSTOMERS = 20_000
+from scripts.bench_shops import FILE_STAND_IN
 
 
 async def copy_raw_rows(driver: Any, file: Path | None) -> None:
@@ -32,7 +31,7 @@ def _rows_of(file: Path) -> Iterator[list[str]]:
 
 
 def _rows_of_sample() -> Iterator[list[str]]:
-    for batch in SampleShop(customers=_SAMPLE_CUSTOMERS).batches():
+    for batch in SampleShop(customers=FILE_STAND_IN).batches():
         yield from ([repr(record)] for record in batch.records)
 
 

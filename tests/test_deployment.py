@@ -66,6 +66,7 @@ def test_every_variable_set_for_the_service_is_a_setting(names: set[str]) -> Non
 def test_compose_starts_the_service_with_a_database_and_without_secrets_of_its_own() -> None:
     assert re.findall(r"^  (\w+):$", COMPOSE.partition("services:")[2].partition("volumes:\n  state")[0], re.M) == [
         "app",
+        "worker",
         "postgres",
         "redis",
     ]
@@ -75,8 +76,10 @@ def test_compose_starts_the_service_with_a_database_and_without_secrets_of_its_o
 
 def commands() -> list[str]:
     (image,) = instructions("CMD")[-1:]
+    of_compose = re.findall(r"^    command: (\[\"python.+\])$", COMPOSE, flags=re.MULTILINE)
+    of_both = [" ".join(re.findall(r'"([^"]+)"', listed)) for listed in (image, *of_compose)]
     of_procfile = [line.partition(": ")[2] for line in (ROOT / "Procfile").read_text().splitlines()]
-    return [" ".join(re.findall(r'"([^"]+)"', image)), *of_procfile]
+    return list(dict.fromkeys([*of_both, *of_procfile]))
 
 
 @pytest.fixture
@@ -92,9 +95,16 @@ def image(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path / "srv"
 
 
+def until_said(told: Path, words: str) -> None:
+    until = time.monotonic() + 60
+    while words not in told.read_text():
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
 @pytest.mark.parametrize("command", commands())
 def test_what_the_image_holds_is_enough_to_run_its_command(image: Path, command: str) -> None:
-    """Migrates, or serves pages and a ready service until it is told to stop; then it ends in order."""
+    """Migrates, works, or serves pages and a ready service until it is told to stop; then it ends in order."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = re.sub(r"^HOST=\S+ ", "", command).replace("python", sys.executable, 1)
@@ -108,10 +118,17 @@ def test_what_the_image_holds_is_enough_to_run_its_command(image: Path, command:
         "API_KEY": "k-" + "a" * 30,
         "ADMIN_KEY": "k-" + "b" * 30,
     }
-    process = subprocess.Popen(shlex.split(command), cwd=image, env=settings)
+    said = image.parent / "said.txt"
+    with said.open("w") as out:
+        process = subprocess.Popen(shlex.split(command), cwd=image, env=settings, stdout=out)
     try:
         if command.endswith("migrate"):
             assert process.wait(60) == 0
+            return
+        if command.endswith(" worker"):
+            until_said(said, "Working.")
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
             return
         until = time.monotonic() + 60
         page = ""

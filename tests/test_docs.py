@@ -17,13 +17,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 from sqlalchemy import text
 
+from app.api.admin.schemas import Accepted, Jobs, RunStatus
+from app.api.analytics.schemas import Drift
 from app.api.archetypes.schemas import ArchetypeDetail, Kinds, Lineage, OneAxis, RfmGroups, TopArchetypes
-from app.api.customers.schemas import AxisWhy, CustomerProfile, FoundCustomers, Orders
+from app.api.customers.schemas import AxisWhy, CustomerProfile, FoundCustomers, History, Orders
 from app.api.health.schemas import Health
 from app.core.config import Environment, Settings
 from app.core.problems import Problem
@@ -136,6 +138,16 @@ def demo(shop: Path) -> Iterator[int]:
         yield port
 
 
+def until_published(port: int, status_url: str) -> None:
+    request = Request(f"http://127.0.0.1:{port}{status_url}", headers={"X-API-Key": f"{KEY}-admin"})
+    until = time.monotonic() + 180
+    while time.monotonic() < until:
+        if json.load(urlopen(request, timeout=10))["status"] == "published":  # noqa: S310
+            return
+        time.sleep(0.2)
+    pytest.fail(f"{status_url}: it has not been published in time")
+
+
 def documented_commands() -> list[object]:
     """Every line of every block of shell there is, with the page it stands on; lines that end in \\ go on."""
     return [
@@ -175,7 +187,9 @@ def test_every_documented_command_runs_as_it_stands(shop: Path, demo: int, comma
     elif command.startswith("curl ") and shutil.which("curl") is None:
         pytest.skip("curl is not installed here, so its documented examples are not run")
     else:
-        told = run(runnable(command, demo), shop, API_KEY=KEY, ENV="development")
+        told = run(runnable(command, demo), shop, API_KEY=KEY, ADMIN_KEY=f"{KEY}-admin", ENV="development")
+        if "-X POST" in command and "/api/admin/cluster" in command:
+            until_published(demo, json.loads(told)["status_url"])  # the store is taken until then
         if command.startswith("curl ") and "/metrics" not in command:
             assert json.loads(told), command
 
@@ -224,8 +238,12 @@ def test_the_fates_of_online_retail_are_as_the_page_says(real_data_dir: Path) ->
 
 #: What a documented answer is, by a field that only it has.
 ANSWERS = {
+    "status_url": Accepted,
+    "progress": RunStatus,
     "fuzzy_memberships": CustomerProfile,
     "query": FoundCustomers,
+    "snapshots": History,
+    "velocities": Drift,
     "metric": TopArchetypes,
     "steps": Lineage,
     "metrics": ArchetypeDetail,
@@ -234,6 +252,7 @@ ANSWERS = {
     "groups": RfmGroups,
     "matching_orders": Orders,
     "data_status": Health,
+    "jobs": Jobs,
     "instance": Problem,
 }
 
@@ -260,4 +279,4 @@ def test_the_documented_answers_have_every_field_and_no_other() -> None:
     for answer, kind in zip(documented, kinds, strict=True):
         kind.model_validate(answer)
         missing = set(kind.model_fields) - set(answer)
-        assert missing <= {"orders", "why", "errors"}, (kind, missing)
+        assert missing <= {"orders", "why", "errors", "rules_as_of"}, (kind, missing)

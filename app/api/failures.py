@@ -69,5 +69,9 @@ async def _http(request: Request, error: Exception) -> Response:
         detail = "There is nothing at this address. /docs lists what there is."
     elif error.status_code == 405:
         detail = "This address does not take that method. /docs lists what it takes."
+    elif error.status_code == 400:
+        detail = "The body cannot be read. Send JSON, as UTF-8."
+    elif error.status_code == 413:
+        detail = error.detail
     problem = plain_problem(error.status_code, detail, **_where(request))
     return _answer(problem, dict(error.headers or {}))

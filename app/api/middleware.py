@@ -5,10 +5,13 @@ import re
 import time
 
 import structlog
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.problems import MEDIA_TYPE, plain_problem
 
+#: Of a request's body, bytes. What is asked here takes a few dozen.
+_LARGEST_BODY = 256 * 1024
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _INSTANCE_SHOWN = 200
 #: Pages load nothing but our own files, run no inline script, and stand in nobody's frame.
@@ -60,8 +63,18 @@ class RequestFrame:
                 message["headers"] = [*message.get("headers", ()), *told]
             await send(message)
 
+        taken = 0
+
+        async def receiving() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > _LARGEST_BODY:
+                raise HTTPException(413, f"A request's body may have up to {_LARGEST_BODY:,} bytes.")
+            return message
+
         try:
-            await self._app(scope, receive, sending)
+            await self._app(scope, receiving, sending)
         except Exception:
             log.exception("request.failed", request_id=request_id)
             if status:  # too late for another answer: the connection is cut

@@ -17,6 +17,7 @@ _ERRORS = {
     "401": "No valid key.",
     "403": "The key lacks the scope.",
     "404": "There is none.",
+    "409": "It cannot be done as things stand.",
     "422": "A parameter makes no sense; `errors` names it.",
     "503": "The database is away; try again after `Retry-After`.",
 }
@@ -82,6 +83,8 @@ def _complete(operation: dict[str, Any], scopes: tuple[Scope, ...] | None) -> No
         operation["description"] = f"{described}\n\nScope: one of {needed}; `admin` has all.".strip()
     if operation.get("parameters"):
         statuses.append("422")
+    if "202" in operation["responses"]:
+        statuses.append("409")
     for status in statuses:
         operation["responses"][status] = {
             "description": _ERRORS[status],

@@ -2,9 +2,10 @@
 
 from fastapi import APIRouter
 
+from app.api.admin.router import router as admin
 from app.api.analytics.router import router as analytics
 from app.api.archetypes.router import router as archetypes
 from app.api.customers.router import router as customers
 from app.api.health.router import router as health
 
-ROUTERS: tuple[APIRouter, ...] = (health, customers, archetypes, analytics)
+ROUTERS: tuple[APIRouter, ...] = (health, customers, archetypes, analytics, admin)

@@ -33,7 +33,9 @@ async def _run(wanted: argparse.Namespace, settings: Settings) -> int:
         # A made-up shop on this machine: keys that are unset are made up too, as in development.
         settings = settings.model_copy(update={"env": Environment.development})
     if "log_level" not in settings.model_fields_set:
-        configure_logging(level="WARNING", json_logs=settings.json_logs)  # a line a request would bury the keys
+        # A line a request, and those of runs, would bury the keys.
+        settings = settings.model_copy(update={"log_level": "WARNING"})
+        configure_logging(level=settings.log_level, json_logs=settings.json_logs)
     with listening(settings) as listener:
         async with open_resources(settings) as resources:
             await prepare(resources)

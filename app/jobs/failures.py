@@ -3,18 +3,19 @@
 import traceback
 from pathlib import Path
 
-from app.core.errors import AppError, Unavailable
+from app.core.errors import AlertNotTold, AppError, Unavailable
 
 _OURS = Path(__file__).resolve().parents[2]
 
 
 class WorkFailed(AppError):
-    """kind : the name of what was raised; passes : whether it may go well another time"""
+    """kind : the name of what was raised; passes : whether it may go well another time, not_before_seconds from now"""
 
-    def __init__(self, message: str, *, kind: str, passes: bool) -> None:
+    def __init__(self, message: str, *, kind: str, passes: bool, not_before_seconds: int = 0) -> None:
         super().__init__(message)
         self.kind = kind
         self.passes = passes
+        self.not_before_seconds = not_before_seconds
 
 
 def failure_of(error: Exception) -> WorkFailed:
@@ -22,7 +23,12 @@ def failure_of(error: Exception) -> WorkFailed:
     if isinstance(error, WorkFailed):
         return error
     if isinstance(error, AppError):
-        return WorkFailed(str(error), kind=type(error).__name__, passes=isinstance(error, Unavailable))
+        return WorkFailed(
+            str(error),
+            kind=type(error).__name__,
+            passes=isinstance(error, Unavailable),
+            not_before_seconds=error.retry_after_seconds if isinstance(error, AlertNotTold) else 0,
+        )
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if Path(frame.filename).is_relative_to(_OURS / "app")]
     where = "".join(f" in {Path(frame.filename).relative_to(_OURS)}, line {frame.lineno}" for frame in ours[-1:])

@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 
+from app.core.clock import utc_now
 from app.core.config import Settings
 from app.core.errors import OutdatedRun, RunEnded, RunInProgress
 from app.jobs.apart import Apart
@@ -54,8 +55,7 @@ async def score(means: Means, job_id: int, asked: Asked) -> None:
             said = await means.apart.run(Job.score.value, store_id, {})
             n_scored = said["n_customers"]
         else:
-            # In a thread: it takes a second to load, once.
-            scoring = await asyncio.to_thread(import_module, "app.pipeline.rescore")
+            scoring = await _loaded("app.pipeline.rescore")
             n_scored = await scoring.score_changed(means.database, store_id)
     except (OutdatedRun, WorkFailed) as error:
         await _discover_where_outdated(means, store_id, error)
@@ -77,6 +77,9 @@ async def rescore(means: Means, job_id: int, asked: Asked) -> None:
         if far:
             discovery = await enqueue_discovery(connection, store_id)
             log.info("drift.too_far", store_id=store_id, axes=far, discovery=discovery is not None)
+        await enqueue(connection, Job.thin, store_id)
+        if means.settings.slack_webhook_url is not None:
+            await enqueue(connection, Job.alert, store_id)
         await _score_what_came_meanwhile(connection, store_id)
 
 
@@ -85,6 +88,24 @@ async def discover(means: Means, _job_id: int, asked: Asked) -> None:
     await _run_apart(means, Job.discover, asked)
     async with means.database.transaction() as connection:
         await _score_what_came_meanwhile(connection, asked.store_id)
+
+
+async def thin(means: Means, _job_id: int, asked: Asked) -> None:
+    """History that takes less room the older it is."""
+    thinning = await _loaded("app.pipeline.thinning")
+    daily_days = means.settings.history_daily_days
+    await thinning.thin(means.database, asked.store_id, now=utc_now(), daily_days=daily_days)
+
+
+async def alert(means: Means, _job_id: int, asked: Asked) -> None:
+    """What is worth a look, told in Slack."""
+    alerts = await _loaded("app.jobs.alerts")
+    await alerts.tell(means.database, asked.store_id, settings=means.settings, now=utc_now())
+
+
+async def _loaded(module: str) -> Any:
+    """What takes a second to load the first time, without anybody waiting for that."""
+    return await asyncio.to_thread(import_module, module)
 
 
 async def _score_what_came_meanwhile(connection: Connection, store_id: str) -> None:
@@ -124,6 +145,12 @@ async def _is_taken(database: Database, store_id: str) -> bool:
         return await being_segmented(connection, store_id)
 
 
-HANDLERS: Mapping[Job, Handler] = {Job.score: score, Job.rescore: rescore, Job.discover: discover}
+HANDLERS: dict[Job, Handler] = {
+    Job.score: score,
+    Job.rescore: rescore,
+    Job.discover: discover,
+    Job.thin: thin,
+    Job.alert: alert,
+}
 #: Those whose work is done apart, one at a time.
 TAKES_LONG = frozenset({Job.rescore, Job.discover})

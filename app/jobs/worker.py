@@ -143,6 +143,7 @@ class Worker:
             return
         if failure.passes and queued.attempts < MOST_RETRIES:
             delay = min(timedelta(seconds=2**queued.attempts), _LONGEST_DELAY)
+            delay = max(delay, timedelta(seconds=failure.not_before_seconds))
             await self._tell_run(asked, failure=None)
             log.warning("job.to_be_tried_again", **facts, why=str(failure), seconds=delay.total_seconds())
             raise RetryRequested(delay, str(failure))

@@ -109,17 +109,17 @@ async def _score_some(database: Database, store_id: str) -> int:
         as_of = rules.run.as_of
         behaviour = await read_behaviour_of(connection, store_id, customer_ids, as_of=as_of, timezone=store.timezone)
         if behaviour.customer_ids:
-            facts, _, _ = await asyncio.to_thread(_scored, store, rules, behaviour, as_of=as_of)
-            await publish.replace_customers(connection, store_id, rules.run.run_id, facts)
+            current, _, _ = await asyncio.to_thread(_scored, store, rules, behaviour, as_of=as_of)
+            await publish.replace_customers(connection, store_id, rules.run.run_id, current)
     return len(customer_ids)
 
 
 def _scored(
     store: Store, rules: ServedRun, behaviour: Behaviour, *, as_of: datetime
-) -> tuple[dict[str, pl.DataFrame], "_Placed", Mapping[str, Array]]:
+) -> tuple[pl.DataFrame, "_Placed", Mapping[str, Array]]:
     values = feature_values(behaviour, as_of=as_of, timezone=store.timezone)
     axes, standing = rules.place(values)
-    facts = customer_rows(
+    current = customer_rows(
         behaviour.customer_ids,
         values,
         axes,
@@ -128,7 +128,7 @@ def _scored(
         as_of=as_of,
         yardstick=rules.yardstick,
     )
-    return facts, (axes, standing), values
+    return current, (axes, standing), values
 
 
 _Placed = tuple[list[PlacedAxis], Standing]
@@ -138,8 +138,7 @@ def _star(
     store: Store, rules: ServedRun, dimensions: Mapping[str, pl.DataFrame], behaviour: Behaviour, *, as_of: datetime
 ) -> tuple[dict[str, pl.DataFrame], Any]:
     """Every table of the run, and everyone's distance from their archetype."""
-    facts, (axes, standing), values = _scored(store, rules, behaviour, as_of=as_of)
-    history = history_rows(facts["fact_customer_current"], axes, [axis.segments for axis in rules.axes])
+    current, (axes, standing), values = _scored(store, rules, behaviour, as_of=as_of)
     star = {
         "dim_segment_master": _segments(dimensions["dim_segment_master"], axes, values),
         **{
@@ -150,8 +149,8 @@ def _star(
                 ("dim_archetype_l3", standing.level3),
             )
         },
-        **facts,
-        "fact_customer_history": history,
+        "fact_customer_current": current,
+        "fact_customer_history": history_rows(current, axes, [axis.segments for axis in rules.axes]),
     }
     star["dim_archetype_l1"] = _told(star["dim_archetype_l1"], standing)
     return star, standing.fold_distance

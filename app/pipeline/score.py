@@ -2,19 +2,21 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from app.core.errors import CustomerNotFound, NothingPublished
 from app.pipeline.features import features_of_one
-from app.pipeline.placing import last_day
+from app.pipeline.placing import PlacedAxis, last_day
+from app.pipeline.profile_text import profile_form
 from app.pipeline.served import ServedRun, served
-from app.pipeline.star import customer_row
+from app.pipeline.star import by_axis, customer_row, features_by_axis
 from app.warehouse import publish
 from app.warehouse.behaviour import read_behaviour_of_one
 from app.warehouse.engine import Connection, Database
+from app.warehouse.history import Rules, rules_in_force
 from app.warehouse.runs import hold_served_run
 from app.warehouse.stores import Store, read_store
 
@@ -67,15 +69,46 @@ async def score_customer(
             raise NothingPublished(store_id)
         run = await served(database, connection, store_id, store.served_run_id)
         moment = as_of or run.run.as_of
-        rows = await _scored(connection, store, run, customer_id, as_of=moment)
+        placed, row = await _scored(connection, store, run, customer_id, as_of=moment)
         if keep:
-            await publish.replace_customer(connection, store_id, run.run.run_id, rows)
-    return _profile(customer_id, store, run, moment, rows)
+            await publish.replace_customer(connection, store_id, run.run.run_id, row)
+    return _profile(store, run, moment, placed, row)
+
+
+@dataclass(frozen=True, slots=True)
+class Then:
+    """A customer at a moment of the past.
+
+    rules  : the run whose rules they are placed by; None where none is kept
+    scored : None without rules, and for one without an order before that moment
+    """
+
+    rules: Rules | None
+    scored: CustomerProfile | None
+
+
+async def score_then(database: Database, store_id: str, customer_id: str, *, as_of: datetime) -> Then:
+    """Place a customer by their records before a moment and the rules in force at it, keeping nothing.
+
+    Those are the rules of the latest run as of that moment or before, and where none is that old, of the oldest kept.
+    What came later changes none of it. Raises StoreNotFound or OutdatedRun.
+    """
+    async with database.snapshot() as connection:
+        store = await read_store(connection, store_id)
+        rules = await rules_in_force(connection, store_id, as_of)
+        if rules is None:
+            return Then(None, None)
+        run = await served(database, connection, store_id, rules.run_id)
+        try:
+            placed, row = await _scored(connection, store, run, customer_id, as_of=as_of)
+        except CustomerNotFound:
+            return Then(rules, None)
+    return Then(rules, _profile(store, run, as_of, placed, row))
 
 
 async def _scored(
     connection: Connection, store: Store, run: ServedRun, customer_id: str, *, as_of: datetime
-) -> dict[str, dict[str, Any]]:
+) -> tuple[Sequence[PlacedAxis], dict[str, Any]]:
     behaviour = await read_behaviour_of_one(
         connection, store.store_id, customer_id, as_of=as_of, timezone=store.timezone
     )
@@ -85,26 +118,28 @@ async def _scored(
     values = await asyncio.to_thread(features_of_one, behaviour, as_of=as_of, timezone=store.timezone)
     placed, standing = run.place(values)
     snapshot = last_day(as_of, store.timezone)
-    return customer_row(customer_id, values, placed, standing, snapshot=snapshot, as_of=as_of, yardstick=run.yardstick)
+    return placed, customer_row(
+        customer_id, values, placed, standing, snapshot=snapshot, as_of=as_of, yardstick=run.yardstick
+    )
 
 
 def _profile(
-    customer_id: str, store: Store, run: ServedRun, as_of: datetime, rows: Mapping[str, Mapping[str, Any]]
+    store: Store, run: ServedRun, as_of: datetime, axes: Sequence[PlacedAxis], row: Mapping[str, Any]
 ) -> CustomerProfile:
-    current, profile = rows["fact_customer_current"], rows["customer_profiles"]
+    dominant = json.loads(row["dominant_segments"])
     return CustomerProfile(
-        customer_id=customer_id,
+        customer_id=row["customer_id"],
         store_id=store.store_id,
         run_id=run.run.run_id,
         as_of=as_of,
-        archetype_id=profile["archetype_id"],
-        fuzzy_memberships=json.loads(profile["segment_memberships"]),
-        dominant_segments=json.loads(profile["dominant_segments"]),
-        membership_strength=json.loads(current["membership_strengths"]),
-        interpretation=profile["interpretation"],
-        feature_vectors=json.loads(profile["feature_vectors"]),
-        rfm_scores=(current["rfm_recency"], current["rfm_frequency"], current["rfm_monetary"]),
-        rfm_group=current["rfm_group"],
-        lifetime_value=float(profile["lifetime_value"]),
-        text=profile["profile"],
+        archetype_id=row["archetype_id"],
+        fuzzy_memberships=by_axis(axes, row["memberships"]),
+        dominant_segments=dominant,
+        membership_strength=json.loads(row["membership_strengths"]),
+        interpretation=", ".join(dominant.values()),
+        feature_vectors=features_by_axis(axes, row["features"]),
+        rfm_scores=(row["rfm_recency"], row["rfm_frequency"], row["rfm_monetary"]),
+        rfm_group=row["rfm_group"],
+        lifetime_value=float(row["lifetime_value"]),
+        text=profile_form(axes, run.yardstick).filled(row["profile"], row["memberships"], row["dominant"]),
     )

@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from app.domain.rfm import GROUPS, RfmScores
 from app.pipeline.lineage import archetype_lineage, kind_changes, segment_lineage
 from app.pipeline.placing import PlacedAxis, Standing
-from app.pipeline.profile_text import profile_text, profile_texts
+from app.pipeline.profile_text import own_text, own_texts
 from app.pipeline.yardstick import Yardstick
 from app.segmentation.archetypes import ANY, BANDS, NONE_CLOSE, archetype_ids, mean_top_membership
-from app.segmentation.axes import Source
 from app.segmentation.clustering import shared
 from app.segmentation.discovery import DiscoveredAxis, Discovery, Segment
 from app.segmentation.identity import NOBODY, EarlierKind
@@ -66,13 +65,12 @@ def star_of(
     """
     dimensions, standing = _archetypes(discovery, values, yardstick)
     axes = [placed(axis) for axis in discovery.axes]
-    facts = customer_rows(customer_ids, values, axes, standing, snapshot=snapshot, as_of=as_of, yardstick=yardstick)
-    history = history_rows(facts["fact_customer_current"], axes, [axis.segments for axis in discovery.axes])
+    current = customer_rows(customer_ids, values, axes, standing, snapshot=snapshot, as_of=as_of, yardstick=yardstick)
     return {
         "dim_segment_master": _segments(discovery),
         **dimensions,
-        **facts,
-        "fact_customer_history": history,
+        "fact_customer_current": current,
+        "fact_customer_history": history_rows(current, axes, [axis.segments for axis in discovery.axes]),
         "segment_lineage": segment_lineage(discovery),
     }
 
@@ -86,28 +84,26 @@ def customer_rows(
     snapshot: date,
     as_of: datetime,
     yardstick: Yardstick,
-) -> dict[str, pl.DataFrame]:
-    """Rows of `fact_customer_current` and `customer_profiles`, of a whole shop."""
+) -> pl.DataFrame:
+    """Rows of `fact_customer_current`, of a whole shop."""
     dominant = [pl.Series(axis.axis.name, axis.names)[axis.memberships.argmax(axis=1)] for axis in axes]
     words = pl.Series(STRENGTHS, dtype=pl.String)
     strengths = [words[strength_codes(axis.memberships)].alias(axis.axis.name) for axis in axes]
     clear = [axis.memberships for axis in axes if axis.in_signature] or [np.ones((len(customer_ids), 1))]
-    named = pl.DataFrame(dominant)
-    dominant_json = _json(named)
-    money = {name: np.round(values[name], 4) for name in ("lifetime_value", "avg_order_value")}
     rfm = _rfm_scores(values, yardstick)
-    current = pl.DataFrame(
+    shares = [column for axis in axes for column in axis.memberships.round(_DECIMALS).T]
+    return pl.DataFrame(
         {
             "customer_id": customer_ids,
             "archetype_id": standing.level1,
             "archetype_level2_id": standing.level2,
             "archetype_level3_id": standing.level3,
-            "lifetime_value": money["lifetime_value"],
+            "lifetime_value": np.round(values["lifetime_value"], 4),
             "total_orders": values["total_orders"].astype(np.int64),
             "days_since_last_purchase": values["recency_days"].astype(np.int64),
             "customer_tenure_days": values["tenure_days"].astype(np.int64),
-            "avg_order_value": money["avg_order_value"],
-            "dominant_segments": dominant_json,
+            "avg_order_value": np.round(values["avg_order_value"], 4),
+            "dominant_segments": _json(pl.DataFrame(dominant)),
             "membership_strengths": _json(pl.DataFrame(strengths)),
             "cluster_confidence": np.round(mean_top_membership(clear), _DECIMALS),
             "fold_distance": standing.fold_distance,
@@ -116,23 +112,89 @@ def customer_rows(
             "rfm_frequency": rfm.frequency,
             "rfm_monetary": rfm.monetary,
             "rfm_group": pl.Series([group.value for group in GROUPS])[rfm.groups],
+            "memberships": _lists(shares),
+            "dominant": _lists(_dominant(axes)),
+            "features": _lists([values[name].round(_DECIMALS) for name in _features(axes)]),
+            "profile": own_texts(axes, standing, values, yardstick=yardstick, as_of=as_of),
         }
     )
-    profiles = pl.DataFrame(
-        {
-            "customer_id": customer_ids,
-            "archetype_id": standing.level1,
-            "segment_memberships": _nested_json(
-                {axis.axis.name: dict(zip(axis.names, axis.memberships.T, strict=True)) for axis in axes}
-            ),
-            "dominant_segments": dominant_json,
-            "feature_vectors": _feature_vectors(axes, values),
-            "interpretation": named.select(pl.concat_str(pl.all(), separator=", ")).to_series(),
-            "lifetime_value": money["lifetime_value"],
-            "profile": profile_texts(axes, standing, values, yardstick=yardstick, as_of=as_of),
+
+
+def customer_row(
+    customer_id: str,
+    values: Mapping[str, Array],
+    axes: Sequence[PlacedAxis],
+    standing: Standing,
+    *,
+    snapshot: date,
+    as_of: datetime,
+    yardstick: Yardstick,
+) -> dict[str, Any]:
+    """The same row of one customer, {column: value}: arrays hold one row. JSON is text."""
+    clear = [axis.memberships for axis in axes if axis.in_signature] or [np.ones((1, 1))]
+    strengths = {axis.axis.name: STRENGTHS[strength_codes(axis.memberships)[0]].value for axis in axes}
+    rfm = _rfm_scores(values, yardstick)
+    return {
+        "customer_id": customer_id,
+        "archetype_id": standing.level1[0],
+        "archetype_level2_id": standing.level2[0],
+        "archetype_level3_id": standing.level3[0],
+        **{name: Decimal(f"{values[name][0]:.4f}") for name in ("lifetime_value", "avg_order_value")},
+        "total_orders": int(values["total_orders"][0]),
+        "days_since_last_purchase": int(values["recency_days"][0]),
+        "customer_tenure_days": int(values["tenure_days"][0]),
+        "dominant_segments": _dumped({axis.axis.name: axis.dominant[0] for axis in axes}),
+        "membership_strengths": _dumped(strengths),
+        "cluster_confidence": round(float(mean_top_membership(clear)[0]), _DECIMALS),
+        "fold_distance": int(standing.fold_distance[0]),
+        "snapshot_date": snapshot,
+        "rfm_recency": int(rfm.recency[0]),
+        "rfm_frequency": int(rfm.frequency[0]),
+        "rfm_monetary": int(rfm.monetary[0]),
+        "rfm_group": GROUPS[rfm.groups[0]].value,
+        "memberships": [share for axis in axes for share in axis.memberships[0].round(_DECIMALS).tolist()],
+        "dominant": [int(place[0]) for place in _dominant(axes)],
+        "features": [round(float(values[name][0]), _DECIMALS) for name in _features(axes)],
+        "profile": own_text(axes, standing, values, yardstick=yardstick, as_of=as_of),
+    }
+
+
+def _dominant(axes: Sequence[PlacedAxis]) -> list[NDArray[np.int64]]:
+    """Per axis the place of everyone's top segment in the list of their memberships, from 1."""
+    first, places = 1, []
+    for axis in axes:
+        places.append(axis.memberships.argmax(axis=1) + first)
+        first += len(axis.names)
+    return places
+
+
+def _features(axes: Sequence[PlacedAxis]) -> list[str]:
+    """What customers' lists of features hold: axis by axis what it is read by, source by source."""
+    return [
+        feature.name
+        for axis in axes
+        for source in dict.fromkeys(axis.sources)
+        for feature in axis.axis.features_from(source)
+    ]
+
+
+def by_axis(axes: Sequence[PlacedAxis], memberships: Sequence[float]) -> dict[str, dict[str, float]]:
+    """{axis: {segment name: share}} of a customer's list."""
+    shares = iter(memberships)
+    return {axis.axis.name: {name: next(shares) for name in axis.names} for axis in axes}
+
+
+def features_by_axis(axes: Sequence[PlacedAxis], features: Sequence[float]) -> dict[str, dict[str, float]]:
+    """{axis: {feature: value}} of one customer's list, of what they are read by: axes hold one row."""
+    values = iter(features)
+    found = {}
+    for axis in axes:
+        told = {
+            source: {feature.name: next(values) for feature in axis.axis.features_from(source)}
+            for source in dict.fromkeys(axis.sources)
         }
-    )
-    return {"fact_customer_current": current, "customer_profiles": profiles}
+        found[axis.axis.name] = told[axis.read_from[0]]
+    return found
 
 
 def history_rows(
@@ -151,85 +213,35 @@ def history_rows(
     ).with_columns(segment_ids=_array(ids))
 
 
-def customer_row(
-    customer_id: str,
-    values: Mapping[str, Array],
-    axes: Sequence[PlacedAxis],
-    standing: Standing,
-    *,
-    snapshot: date,
-    as_of: datetime,
-    yardstick: Yardstick,
-) -> dict[str, dict[str, Any]]:
-    """The same rows of one customer, {table: {column: value}}: arrays hold one row. JSON is text."""
-    dominant = {axis.axis.name: axis.dominant[0] for axis in axes}
-    clear = [axis.memberships for axis in axes if axis.in_signature] or [np.ones((1, 1))]
-    strengths = {axis.axis.name: STRENGTHS[strength_codes(axis.memberships)[0]].value for axis in axes}
-    memberships = {axis.axis.name: _named(axis.names, axis.memberships[0]) for axis in axes}
-    features = {
-        axis.axis.name: {
-            feature.name: round(float(values[feature.name][0]), _DECIMALS)
-            for feature in axis.axis.features_from(axis.read_from[0])
-        }
-        for axis in axes
-    }
-    money = {name: Decimal(f"{values[name][0]:.4f}") for name in ("lifetime_value", "avg_order_value")}
-    rfm = _rfm_scores(values, yardstick)
-    current = {
-        "customer_id": customer_id,
-        "archetype_id": standing.level1[0],
-        "archetype_level2_id": standing.level2[0],
-        "archetype_level3_id": standing.level3[0],
-        **money,
-        "total_orders": int(values["total_orders"][0]),
-        "days_since_last_purchase": int(values["recency_days"][0]),
-        "customer_tenure_days": int(values["tenure_days"][0]),
-        "dominant_segments": _dumped(dominant),
-        "membership_strengths": _dumped(strengths),
-        "cluster_confidence": round(float(mean_top_membership(clear)[0]), _DECIMALS),
-        "fold_distance": int(standing.fold_distance[0]),
-        "snapshot_date": snapshot,
-        "rfm_recency": int(rfm.recency[0]),
-        "rfm_frequency": int(rfm.frequency[0]),
-        "rfm_monetary": int(rfm.monetary[0]),
-        "rfm_group": GROUPS[rfm.groups[0]].value,
-    }
-    profile = {
-        "customer_id": customer_id,
-        "archetype_id": standing.level1[0],
-        "segment_memberships": _dumped(memberships),
-        "dominant_segments": _dumped(dominant),
-        "feature_vectors": _dumped(features),
-        "interpretation": ", ".join(dominant.values()),
-        "lifetime_value": money["lifetime_value"],
-        "profile": profile_text(axes, standing, values, strengths=strengths, yardstick=yardstick, as_of=as_of),
-    }
-    return {"fact_customer_current": current, "customer_profiles": profile}
-
-
 def _rfm_scores(values: Mapping[str, Array], yardstick: Yardstick) -> RfmScores:
     return yardstick.rfm.scores(values["recency_days"], values["total_orders"], values["lifetime_value"])
 
 
 def _segments(discovery: Discovery) -> pl.DataFrame:
-    rows = [
-        {
-            "segment_id": segment.segment_id,
-            "axis_name": axis.axis.name,
-            "position": position,
-            "segment_name": segment.name,
-            "interpretation": segment.interpretation,
-            "source": segment.source.value,
-            "cluster_center": _dumped(reading.fitted.centers[position - reading.first].tolist()),
-            "scaler_params": _dumped(reading.fitted.scaler_params()),
-            "population_percentage": 100 * segment.share,
-            "customer_count": segment.count,
-            "named_for": _dumped(segment.named_for),
-        }
-        for axis in discovery.axes
-        for reading in axis.readings
-        for position, segment in enumerate(axis.segments[reading.positions], start=reading.first)
-    ]
+    rows = []
+    first, first_feature = 1, 1  # places in the lists of each customer
+    for axis in discovery.axes:
+        for reading in axis.readings:
+            for position, segment in enumerate(axis.segments[reading.positions], start=reading.first):
+                rows.append(
+                    {
+                        "segment_id": segment.segment_id,
+                        "axis_name": axis.axis.name,
+                        "position": position,
+                        "segment_name": segment.name,
+                        "interpretation": segment.interpretation,
+                        "source": segment.source.value,
+                        "cluster_center": _dumped(reading.fitted.centers[position - reading.first].tolist()),
+                        "scaler_params": _dumped(reading.fitted.scaler_params()),
+                        "population_percentage": 100 * segment.share,
+                        "customer_count": segment.count,
+                        "named_for": _dumped(segment.named_for),
+                        "place": first + position,
+                        "first_feature": first_feature,
+                    }
+                )
+            first_feature += len(reading.fitted.features)
+        first += len(axis.segments)
     return pl.DataFrame(rows)
 
 
@@ -499,49 +511,14 @@ def _dumped(value: Any) -> str:
     return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 
 
-def _named(names: Sequence[str], shares: Array) -> dict[str, float]:
-    return dict(zip(names, shares.round(_DECIMALS).tolist(), strict=True))
-
-
 def _json(frame: pl.DataFrame) -> pl.Series:
     """One JSON object per row, its keys the columns."""
     return frame.select(pl.struct(pl.all()).struct.json_encode()).to_series()
 
 
-def _nested_json(columns: Mapping[str, Mapping[str, Array]]) -> pl.Series:
-    """One JSON object of objects of numbers per row: {outer: {inner: number}}."""
-    frame = pl.DataFrame(
-        {f"{outer}/{inner}": values for outer, inners in columns.items() for inner, values in inners.items()}
-    )
-    outers = [
-        pl.struct(pl.col(f"{outer}/{inner}").round(_DECIMALS).alias(inner) for inner in inners).alias(outer)
-        for outer, inners in columns.items()
-    ]
-    return frame.select(pl.struct(outers).struct.json_encode()).to_series()
-
-
-def _feature_vectors(axes: Sequence[PlacedAxis], values: Mapping[str, Array]) -> pl.Series:
-    """{axis: {feature: value}} per row, of the features each customer is read by."""
-    parts = [pl.lit("{")]
-    for number, axis in enumerate(axes):
-        parts += [pl.lit(f'{"," if number else ""}"{axis.axis.name}":'), pl.lit(_features_read(axis, values))]
-    return pl.select(pl.concat_str(*parts, pl.lit("}"))).to_series()
-
-
-def _features_read(axis: PlacedAxis, values: Mapping[str, Array]) -> pl.Series:
-    """One axis's {feature: value} per row."""
-    told = {
-        source: _json(
-            pl.DataFrame({feature.name: values[feature.name] for feature in axis.axis.features_from(source)}).select(
-                pl.all().round(_DECIMALS)
-            )
-        )
-        for source in dict.fromkeys(axis.sources)
-    }
-    if len(told) == 1:
-        return next(iter(told.values()))
-    from_tickets = np.array([source is Source.tickets for source in axis.sources])[axis.memberships.argmax(axis=1)]
-    return told[Source.tickets].zip_with(pl.Series(from_tickets), told[Source.orders])
+def _lists(columns: Sequence[NDArray[Any]]) -> pl.Series:
+    """One Postgres array of numbers per row."""
+    return _array(pl.DataFrame({str(number): column for number, column in enumerate(columns)}))
 
 
 def _array(frame: pl.DataFrame) -> pl.Series:

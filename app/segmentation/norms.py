@@ -178,24 +178,31 @@ def traits(
     n = len(next(iter(values.values())))
     if not len(far):
         return [[] for _ in range(n)]
-    # Python's own lists: indexing arrays one by one is what would take the time.
+    # Python's own lists, and what many share worked out once: looking things up is what would take the time.
     order = np.argsort(-far, axis=0, kind="stable")[:MOST_TRAITS].T.tolist()
     reached = np.take_along_axis(far, np.array(order).T, axis=0).T.tolist()
     columns = {name: column.tolist() for name, column in values.items()}
     chosen = told.T.tolist()
+    features = [_features(axis) for axis in axes]
+    shop = {name: feature.number(norms.typical[name]) for each in features for name, feature in _by_name(each, norms)}
+    label = cache(words)
     found = []
     for number, (axis_numbers, extremes) in enumerate(zip(order, reached, strict=True)):
         mine = []
         for axis_number, extreme in zip(axis_numbers, extremes, strict=True):
             if extreme < unusual:
                 break
-            axis = axes[axis_number]
-            feature = _features(axis)[chosen[number][axis_number]]
+            feature = features[axis_number][chosen[number][axis_number]]
             value = columns[feature.name][number]
-            label = words(norms.told_by(axis, segments[axis_number][number], feature, value))
-            mine.append(f"{label}: {feature.phrase(value)} (shop: {feature.number(norms.typical[feature.name])})")
+            told_by = label(norms.told_by(axes[axis_number], segments[axis_number][number], feature, value))
+            mine.append(f"{told_by}: {feature.phrase(value)} (shop: {shop[feature.name]})")
         found.append(mine)
     return found
+
+
+def _by_name(features: Sequence[Feature], norms: ShopNorms) -> list[tuple[str, Feature]]:
+    """Those that the shop has a number of."""
+    return [(feature.name, feature) for feature in features if feature.name in norms.typical]
 
 
 def _features(axis: Axis) -> tuple[Feature, ...]:

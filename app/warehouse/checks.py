@@ -34,64 +34,17 @@ _BREACHES = {
             SELECT customer_id FROM fact_customer_current WHERE store_id = :store AND run_id = :run
         ) AS missing
     """,
-    "every fact has a profile and every profile a fact": """
-        SELECT count(*) FROM
-            (SELECT customer_id FROM fact_customer_current WHERE store_id = :store AND run_id = :run) AS fact
-            FULL JOIN (SELECT customer_id FROM customer_profiles WHERE store_id = :store AND run_id = :run) AS profile
-            USING (customer_id)
-        WHERE fact.customer_id IS NULL OR profile.customer_id IS NULL
-    """,
     "no customer's row of another run is left": """
-        SELECT (SELECT count(*) FROM fact_customer_current WHERE store_id = :store AND run_id <> :run)
-             + (SELECT count(*) FROM customer_profiles WHERE store_id = :store AND run_id <> :run)
+        SELECT count(*) FROM fact_customer_current WHERE store_id = :store AND run_id <> :run
     """,
     "memberships of every axis sum to 1": """
         SELECT count(*) FROM (
-            SELECT sum(share.value::float8) AS total
-            FROM customer_profiles AS profile, jsonb_each(profile.segment_memberships) AS axis(name, shares),
-                jsonb_each(axis.shares) AS share(name, value)
-            WHERE profile.store_id = :store AND profile.run_id = :run
-            GROUP BY profile.customer_id, axis.name
-        ) AS sums WHERE abs(total - 1) > 1e-9
-    """,
-    # Counts are those of the run: each customer scored anew since may have moved one of them by one.
-    "archetypes count their members rightly": """
-        SELECT count(*) FROM (
-            SELECT archetype_id, member_count FROM dim_archetype_l1 WHERE store_id = :store AND run_id = :run
-            UNION ALL
-            SELECT archetype_id, member_count FROM dim_archetype_l2 WHERE store_id = :store AND run_id = :run
-            UNION ALL
-            SELECT archetype_id, member_count FROM dim_archetype_l3 WHERE store_id = :store AND run_id = :run
-        ) AS told
-        FULL JOIN (
-            SELECT kind.archetype_id, count(*) AS members FROM fact_customer_current AS fact
-            CROSS JOIN LATERAL (
-                VALUES (1, fact.archetype_id), (2, fact.archetype_level2_id), (3, fact.archetype_level3_id)
-            ) AS kind(level, archetype_id)
-            WHERE fact.store_id = :store AND fact.run_id = :run GROUP BY kind.level, kind.archetype_id
-        ) AS there USING (archetype_id)
-        WHERE abs(coalesce(member_count, 0) - coalesce(members, 0)) > :scored_since
-    """,
-    "levels 2 and 3 nest in level 1": """
-        SELECT count(*) FROM fact_customer_current AS fact
-        JOIN dim_archetype_l2 AS two ON two.store_id = fact.store_id AND two.run_id = fact.run_id
-            AND two.archetype_id = fact.archetype_level2_id
-        JOIN dim_archetype_l3 AS three ON three.store_id = fact.store_id AND three.run_id = fact.run_id
-            AND three.archetype_id = fact.archetype_level3_id
-        WHERE fact.store_id = :store AND fact.run_id = :run
-            AND (two.parent_id <> fact.archetype_id OR three.parent_id <> fact.archetype_id)
-    """,
-    "segments count their customers rightly": """
-        SELECT count(*) FROM (
-            SELECT axis_name, segment_name, customer_count FROM dim_segment_master
-            WHERE store_id = :store AND run_id = :run
-        ) AS told
-        FULL JOIN (
-            SELECT axis.key AS axis_name, axis.value AS segment_name, count(*) AS customers
-            FROM fact_customer_current AS fact, jsonb_each_text(fact.dominant_segments) AS axis
-            WHERE fact.store_id = :store AND fact.run_id = :run GROUP BY axis.key, axis.value
-        ) AS there USING (axis_name, segment_name)
-        WHERE abs(coalesce(customer_count, 0) - coalesce(customers, 0)) > :scored_since
+            SELECT sum(fact.memberships[segment.place]) AS total
+            FROM fact_customer_current AS fact
+            JOIN dim_segment_master AS segment USING (store_id, run_id)
+            WHERE fact.store_id = :store AND fact.run_id = :run
+            GROUP BY fact.customer_id, segment.axis_name
+        ) AS sums WHERE total IS NULL OR abs(total - 1) > 1e-9
     """,
     "lifetime values agree with orders less refunds": """
         SELECT count(*) FROM fact_customer_current AS fact

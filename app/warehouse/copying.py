@@ -1,7 +1,8 @@
 """COPY, both ways, between the database and columns: as CSV, which Polars reads and writes at C speed."""
 
+import asyncio
 import io
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import polars as pl
@@ -26,8 +27,26 @@ async def copy_out(
 async def copy_in(connection: AsyncConnection, table: str, rows: pl.DataFrame) -> None:
     """Rows into a table, by the names of their columns; some at a time, so that their text never stands in memory."""
     driver: Any = await raw(connection)
-    for piece in rows.iter_slices(_ROWS_AT_ONCE):
+    await driver.copy_to_table(table, source=_written(rows), columns=rows.columns, format="csv")
+
+
+async def _written(rows: pl.DataFrame) -> AsyncIterator[bytes]:
+    """The rows as CSV, piece by piece; the next is written in a thread while the server takes in the one before."""
+
+    def text(piece: pl.DataFrame) -> bytes:
         csv = io.BytesIO()
         piece.write_csv(csv, include_header=False)
-        csv.seek(0)
-        await driver.copy_to_table(table, source=csv, columns=rows.columns, format="csv")
+        return csv.getvalue()
+
+    pieces = rows.iter_slices(_ROWS_AT_ONCE)
+    coming = None
+    try:
+        for piece in pieces:
+            ready, coming = coming, asyncio.create_task(asyncio.to_thread(text, piece))
+            if ready is not None:
+                yield await ready
+        if coming is not None:
+            yield await coming
+    finally:
+        if coming is not None:
+            await asyncio.gather(coming, return_exceptions=True)

@@ -16,23 +16,20 @@ _PROFILE = """
             SELECT min(order_date) FROM orders AS o
             WHERE o.store_id = customer.store_id AND o.customer_id = customer.customer_id
         )) AT TIME ZONE store.timezone)::date::text AS customer_since,
-        store.served_run_id AS run_id, placed.profile AS told, placed.archetype_id,
-        archetype.profile AS archetype,
+        store.served_run_id AS run_id, standing.archetype_id, archetype.profile AS archetype,
+        standing.profile AS own, standing.memberships, standing.dominant,
         standing.rfm_recency, standing.rfm_frequency, standing.rfm_monetary, standing.rfm_group,
         standing.rfm_previous_group, standing.rfm_changed_on::text AS rfm_changed_on
     FROM customers AS customer
     JOIN stores AS store ON store.store_id = customer.store_id
     LEFT JOIN customer_pseudonyms AS named
       ON named.store_id = customer.store_id AND named.customer_id = customer.customer_id
-    LEFT JOIN customer_profiles AS placed
-      ON placed.store_id = customer.store_id AND placed.customer_id = customer.customer_id
-     AND placed.run_id = store.served_run_id
     LEFT JOIN fact_customer_current AS standing
       ON standing.store_id = customer.store_id AND standing.customer_id = customer.customer_id
      AND standing.run_id = store.served_run_id
     LEFT JOIN dim_archetype_l1 AS archetype
-      ON archetype.store_id = placed.store_id AND archetype.run_id = placed.run_id
-     AND archetype.archetype_id = placed.archetype_id
+      ON archetype.store_id = standing.store_id AND archetype.run_id = standing.run_id
+     AND archetype.archetype_id = standing.archetype_id
 """
 _PROFILE_BY_ID = f"{_PROFILE} WHERE customer.store_id = $1 AND customer.customer_id = $2"
 _PROFILE_BY_PSEUDONYM = f"{_PROFILE} WHERE named.store_id = $1 AND named.pseudonym = $2"
@@ -41,12 +38,30 @@ _PROFILE_BY_PSEUDONYM = f"{_PROFILE} WHERE named.store_id = $1 AND named.pseudon
 async def read_profile(database: Database, store_id: str, customer_id: str) -> Row | None:
     """One customer by the shop's own id.
 
-    told      : the ready text of the served run; None where it has none of them
+    own, memberships, dominant : what `ProfileForm.filled` takes; own is None where the served run has none of them, or
+                is of an older version
     archetype : the ready object of their archetype
     rfm_...   : scores and group in the served run, and the group before; None where it has none of them, or is of an
                 older version
     """
     return await database.row(_PROFILE_BY_ID, store_id, customer_id)
+
+
+_FORM = """
+    SELECT array_agg(axis_name ORDER BY place) AS axes, array_agg(segment_name ORDER BY place) AS names,
+        array_agg(source ORDER BY place) AS sources,
+        (SELECT yardstick -> 'tiers' FROM segmentation_runs WHERE run_id = $2) AS tiers
+    FROM dim_segment_master WHERE store_id = $1 AND run_id = $2
+"""
+
+
+async def read_form(database: Database, store_id: str, run_id: int) -> Row:
+    """What the profiles of a run have in common: axis, name and source of each segment, in the order of customers'
+    memberships, and the tiers of lifetime value as stored.
+    """
+    row = await database.row(_FORM, store_id, run_id)
+    assert row is not None  # noqa: S101  an aggregate has a row
+    return row
 
 
 async def read_profile_by_pseudonym(database: Database, store_id: str, pseudonym: str) -> Row | None:
@@ -60,13 +75,13 @@ _RANDOM = """
     WITH served AS (SELECT served_run_id AS run_id FROM stores WHERE store_id = $1)
     (SELECT named.customer_id FROM customer_pseudonyms AS named, served
     WHERE named.store_id = $1 AND named.pseudonym >= $2 AND (served.run_id IS NULL OR (
-        SELECT true FROM customer_profiles AS placed
+        SELECT true FROM fact_customer_current AS placed
         WHERE placed.store_id = $1 AND placed.customer_id = named.customer_id AND placed.run_id = served.run_id))
     ORDER BY named.pseudonym LIMIT 1)
     UNION ALL
     (SELECT named.customer_id FROM customer_pseudonyms AS named, served
     WHERE named.store_id = $1 AND (served.run_id IS NULL OR (
-        SELECT true FROM customer_profiles AS placed
+        SELECT true FROM fact_customer_current AS placed
         WHERE placed.store_id = $1 AND placed.customer_id = named.customer_id AND placed.run_id = served.run_id))
     ORDER BY named.pseudonym LIMIT 1)
     LIMIT 1
@@ -108,14 +123,30 @@ async def orders_until(database: Database, store_id: str, customer_id: str, mome
 _UNTIL_COLUMNS = ("n_orders", "first_order_at", "last_order_at", "spent")
 
 
+_SINCE_THEN = """
+    SELECT (coalesce(CASE WHEN customer.created_at < $3 THEN customer.created_at END, (
+        SELECT min(order_date) FROM orders AS o
+        WHERE o.store_id = $1 AND o.customer_id = $2 AND o.order_date < $3
+    )) AT TIME ZONE store.timezone)::date::text AS customer_since
+    FROM customers AS customer JOIN stores AS store USING (store_id)
+    WHERE customer.store_id = $1 AND customer.customer_id = $2
+"""
+
+
+async def customer_since_then(database: Database, store_id: str, customer_id: str, moment: datetime) -> str | None:
+    """The day since when they were a customer, as known at a moment; None where they were none yet."""
+    row = await database.row(_SINCE_THEN, store_id, customer_id, moment)
+    return None if row is None else row["customer_since"]
+
+
 # The moment is that of scoring, which the text ends with; it is not the run's of those who were scored anew.
 _BRIEF = """
     SELECT customer.customer_id, named.pseudonym, customer.email, customer.first_name, customer.last_name,
         coalesce(standing.lifetime_value, customer.total_spent) AS ltv,
         coalesce(standing.total_orders, customer.orders_count) AS total_orders,
         standing.avg_order_value, standing.archetype_id, archetype.name AS archetype_name,
-        placed.churn_risk_score AS churn_risk, store.served_run_id AS run_id,
-        substring(placed.profile FROM '"as_of":"([^"]+)"$') AS as_of,
+        standing.churn_risk_score AS churn_risk, store.served_run_id AS run_id,
+        substring(standing.profile FROM '[^\t]+$') AS as_of,
         store.currency, store.timezone
     FROM customers AS customer
     JOIN stores AS store ON store.store_id = customer.store_id
@@ -124,9 +155,6 @@ _BRIEF = """
     LEFT JOIN fact_customer_current AS standing
       ON standing.store_id = customer.store_id AND standing.customer_id = customer.customer_id
      AND standing.run_id = store.served_run_id
-    LEFT JOIN customer_profiles AS placed
-      ON placed.store_id = customer.store_id AND placed.customer_id = customer.customer_id
-     AND placed.run_id = store.served_run_id
     LEFT JOIN dim_archetype_l1 AS archetype
       ON archetype.store_id = standing.store_id AND archetype.run_id = standing.run_id
      AND archetype.archetype_id = standing.archetype_id

@@ -8,16 +8,12 @@ from app.warehouse.engine import raw
 from app.warehouse.runs import served_run
 
 _SEGMENTS = """
-    SELECT profile.customer_id, axis.name AS axis, segment.segment_id, share.name AS segment_name,
-        share.value::float8 AS membership, profile.dominant_segments ->> axis.name = share.name AS dominant
-    FROM customer_profiles AS profile
-    CROSS JOIN LATERAL jsonb_each(profile.segment_memberships) AS axis(name, shares)
-    CROSS JOIN LATERAL jsonb_each(axis.shares) AS share(name, value)
-    JOIN dim_segment_master AS segment
-      ON segment.store_id = profile.store_id AND segment.run_id = profile.run_id
-     AND segment.axis_name = axis.name AND segment.segment_name = share.name
-    WHERE profile.store_id = $1 AND profile.run_id = $2
-    ORDER BY profile.customer_id, axis.name, segment.position
+    SELECT standing.customer_id, segment.axis_name AS axis, segment.segment_id, segment.segment_name,
+        standing.memberships[segment.place] AS membership, segment.place = ANY (standing.dominant) AS dominant
+    FROM fact_customer_current AS standing
+    JOIN dim_segment_master AS segment ON segment.store_id = standing.store_id AND segment.run_id = standing.run_id
+    WHERE standing.store_id = $1 AND standing.run_id = $2
+    ORDER BY standing.customer_id, segment.axis_name, segment.position
 """
 
 

@@ -52,6 +52,8 @@ class Job(StrEnum):
     score = "score"
     rescore = "rescore"
     discover = "discover"
+    thin = "thin"
+    alert = "alert"
 
 
 class JobState(StrEnum):

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core.errors import CustomerNotFound
 from app.warehouse.runs import served_run
 from app.warehouse.tables import (
-    customer_profiles,
     dim_archetype_l1,
     dim_archetype_l2,
     dim_archetype_l3,
@@ -92,11 +92,13 @@ async def stored_memberships(
 ) -> Mapping[str, Mapping[str, float]]:
     """{axis: {segment name: share}} of a customer in the served run. Raises CustomerNotFound where it has none."""
     run = await served_run(connection, store_id)
-    table = customer_profiles
-    query = select(table.c.segment_memberships).where(
-        table.c.store_id == store_id, table.c.customer_id == customer_id, table.c.run_id == run.run_id
+    query = text(
+        "SELECT segment_memberships FROM customer_profiles "
+        "WHERE store_id = :store_id AND customer_id = :customer_id AND run_id = :run_id"
     )
-    found: Mapping[str, Mapping[str, float]] | None = (await connection.execute(query)).scalar_one_or_none()
+    keys = {"store_id": store_id, "customer_id": customer_id, "run_id": run.run_id}
+    rows = await connection.execute(query.columns(segment_memberships=JSONB), keys)
+    found: Mapping[str, Mapping[str, float]] | None = rows.scalar_one_or_none()
     if found is None:
         raise CustomerNotFound(customer_id, store_id=store_id)
     return found

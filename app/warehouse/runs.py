@@ -11,6 +11,7 @@ from sqlalchemy import func, insert, null, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core.errors import NothingPublished, RunEnded
+from app.warehouse.engine import Database, Row
 from app.warehouse.stores import Store, read_store
 from app.warehouse.tables import fact_customer_history, segmentation_runs
 
@@ -128,6 +129,37 @@ _LOCK_IS_HELD = text(
 async def being_segmented(connection: AsyncConnection, store_id: str) -> bool:
     """Whether some process holds the store's lock at this moment."""
     return bool(await connection.scalar(_LOCK_IS_HELD, {"key": lock_key(store_id)}))
+
+
+async def discovery_running(connection: AsyncConnection, store_id: str) -> int | None:
+    """The discovery that some process is at; None where there is none, or only the row of a dead process."""
+    query = select(func.max(segmentation_runs.c.run_id)).where(
+        segmentation_runs.c.store_id == store_id,
+        segmentation_runs.c.status == "running",
+        segmentation_runs.c.kind == "discovery",
+    )
+    newest: int | None = (await connection.execute(query)).scalar_one()
+    return newest if newest is not None and await being_segmented(connection, store_id) else None
+
+
+_STATUS = """
+    SELECT
+        run.run_id, run.kind, run.status, run.as_of, run.started_at, run.finished_at, run.progress, run.failure,
+        extract(epoch FROM coalesce(run.finished_at, CASE run.status WHEN 'running' THEN now() END) - run.started_at)
+            ::float8 AS seconds,
+        (run.report ->> 'n_customers')::bigint AS n_customers,
+        served.run_id AS served_run_id, served.kind AS served_kind, served.as_of AS served_as_of
+    FROM segmentation_runs AS run
+    JOIN stores AS store ON store.store_id = run.store_id
+    LEFT JOIN segmentation_runs AS served ON served.run_id = store.served_run_id
+    WHERE run.store_id = $1 AND ($2::bigint IS NULL OR run.run_id = $2)
+    ORDER BY run.run_id DESC LIMIT 1
+"""
+
+
+async def read_status(database: Database, store_id: str, run_id: int | None) -> Row | None:
+    """How a store's run stands, the latest without `run_id`, and which is served; None where there is none."""
+    return await database.row(_STATUS, store_id, run_id)
 
 
 async def fail_run(connection: AsyncConnection, run_id: int, failure: str) -> None:

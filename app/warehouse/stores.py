@@ -65,6 +65,11 @@ async def timezone_of(database: Database, store_id: str) -> str | None:
         ).scalar_one_or_none()
 
 
+async def has_orders(connection: AsyncConnection, store_id: str) -> bool:
+    some = select(orders.c.order_id).where(orders.c.store_id == store_id).exists()
+    return bool((await connection.execute(select(some))).scalar_one())
+
+
 async def stores_with_orders(connection: AsyncConnection) -> list[tuple[str, int | None]]:
     """The stores there is something to segment in, each with the run it serves."""
     some = select(orders.c.order_id).where(orders.c.store_id == stores.c.store_id).exists()

@@ -11,15 +11,15 @@
                   ├─ dim_segment_master                      the segments of each axis: centers, scaler, name
                   ├─ dim_archetype_l1 ─┬─ dim_archetype_l2   the kinds of customer
                   │                    └─ dim_archetype_l3
-                  ├─ fact_customer_current                   one row per customer: kind, value, RFM group
-                  ├─ customer_profiles                       the same customer in full, as JSON
+                  ├─ fact_customer_current                   one row per customer: kind, value, memberships, features
                   ├─ fact_customer_history                   one row per customer and day
                   └─ segment_lineage, archetype_lineage      which group goes on as which from run to run
 
 Dimension and fact rows carry the run that wrote them. `stores.served_run_id` says which run is served; a run's rows are
 written and the switch thrown in one transaction that also sweeps the run before, so nobody reads half of two runs.
-The views `customer_intelligence`, `combined_sales` and `order_line_items` are in the migrations, and so is the queue
-behind `jobs`: the tables `queue`, `queue_log`, `queue_schedules` and `queue_statistics` are pgqueuer's.
+The views `customer_profiles` (memberships and features by name), `customer_intelligence`, `combined_sales` and
+`order_line_items` are in the migrations, and so is the queue behind `jobs`: the tables `queue`, `queue_log`,
+`queue_schedules` and `queue_statistics` are pgqueuer's.
 
 Money is numeric(24,4) in the store's currency; times are UTC; ids are text.
 """
@@ -402,6 +402,8 @@ dim_segment_master = Table(
     Column("population_percentage", Double, nullable=False, comment="Share of segmented customers, 0 to 100."),
     Column("customer_count", Integer, nullable=False, comment="Customers whose dominant segment it is."),
     Column("named_for", JSONB, comment="{feature: its customers' median} when it got its name; null in old rows."),
+    Column("place", SmallInteger, nullable=False, comment="Of its share in customers' memberships, from 1."),
+    Column("first_feature", SmallInteger, nullable=False, comment="Where what it is read by begins in their features."),
     PrimaryKeyConstraint("store_id", "run_id", "segment_id"),
     _of_store(),
     _of_run(),
@@ -528,6 +530,16 @@ fact_customer_current = Table(
     Column("rfm_group", Text, comment="The group of those scores: champions, ...; null in rows of older versions."),
     Column("rfm_previous_group", Text, comment="The group before this one; null until it first changes."),
     Column("rfm_changed_on", Date, comment="The shop's day as of which it changed; null until it first does."),
+    Column(
+        "memberships", ARRAY(Double), comment="Share in each segment, by dim_segment_master.place; each axis sums to 1."
+    ),
+    Column("dominant", ARRAY(SmallInteger), comment="Place of the top segment of each axis."),
+    Column(
+        "features", ARRAY(Double), comment="Before any scaling; an axis's begin at dim_segment_master.first_feature."
+    ),
+    Column("profile", Text, comment="What is served of them beside what everyone of the run shares; null in old rows."),
+    Column("churn_risk_score", Double, comment="Chance of lapsing, 0 to 1; null until predictions are published."),
+    _changed(),
     PrimaryKeyConstraint("store_id", "customer_id", "run_id"),
     _of_customer(),
     _of_archetype("archetype_id", 1),
@@ -540,33 +552,12 @@ fact_customer_current = Table(
         "rfm_recency BETWEEN 1 AND 5 AND rfm_frequency BETWEEN 1 AND 5 AND rfm_monetary BETWEEN 1 AND 5",
         name="rfm_scores",
     ),
+    CheckConstraint("churn_risk_score BETWEEN 0 AND 1", name="churn_risk_score"),
+    Index("idx_intelligence_updated", "store_id", "updated_at"),
     Index("idx_intelligence_archetype", "store_id", "archetype_id"),
     Index("idx_intelligence_archetype_l2", "store_id", "archetype_level2_id"),
     Index("idx_intelligence_archetype_l3", "store_id", "archetype_level3_id"),
     comment="Every segmented customer as they stand in the served run.",
-)
-
-customer_profiles = Table(
-    "customer_profiles",
-    metadata,
-    _store(),
-    _run(),
-    Column("customer_id", Text, nullable=False, comment="Who."),
-    Column("archetype_id", Text, nullable=False, comment="Level 1."),
-    Column("segment_memberships", JSONB, nullable=False, comment="{axis: {segment name: share}}, each axis sums to 1."),
-    Column("dominant_segments", JSONB, nullable=False, comment="{axis: segment name}."),
-    Column("feature_vectors", JSONB, nullable=False, comment="{axis: {feature: value}}, before any scaling."),
-    Column("interpretation", Text, nullable=False, comment="The dominant names, joined."),
-    Column("lifetime_value", MONEY, nullable=False, comment="Paid less given back, to as_of."),
-    Column("churn_risk_score", Double, comment="Chance of lapsing, 0 to 1; null until predictions are published."),
-    Column("profile", Text, comment="What is served of them: the inside of a JSON object; null in old rows."),
-    _changed(),
-    PrimaryKeyConstraint("store_id", "customer_id", "run_id"),
-    _of_customer(),
-    _of_run(),
-    CheckConstraint("churn_risk_score BETWEEN 0 AND 1", name="churn_risk_score"),
-    Index("idx_intelligence_updated", "store_id", "updated_at"),
-    comment="Every segmented customer in full: memberships on every axis and the features behind them.",
 )
 
 fact_customer_history = Table(

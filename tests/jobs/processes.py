@@ -23,7 +23,7 @@ from app.warehouse.engine import Database
 ROOT = Path(__file__).resolve().parents[2]
 LEASE = timedelta(seconds=2)
 LOOK = timedelta(seconds=0.5)
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 180
 
 T = TypeVar("T")
 

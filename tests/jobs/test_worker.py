@@ -1,20 +1,52 @@
 """The worker, as real processes: killed, stopped, doubled, cut off."""
 
 import asyncio
+from collections.abc import AsyncIterator, Sequence
 
-from app.warehouse.engine import Database
+import pytest
+
+from app.core.config import Settings
+from app.warehouse.engine import Database, Row
 from app.warehouse.jobs import Job, JobState, enqueue, enqueue_discovery, read_job, read_jobs, replay
+from app.warehouse.migrate import migrate
+from tests.conftest import own_database
 from tests.fakes import a_shop, bought, execute, put, rows, segmented, value
 from tests.jobs.processes import children_of, is_alive, until, working
 
 CUSTOMERS = 110
 
 
+@pytest.fixture(scope="module")
+async def url(server_url: str) -> AsyncIterator[str]:
+    """A database of their own: a worker takes every job there is, whoever's test asked for it."""
+    async with own_database(server_url) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+async def migrated(url: str, settings: Settings) -> AsyncIterator[Database]:
+    database = Database(url, settings)
+    await migrate(database)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def database(migrated: Database) -> Database:
+    """Empty again for each test."""
+    await execute(migrated, "TRUNCATE stores, queue, queue_log, queue_schedules CASCADE")
+    return migrated
+
+
 async def discovery_asked_of(database: Database, store_id: str) -> tuple[int, int]:
     async with database.transaction() as connection:
-        asked = await enqueue_discovery(connection, store_id)
+        asked = await enqueue_discovery(connection, store_id, {"min_k": 2, "max_k": 2})
     assert asked is not None
     return asked
+
+
+async def jobs_of(database: Database, store_id: str) -> Sequence[Row]:
+    return await read_jobs(database, store_id, state=None, before=None, limit=9)
 
 
 async def run_status(database: Database, run_id: int) -> str:
@@ -179,7 +211,7 @@ async def test_an_import_has_those_it_changes_scored_and_a_day_everyone(
     first = (await segmented(database, store_id)).run_id
     with working(url):
         await put(database, store_id, bought("c001", "new", "2024-03-01", ("P1", "2", "3.50")))
-        (scoring,) = await read_jobs(database, store_id, state=None, before=None, limit=9)
+        (scoring,) = await jobs_of(database, store_id)
         assert scoring["job"] == Job.score
         await until_job_is(database, store_id, scoring["job_id"], JobState.done)
         assert await value(database, "SELECT count(*) FROM customers_changed") == 0
@@ -187,6 +219,9 @@ async def test_an_import_has_those_it_changes_scored_and_a_day_everyone(
             job_id = await enqueue(connection, Job.rescore, store_id)
         assert job_id is not None
         await until_job_is(database, store_id, job_id, JobState.done)
+        (thinning,) = [job for job in await jobs_of(database, store_id) if job["job"] == Job.thin]
+        await until_job_is(database, store_id, thinning["job_id"], JobState.done)
+    assert [job["job"] for job in await jobs_of(database, store_id)] == [Job.thin, Job.rescore, Job.score]
     kinds = await rows(database, "SELECT run_id, kind, status FROM segmentation_runs ORDER BY run_id")
     assert kinds == [(first, "discovery", "published"), (await served(database, store_id), "rescoring", "published")]
 
@@ -210,7 +245,8 @@ async def test_a_schedule_that_is_due_fires_once_however_many_workers_there_are(
     with working(url), working(url):
         await until(fired)
         await asyncio.sleep(2)
-    jobs = await read_jobs(database, store_id, state=None, before=None, limit=9)
-    assert [job["job"] for job in jobs] == [Job.discover]  # nothing is served that could be rescored
+    assert [job["job"] for job in await jobs_of(database, store_id)] == [
+        Job.discover
+    ]  # nothing is served that could be rescored
     assert await value(database, "SELECT count(*) FROM queue_schedules WHERE next_run < now()") == 0
     assert await value(database, "SELECT count(*) FROM queue_schedules") == 2  # the one set before is gone

@@ -19,6 +19,14 @@ class DataStatus(Answer):
     archetypes_available: int
 
 
+class JobCounts(Answer):
+    """Of the key's store. Failed ones are held until somebody has them tried again."""
+
+    waiting: int
+    running: int
+    failed: int
+
+
 class Health(Answer):
     """Without a valid key only the first three."""
 
@@ -30,3 +38,4 @@ class Health(Answer):
     active_axes: int | None = Field(default=None, description="Axes of the served segmentation that have data.")
     axes: dict[str, str] | None = Field(default=None, description="{axis: active, proxy or no_data}.")
     data_status: DataStatus | None = None
+    jobs: JobCounts | None = None

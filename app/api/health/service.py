@@ -3,12 +3,13 @@
 import json
 
 from app import __version__
-from app.api.health.schemas import DataStatus, Health
+from app.api.health.schemas import DataStatus, Health, JobCounts
 from app.core.clock import utc_now
 from app.core.errors import DatabaseUnavailable
 from app.core.keys import Caller
 from app.resources import Resources
 from app.warehouse.customers import what_is_loaded
+from app.warehouse.jobs import count_jobs
 
 
 async def ready(resources: Resources) -> None:
@@ -39,4 +40,5 @@ async def health(resources: Resources, caller: Caller | None) -> Health:
             customers_segmented=held["customers_segmented"] if caller.identified else None,
             archetypes_available=held["archetypes_available"],
         ),
+        jobs=JobCounts(**await count_jobs(resources.database, caller.store_id)),
     )

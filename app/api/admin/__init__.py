@@ -1,0 +1,1 @@
+"""Discovery on demand, and the jobs: for whoever runs the shop's instance."""

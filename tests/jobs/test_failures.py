@@ -1,0 +1,133 @@
+"""How jobs fail: tried again where that may help, held where not, and never lost."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import pytest
+
+from app.core.config import Settings
+from app.core.errors import AlertNotTold, DatabaseUnavailable, NotEnoughCustomers
+from app.jobs.apart import Apart
+from app.jobs.failures import WorkFailed, failure_of
+from app.jobs.handlers import HANDLERS, Means
+from app.jobs.worker import MOST_RETRIES, Worker
+from app.warehouse.engine import Database
+from app.warehouse.jobs import Asked, Job, JobState, enqueue, read_job
+from app.warehouse.migrate import migrate
+from tests.conftest import own_database
+from tests.fakes import a_shop, at, execute, put
+from tests.jobs.processes import until
+
+
+@pytest.fixture(scope="module")
+async def database(server_url: str, settings: Settings) -> AsyncIterator[Database]:
+    """Of their own: a worker takes every job there is."""
+    async with own_database(server_url) as url:
+        database = Database(url, settings)
+        await migrate(database)
+        yield database
+        await database.close()
+
+
+@asynccontextmanager
+async def working(database: Database, settings: Settings) -> AsyncIterator[None]:
+    worker = Worker(database, settings, look=timedelta(seconds=0.2), grace_seconds=0)
+    running = asyncio.create_task(worker.run())
+    try:
+        yield
+    finally:
+        worker.stop()
+        await running
+
+
+async def asked(database: Database, store_id: str) -> int:
+    await put(database, store_id, a_shop(2))
+    async with database.transaction() as connection:
+        job_id = await enqueue(connection, Job.thin, store_id)
+    assert job_id is not None
+    return job_id
+
+
+def handled_by(monkeypatch: pytest.MonkeyPatch, work: Callable[[], None]) -> None:
+    async def handler(_means: Means, _job_id: int, _asked: Asked) -> None:
+        work()
+
+    monkeypatch.setitem(HANDLERS, Job.thin, handler)
+
+
+async def until_it_is(database: Database, store_id: str, job_id: int, state: JobState) -> None:
+    async def look() -> bool:
+        return (await read_job(database, store_id, job_id))["state"] == state
+
+    await until(look)
+
+
+async def test_what_passes_is_tried_again_later(
+    database: Database, settings: Settings, store_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = []
+
+    def away_at_first() -> None:
+        tries.append(1)
+        if len(tries) == 1:
+            raise DatabaseUnavailable("The database does not answer.")
+
+    handled_by(monkeypatch, away_at_first)
+    job_id = await asked(database, store_id)
+    async with working(database, settings):
+
+        async def retried() -> bool:
+            job = await read_job(database, store_id, job_id)
+            return (job["retries"], job["failure"]) == (1, "The database does not answer.")
+
+        await until(retried)
+        await until_it_is(database, store_id, job_id, JobState.done)
+    assert len(tries) == 2
+
+
+async def test_what_passes_is_not_tried_for_ever(
+    database: Database, settings: Settings, store_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away() -> None:
+        raise DatabaseUnavailable("The database does not answer.")
+
+    handled_by(monkeypatch, away)
+    job_id = await asked(database, store_id)
+    await execute(database, "UPDATE queue SET attempts = :most WHERE id = :id", most=MOST_RETRIES, id=job_id)
+    async with working(database, settings):
+        await until_it_is(database, store_id, job_id, JobState.failed)
+
+
+async def test_an_error_of_ours_is_held_without_a_word_of_what_it_was_about(
+    database: Database, settings: Settings, store_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise ValueError("cannot read ada@example.com")
+
+    handled_by(monkeypatch, broken)
+    job_id = await asked(database, store_id)
+    async with working(database, settings):
+        await until_it_is(database, store_id, job_id, JobState.failed)
+    failure = (await read_job(database, store_id, job_id))["failure"]
+    assert failure.startswith("Something of ours went wrong: ValueError")
+    kept = await database.rows("SELECT traceback::text AS told FROM queue_log WHERE job_id = $1", job_id)
+    assert not [row for row in kept if "ada@" in (row["told"] or "")]
+
+
+def test_a_failure_says_what_it_was_and_whether_it_passes() -> None:
+    too_few = NotEnoughCustomers(found=3, needed=100, store_id="s", as_of=at("2024-01-01"))
+    assert (str(failure_of(too_few)), failure_of(too_few).passes) == (str(too_few), False)
+    assert failure_of(DatabaseUnavailable("It is away.")).passes
+    busy = failure_of(AlertNotTold("s", reason="Slack is busy", retry_after_seconds=90))
+    assert (busy.passes, busy.not_before_seconds) == (True, 90)
+
+
+async def test_work_apart_fails_with_what_was_raised_there(
+    database: Database, settings: Settings, store_id: str
+) -> None:
+    await put(database, store_id, a_shop(3))
+    with pytest.raises(WorkFailed, match="has 3 customers") as raised:
+        await Apart(database, settings).run("discover", store_id, {})
+    assert (raised.value.kind, raised.value.passes) == ("NotEnoughCustomers", False)
