@@ -23,12 +23,13 @@ _AXES = (
     "support_history",
 )
 _READ_ONLY = ("memberships", "dominant", "features", "profile")
+# One reading of an axis ends where the next begins; of a run whose sources have been forgotten, by what they read.
 _PLACES = f"""
     WITH ordered AS (
-        SELECT store_id, run_id, segment_id, axis_name || source AS reading,
-            jsonb_array_length(scaler_params -> 'features') AS n_features,
-            row_number() OVER by_place AS place, lag(axis_name || source) OVER by_place AS reading_before
+        SELECT store_id, run_id, segment_id, reading, jsonb_array_length(scaler_params -> 'features') AS n_features,
+            row_number() OVER by_place AS place, lag(reading) OVER by_place AS reading_before
         FROM dim_segment_master
+        CROSS JOIN LATERAL (SELECT axis_name || source || (scaler_params ->> 'features')) AS read(reading)
         WINDOW by_place AS (
             PARTITION BY store_id, run_id ORDER BY array_position(ARRAY{list(_AXES)!r}::text[], axis_name), position
         )
