@@ -57,6 +57,7 @@ class ServedRun:
                  where the axis has no part in it
     order      : those axes in the order archetypes are split by
     by_band    : (n_level1, bands) per level-1 archetype the id of level 2 for each band, or for the nearest there is
+    otherwise  : per level-1 archetype the id of level 3 for who leans to what no other form of it does
     """
 
     run: Run
@@ -66,6 +67,7 @@ class ServedRun:
     signatures: Codes
     order: tuple[int, ...]
     by_band: NDArray[np.str_]
+    otherwise: Mapping[str, str]
 
     def place(self, values: Mapping[str, Array]) -> tuple[list[PlacedAxis], Standing]:
         """Customers on every axis and among the archetypes. values : metrics and features, each (n_customers,)"""
@@ -85,8 +87,7 @@ class ServedRun:
         ids = list(self.archetypes.level1)
         if not signature:
             level2 = next(iter(self.archetypes.level2.values()))
-            plain = self.archetypes.level3[ids[0]][0][1]
-            return Standing([ids[0]] * n, [level2] * n, [plain] * n, np.zeros(n, dtype=np.int64))
+            return Standing([ids[0]] * n, [level2] * n, [self.otherwise[ids[0]]] * n, np.zeros(n, dtype=np.int64))
         memberships = [axis.memberships for axis in signature]
         own = np.stack([shares.argmax(axis=1) for shares in memberships], axis=1)
         number = place(memberships, self.signatures, self.order)
@@ -111,8 +112,8 @@ class ServedRun:
             if code != NONE_CLOSE
         }
         forms = self.archetypes.level3[level1]
-        # Too rare a set of second segments is read as none being close; without that form, the largest takes them in.
-        return next((each for wanted in (seconds, {}) for stored, each in forms if stored == wanted), forms[0][1])
+        # Too rare a set of second segments is read as none being close.
+        return next((each for stored, each in forms if stored == seconds), self.otherwise[level1])
 
 
 def _distinct(rows: Codes) -> tuple[Codes, NDArray[np.intp]]:
@@ -169,12 +170,23 @@ async def _read(connection: Connection, store_id: str, run_id: int) -> ServedRun
         signatures=signatures,
         order=tuple(signature.index(name) for name in run.report["archetypes"]["order"]),
         by_band=np.array([_by_band(archetypes, level1) for level1 in archetypes.level1]),
+        otherwise=_otherwise(archetypes, run.report["archetypes"].get("level3_otherwise", {})),
     )
 
 
 def _by_band(archetypes: StoredArchetypes, level1: str) -> list[str]:
     there = np.array([position for position, band in enumerate(BANDS) if (level1, band) in archetypes.level2])
     return [archetypes.level2[level1, BANDS[position]] for position in nearest_bands(there)]
+
+
+def _otherwise(archetypes: StoredArchetypes, told: Mapping[str, str]) -> dict[str, str]:
+    """The form of those who lean nowhere, where there is one; else the one that the run tells. Runs of older versions
+    tell none: there it is the largest.
+    """
+    return {
+        level1: next((each for stored, each in forms if not stored), told.get(level1, forms[0][1]))
+        for level1, forms in archetypes.level3.items()
+    }
 
 
 def _axes(segments: Sequence[StoredSegment]) -> tuple[_Axis, ...]:

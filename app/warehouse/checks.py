@@ -117,32 +117,35 @@ _BREACHES = {
             WHERE store_id = :store AND customer_id = fact.customer_id AND refunded_at < :as_of
         )
     """,
-    # Of an axis that the run before did not have, or had from other features, nothing is known.
+    # Of an axis that the run before did not have, or had from other features, nothing is known. A rescoring has the
+    # lineage of the discovery whose rules it goes by.
     "every segment and archetype says where it comes from": """
+        WITH rules AS (SELECT rules_run_id AS run_id FROM segmentation_runs WHERE run_id = :run)
         SELECT count(*) FROM (
             SELECT segment_id FROM dim_segment_master
             WHERE store_id = :store AND run_id = :run AND axis_name IN (
                 SELECT told ->> 'axis' FROM segmentation_runs, jsonb_array_elements(report -> 'axes') AS told
                 WHERE run_id = :run AND jsonb_typeof(told -> 'drift') = 'object'
-                UNION SELECT axis_name FROM segment_lineage WHERE store_id = :store AND run_id = :run
+                UNION SELECT axis_name FROM segment_lineage JOIN rules USING (run_id) WHERE store_id = :store
             )
-            EXCEPT SELECT current_id FROM segment_lineage WHERE store_id = :store AND run_id = :run
+            EXCEPT SELECT current_id FROM segment_lineage JOIN rules USING (run_id) WHERE store_id = :store
             UNION ALL (
                 SELECT kind.archetype_id FROM dim_archetype_l1 AS kind JOIN segmentation_runs AS run USING (run_id)
                 WHERE kind.store_id = :store AND kind.run_id = :run
                   AND jsonb_typeof(run.report #> '{since,archetypes}') = 'object'
-                EXCEPT SELECT current_id FROM archetype_lineage WHERE store_id = :store AND run_id = :run
+                EXCEPT SELECT current_id FROM archetype_lineage JOIN rules USING (run_id) WHERE store_id = :store
             )
         ) AS untold
     """,
     "lineage leads to segments and archetypes that there are": """
+        WITH rules AS (SELECT rules_run_id AS run_id FROM segmentation_runs WHERE run_id = :run)
         SELECT count(*) FROM (
-            SELECT current_id FROM segment_lineage
-            WHERE store_id = :store AND run_id = :run AND current_id IS NOT NULL
+            SELECT current_id FROM segment_lineage JOIN rules USING (run_id)
+            WHERE store_id = :store AND current_id IS NOT NULL
             EXCEPT SELECT segment_id FROM dim_segment_master WHERE store_id = :store AND run_id = :run
             UNION ALL (
-                SELECT current_id FROM archetype_lineage
-                WHERE store_id = :store AND run_id = :run AND current_id IS NOT NULL
+                SELECT current_id FROM archetype_lineage JOIN rules USING (run_id)
+                WHERE store_id = :store AND current_id IS NOT NULL
                 EXCEPT SELECT archetype_id FROM dim_archetype_l1 WHERE store_id = :store AND run_id = :run
             )
         ) AS unknown
