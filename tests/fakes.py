@@ -23,11 +23,11 @@ SECRET = b"a secret of the tests"
 #: What the sources say, and what a run writes.
 COMMERCE = ("customers", "orders", "order_items", "refunds", "tickets")
 STAR = (
-    *("dim_segment_master", "dim_archetype_l1", "dim_archetype_l2", "dim_archetype_l3", "fact_customer_current"),
-    *("customer_profiles", "fact_customer_history"),
+    *("dim_segment_master", "dim_archetype_l1", "dim_archetype_l2", "dim_archetype_l3", "fact_customer_standing"),
+    *("fact_customer_current", "customer_profiles", "fact_customer_history"),
 )
 #: Of these what is read has no xmin of its own, but that of the tables behind it.
-VIEWS = ("customer_profiles",)
+VIEWS = ("fact_customer_current", "customer_profiles")
 
 
 class ListSource:

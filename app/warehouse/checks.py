@@ -60,6 +60,24 @@ _BREACHES = {
             GROUP BY fact.customer_id, segment.axis_name
         ) AS sums WHERE total IS NULL OR abs(total - 1) > 1e-9
     """,
+    "everyone is of archetypes that there are": """
+        SELECT count(*) FROM fact_customer_standing AS fact
+        WHERE fact.store_id = :store AND fact.run_id = :run AND NOT (
+            EXISTS (SELECT FROM dim_archetype_l1 AS one WHERE one.store_id = fact.store_id
+                AND one.run_id = fact.run_id AND one.archetype_id = fact.archetype_id)
+            AND EXISTS (SELECT FROM dim_archetype_l2 AS two WHERE two.store_id = fact.store_id
+                AND two.run_id = fact.run_id AND two.archetype_id = fact.archetype_level2_id)
+            AND EXISTS (SELECT FROM dim_archetype_l3 AS three WHERE three.store_id = fact.store_id
+                AND three.run_id = fact.run_id AND three.archetype_id = fact.archetype_level3_id)
+        )
+    """,
+    "every day of history was told by a run that there is": """
+        SELECT count(*) FROM fact_customer_history AS history
+        WHERE history.store_id = :store AND NOT EXISTS (
+            SELECT FROM segmentation_runs AS run
+            WHERE run.run_id = history.run_id AND run.store_id = history.store_id
+        )
+    """,
     # Counts are those of the run: each customer scored anew since may have moved one of them by one.
     "archetypes count their members rightly": """
         SELECT count(*) FROM (
@@ -89,23 +107,25 @@ _BREACHES = {
     """,
     "segments count their customers rightly": """
         SELECT count(*) FROM (
-            SELECT axis_name, segment_name, customer_count FROM dim_segment_master
-            WHERE store_id = :store AND run_id = :run
+            SELECT place, customer_count FROM dim_segment_master WHERE store_id = :store AND run_id = :run
         ) AS told
         FULL JOIN (
-            SELECT axis.key AS axis_name, axis.value AS segment_name, count(*) AS customers
-            FROM fact_customer_current AS fact, jsonb_each_text(fact.dominant_segments) AS axis
-            WHERE fact.store_id = :store AND fact.run_id = :run GROUP BY axis.key, axis.value
-        ) AS there USING (axis_name, segment_name)
+            SELECT top.place, count(*) AS customers
+            FROM fact_customer_standing AS fact, unnest(fact.dominant) AS top(place)
+            WHERE fact.store_id = :store AND fact.run_id = :run GROUP BY top.place
+        ) AS there USING (place)
         WHERE abs(coalesce(customer_count, 0) - coalesce(customers, 0)) > :scored_since
     """,
-    # A profile names the top segments by their places.
-    "profiles name the segments that are counted": """
-        SELECT count(*) FROM fact_customer_current AS fact
-        WHERE fact.store_id = :store AND fact.run_id = :run AND fact.dominant_segments IS DISTINCT FROM (
-            SELECT jsonb_object_agg(segment.axis_name, segment.segment_name) FROM dim_segment_master AS segment
-            WHERE segment.store_id = :store AND segment.run_id = :run AND segment.place = ANY (fact.dominant)
-        )
+    "everyone's top segments are those of their highest shares": """
+        SELECT count(*) FROM (
+            SELECT FROM fact_customer_standing AS fact
+            JOIN dim_segment_master AS segment USING (store_id, run_id)
+            WHERE fact.store_id = :store AND fact.run_id = :run
+            GROUP BY fact.customer_id, segment.axis_name
+            HAVING count(*) FILTER (WHERE segment.place = ANY (fact.dominant)) <> 1
+                OR max(fact.memberships[segment.place]) FILTER (WHERE segment.place = ANY (fact.dominant))
+                    < max(fact.memberships[segment.place])
+        ) AS others
     """,
     "lifetime values agree with orders less refunds": """
         SELECT count(*) FROM fact_customer_current AS fact

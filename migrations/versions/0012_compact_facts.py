@@ -78,7 +78,7 @@ _DOMINANT = """(
             WHERE segment.store_id = fact.store_id AND segment.run_id = fact.run_id
               AND segment.place = ANY (fact.dominant)
         ) AS dominant_segments"""
-# The digits stand in the fourth part of what is served of a customer, one of each axis.
+# In the words of `segmentation.membership`, also of rows that were converted.
 _CURRENT = f"""
     CREATE VIEW fact_customer_current AS
     SELECT fact.store_id, fact.run_id, fact.customer_id, fact.archetype_id, fact.archetype_level2_id,
@@ -86,12 +86,18 @@ _CURRENT = f"""
         fact.customer_tenure_days, fact.avg_order_value,
         {_DOMINANT},
         (
-            SELECT jsonb_object_agg(segment.axis_name, (ARRAY['strong', 'weak', 'balanced', 'moderate'])[1 + substr(
-                split_part(fact.profile, E'\\t', 4), array_position(fact.dominant, segment.place), 1
-            )::int])
-            FROM dim_segment_master AS segment
-            WHERE segment.store_id = fact.store_id AND segment.run_id = fact.run_id
-              AND segment.place = ANY (fact.dominant)
+            SELECT jsonb_object_agg(axis_name, CASE
+                WHEN shares[1] >= 0.7 THEN 'strong'
+                WHEN shares[1] < 0.4 THEN 'weak'
+                WHEN round((shares[1] - coalesce(shares[2], 0))::numeric, 12) < 0.2 THEN 'balanced'
+                ELSE 'moderate'
+            END) FROM (
+                SELECT segment.axis_name,
+                    array_agg(fact.memberships[segment.place] ORDER BY fact.memberships[segment.place] DESC) AS shares
+                FROM dim_segment_master AS segment
+                WHERE segment.store_id = fact.store_id AND segment.run_id = fact.run_id
+                GROUP BY segment.axis_name
+            ) AS axis
         ) AS membership_strengths,
         fact.cluster_confidence, fact.fold_distance, fact.snapshot_date, fact.rfm_recency, fact.rfm_frequency,
         fact.rfm_monetary, fact.rfm_group, fact.rfm_previous_group, fact.rfm_changed_on, fact.memberships,

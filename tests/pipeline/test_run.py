@@ -481,22 +481,28 @@ async def test_a_run_that_is_killed_leaves_the_old_one_served_and_the_way_free(
 
 @pytest.fixture
 def failing_copy(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Makes writing this table fail from now on."""
+    """Makes writing this table fail from now on, halfway through its rows."""
 
     def fail_at(broken: str) -> None:
-        whole = publish._copy
+        as_text, as_numbers = publish.copy_in, publish.copy_in_binary
 
-        async def copy(connection: Any, store_id: str, run_id: int, table: str, rows: Any) -> None:
+        async def copy_in(connection: Any, table: str, rows: Any) -> None:
+            await as_text(connection, table, rows[: len(rows) // 2] if table == broken else rows)
             if table == broken:
                 raise RuntimeError("the disk is full")
-            await whole(connection, store_id, run_id, table, rows)
 
-        monkeypatch.setattr(publish, "_copy", copy)
+        async def copy_in_binary(connection: Any, table: Any, rows: Any) -> None:
+            await as_numbers(connection, table, rows[: len(rows) // 2] if table.name == broken else rows)
+            if table.name == broken:
+                raise RuntimeError("the disk is full")
+
+        monkeypatch.setattr(publish, "copy_in", copy_in)
+        monkeypatch.setattr(publish, "copy_in_binary", copy_in_binary)
 
     return fail_at
 
 
-@pytest.mark.parametrize("table", ["dim_archetype_l3", "fact_customer_current", "fact_customer_history"])
+@pytest.mark.parametrize("table", ["dim_archetype_l3", "fact_customer_standing", "fact_customer_history"])
 async def test_a_failure_in_the_middle_of_publishing_keeps_the_old_run(
     database: Database, store_id: str, failing_copy: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, table: str
 ) -> None:
@@ -585,13 +591,16 @@ async def test_readers_during_the_switch_see_wholly_the_old_or_wholly_the_new_ru
     database: Database, store_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await open_shop(database, store_id)
-    whole = publish._copy
 
-    async def slow_copy(*arguments: Any) -> None:
-        await whole(*arguments)
-        await asyncio.sleep(0.02)
+    def slowly(whole: Callable[..., Any]) -> Callable[..., Any]:
+        async def copy(*arguments: Any) -> None:
+            await whole(*arguments)
+            await asyncio.sleep(0.02)
 
-    monkeypatch.setattr(publish, "_copy", slow_copy)
+        return copy
+
+    for name in ("copy_in", "copy_in_binary"):
+        monkeypatch.setattr(publish, name, slowly(getattr(publish, name)))
     moments = [None, datetime(2024, 6, 1, tzinfo=ZoneInfo("UTC")), None, datetime(2025, 1, 1, tzinfo=ZoneInfo("UTC"))]
     sizes: dict[int | None, int] = {}
     first = await segmented(database, store_id, axes=FEW_AXES)
@@ -679,7 +688,7 @@ async def test_a_failed_first_run_serves_nothing(
     database: Database, store_id: str, failing_copy: Callable[[str], None]
 ) -> None:
     await open_shop(database, store_id)
-    failing_copy("fact_customer_current")
+    failing_copy("fact_customer_standing")
     with pytest.raises(RuntimeError):
         await segmented(database, store_id, axes=FEW_AXES)
     assert await served(database, store_id) is None

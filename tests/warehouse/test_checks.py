@@ -37,15 +37,17 @@ async def broken(connection: AsyncConnection) -> dict[str, int | float]:
 ONE = "store_id = :store AND customer_id = (SELECT min(customer_id) FROM fact_customer_current WHERE store_id = :store)"
 SPLIT = "(SELECT min(axis_name) FROM dim_segment_master WHERE store_id = :store AND position = 1)"
 EARLIER_RUN = """
-    INSERT INTO fact_customer_current SELECT (jsonb_populate_record(t, jsonb_build_object('run_id', earlier.run_id))).*
-    FROM fact_customer_current AS t, (
+    INSERT INTO fact_customer_standing SELECT (jsonb_populate_record(t, jsonb_build_object('run_id', earlier.run_id))).*
+    FROM fact_customer_standing AS t, (
         SELECT min(run_id) AS run_id FROM dim_archetype_l1 WHERE store_id = :store
     ) AS earlier
     WHERE {one}
 """
 SEGMENTED = "every customer with an order before as_of is segmented"
 PROFILED = "every fact has a profile that tells all axes"
-NAMED = "profiles name the segments that are counted"
+TOPS = "everyone's top segments are those of their highest shares"
+THERE = "everyone is of archetypes that there are"
+TOLD = "every day of history was told by a run that there is"
 SWEPT = "no customer's row of another run is left"
 SUMS = "memberships of every axis sum to 1"
 COUNTED = "archetypes count their members rightly"
@@ -56,35 +58,59 @@ TRACED = "every segment and archetype says where it comes from"
 LED = "lineage leads to segments and archetypes that there are"
 
 BREACHES = {
-    "a customer is missing": (["DELETE FROM fact_customer_current WHERE {one}"], SEGMENTED),
+    "a customer is missing": (["DELETE FROM fact_customer_standing WHERE {one}"], SEGMENTED),
     "a profile is missing": (
-        ["UPDATE fact_customer_current SET memberships = NULL, dominant = NULL, features = NULL WHERE {one}"],
+        ["UPDATE fact_customer_standing SET memberships = NULL, dominant = NULL, features = NULL WHERE {one}"],
         PROFILED,
     ),
     **{
-        f"a profile without {column}": ([f"UPDATE fact_customer_current SET {column} = NULL WHERE {{one}}"], PROFILED)  # noqa: S608
+        f"a profile without {column}": ([f"UPDATE fact_customer_standing SET {column} = NULL WHERE {{one}}"], PROFILED)  # noqa: S608
         for column in ("memberships", "dominant", "features")
     },
     "a profile of an axis too few": (
-        ["UPDATE fact_customer_current SET dominant = dominant[2:] WHERE {one}"],
+        ["UPDATE fact_customer_standing SET dominant = dominant[2:] WHERE {one}"],
         PROFILED,
     ),
     "a profile of a feature too many": (
-        ["UPDATE fact_customer_current SET features = features || 0.5::float8 WHERE {one}"],
+        ["UPDATE fact_customer_standing SET features = features || 0.5::float8 WHERE {one}"],
         PROFILED,
     ),
     "a profile that names another top segment": (
         [
-            "UPDATE fact_customer_current AS fact SET dominant = array_replace(dominant, mine.place, other.place) "
+            "UPDATE fact_customer_standing AS fact SET dominant = array_replace(dominant, mine.place, other.place) "
             "FROM dim_segment_master AS mine JOIN dim_segment_master AS other USING (store_id, run_id, axis_name) "
             "WHERE fact.store_id = mine.store_id AND fact.run_id = mine.run_id AND mine.axis_name = {split} "
             "AND mine.place = ANY (fact.dominant) AND other.place <> mine.place AND fact.{one}"
         ],
-        NAMED,
+        TOPS,
+    ),
+    "two top segments of an axis": (
+        [
+            "UPDATE fact_customer_standing AS fact SET dominant[array_position(dominant, mine.place)] = other.place "
+            "FROM dim_segment_master AS mine JOIN dim_segment_master AS other USING (store_id, run_id) "
+            "WHERE fact.store_id = mine.store_id AND fact.run_id = mine.run_id AND mine.axis_name <> other.axis_name "
+            "AND mine.place = ANY (fact.dominant) AND other.place <> ALL (fact.dominant) AND fact.{one}"
+        ],
+        TOPS,
+    ),
+    **{
+        f"an archetype that is not there, in {column}": (
+            [f"UPDATE fact_customer_standing SET {column} = 'arch_0' WHERE {{one}}"],  # noqa: S608
+            THERE,
+        )
+        for column in ("archetype_id", "archetype_level2_id", "archetype_level3_id")
+    },
+    "an archetype that people are of is deleted": (
+        ["DELETE FROM dim_archetype_l3 WHERE store_id = :store"],
+        THERE,
+    ),
+    "a day of history that no run has told": (
+        ["UPDATE fact_customer_history SET run_id = -1 WHERE {one}"],
+        TOLD,
     ),
     "a customer of an older run": ([EARLIER_RUN], SWEPT),
     "a membership too high": (
-        ["UPDATE fact_customer_current SET memberships[1] = memberships[1] + 0.1 WHERE {one}"],
+        ["UPDATE fact_customer_standing SET memberships[1] = memberships[1] + 0.1 WHERE {one}"],
         SUMS,
     ),
     "an archetype of one member too many": (
@@ -93,7 +119,7 @@ BREACHES = {
     ),
     "a customer moved to another archetype": (
         [
-            "UPDATE fact_customer_current AS fact SET archetype_id = (SELECT max(archetype_id) FROM dim_archetype_l1 "
+            "UPDATE fact_customer_standing AS fact SET archetype_id = (SELECT max(archetype_id) FROM dim_archetype_l1 "
             "WHERE store_id = :store AND archetype_id <> fact.archetype_id) WHERE {one}"
         ],
         NESTED,
@@ -103,7 +129,7 @@ BREACHES = {
         COVERED,
     ),
     "a lifetime value off by a cent": (
-        ["UPDATE fact_customer_current SET lifetime_value = lifetime_value + 0.01 WHERE {one}"],
+        ["UPDATE fact_customer_standing SET lifetime_value = lifetime_value + 0.01 WHERE {one}"],
         WORTH,
     ),
     "an order changed since": (
@@ -163,7 +189,7 @@ async def plant(connection: AsyncConnection, statements: list[str]) -> None:
 
 async def test_a_good_star_holds_every_promise(connection: AsyncConnection) -> None:
     checks = await check_star(connection, STORE)
-    expected = {SEGMENTED, PROFILED, NAMED, SWEPT, SUMS, COUNTED, NESTED, COVERED, WORTH, TRACED, LED}
+    expected = {SEGMENTED, PROFILED, TOPS, THERE, TOLD, SWEPT, SUMS, COUNTED, NESTED, COVERED, WORTH, TRACED, LED}
     assert {check.promise for check in checks} >= expected
     assert all(check.holds and check.found == 0 for check in checks)
 
@@ -176,7 +202,7 @@ async def test_a_breach_is_found(connection: AsyncConnection, statements: list[s
 
 async def test_a_breach_is_counted_in_rows(connection: AsyncConnection) -> None:
     moved = await connection.execute(
-        text("UPDATE fact_customer_current SET lifetime_value = lifetime_value + 1 WHERE store_id = :store"),
+        text("UPDATE fact_customer_standing SET lifetime_value = lifetime_value + 1 WHERE store_id = :store"),
         {"store": STORE},
     )
     assert await broken(connection) == {WORTH: moved.rowcount}

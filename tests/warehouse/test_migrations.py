@@ -246,6 +246,11 @@ OLD_PROFILES = [
             "purchase_value": 'say "low", 100 %',
             "support_history": "asks_often",
         },
+        "membership_strengths": {
+            "purchase_frequency": "strong",
+            "purchase_value": "strong",
+            "support_history": "strong",
+        },
         "feature_vectors": {
             "support_history": {"tickets_a_year": 12.5, "tickets_per_order": 1e-12},
             "purchase_value": {"avg_order_value": -3.5, "lifetime_value": 7},
@@ -266,6 +271,11 @@ OLD_PROFILES = [
             "purchase_frequency": "everyone",
             "purchase_value": "high",
             "support_history": "quiet",
+        },
+        "membership_strengths": {
+            "purchase_frequency": "strong",
+            "purchase_value": "balanced",
+            "support_history": "strong",
         },
         "feature_vectors": {
             "support_history": {"days_of_silence": 400},
@@ -299,7 +309,8 @@ OLD_CUSTOMER = (
         archetype_level3_id, lifetime_value, total_orders, days_since_last_purchase, customer_tenure_days,
         avg_order_value, dominant_segments, membership_strengths, cluster_confidence, fold_distance, snapshot_date)
     VALUES ('corner', :run, :customer_id, 'arch_1', 'arch_1', 'arch_1', CAST(:lifetime_value AS numeric), 1, 3, 3,
-        CAST(:lifetime_value AS numeric), CAST(:dominant_segments AS jsonb), '{}', 0.9, 0, '2024-03-01')
+        CAST(:lifetime_value AS numeric), CAST(:dominant_segments AS jsonb), CAST(:membership_strengths AS jsonb), 0.9,
+        0, '2024-03-01')
     """,
     """
     INSERT INTO customer_profiles (store_id, run_id, customer_id, archetype_id, segment_memberships, dominant_segments,
@@ -313,6 +324,13 @@ PROFILES = """
     SELECT store_id, run_id, customer_id, archetype_id, segment_memberships, dominant_segments, feature_vectors,
         interpretation, lifetime_value, churn_risk_score, updated_at
     FROM customer_profiles ORDER BY 1, 2, 3
+"""
+CURRENT = """
+    SELECT store_id, run_id, customer_id, archetype_id, archetype_level2_id, archetype_level3_id, lifetime_value,
+        total_orders, days_since_last_purchase, customer_tenure_days, avg_order_value, dominant_segments,
+        membership_strengths, cluster_confidence, fold_distance, snapshot_date, rfm_recency, rfm_frequency,
+        rfm_monetary, rfm_group, rfm_previous_group, rfm_changed_on
+    FROM fact_customer_current ORDER BY 1, 2, 3
 """
 INTELLIGENCE = "SELECT * FROM customer_intelligence ORDER BY 1, 2"
 
@@ -352,11 +370,12 @@ async def old(empty: Database) -> Database:
 
 
 async def test_profiles_written_before_say_the_same_as_lists(old: Database) -> None:
-    before, intelligence = await rows(old, PROFILES), await rows(old, INTELLIGENCE)
+    before, intelligence, current = [await rows(old, query) for query in (PROFILES, INTELLIGENCE, CURRENT)]
     assert [row[2] for row in before] == ["ada", "bea"] == [row[1] for row in intelligence]
     await migrate(old)
     assert await rows(old, PROFILES) == before
     assert await rows(old, INTELLIGENCE) == intelligence
+    assert await rows(old, CURRENT) == current
     # In the axes' order and, within one, the centers'; what is read from the other source is not known of them.
     kept = await rows(
         old, "SELECT memberships, dominant, features, profile FROM fact_customer_current ORDER BY customer_id"
@@ -383,12 +402,14 @@ async def test_segments_of_every_run_written_before_know_their_places(old: Datab
 
 
 async def test_lists_become_profiles_again_on_the_way_back(old: Database) -> None:
-    before, intelligence, made = await rows(old, PROFILES), await rows(old, INTELLIGENCE), await schema(old)
+    before, intelligence, current = [await rows(old, query) for query in (PROFILES, INTELLIGENCE, CURRENT)]
+    made = await schema(old)
     for _ in range(2):
         await migrate(old)
         await downgrade(old, "0011")
         assert await rows(old, PROFILES) == before
         assert await rows(old, INTELLIGENCE) == intelligence
+        assert await rows(old, CURRENT) == current
         assert await schema(old) == made
     # Written anew when they are asked for.
     assert await rows(old, "SELECT DISTINCT profile FROM customer_profiles") == [(None,)]
@@ -406,12 +427,13 @@ async def test_a_run_written_as_lists_outlives_the_way_back_and_forth(empty: Dat
     # What a customer is not read by is not told of them, and nought when it comes back.
     leave_out = ["xmin", "profile", "features"]
     before = {table: await dump(empty, "corner", [table], without=leave_out) for table in STAR}
-    profiles = await rows(empty, PROFILES)
+    profiles, current = await rows(empty, PROFILES), await rows(empty, CURRENT)
     alone = await score_customer(empty, "corner", "c007")
     assert len(profiles) == 160
 
     await downgrade(empty, "0011")
     assert await rows(empty, PROFILES) == profiles
+    assert await rows(empty, CURRENT) == current
     await migrate(empty)
     assert {table: await dump(empty, "corner", [table], without=leave_out) for table in STAR} == before
     dimensions = await rows(empty, "SELECT DISTINCT run_id FROM dim_segment_master ORDER BY 1")

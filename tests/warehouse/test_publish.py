@@ -4,6 +4,7 @@ import json
 from datetime import date
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from sqlalchemy import text
@@ -68,27 +69,25 @@ def a_star(customers: list[str], *, day: date = date(2024, 5, 1), words: str = "
                 "customer_id": customers,
                 **standing,
                 "avg_order_value": [5.0] * n,
-                "dominant_segments": ["{}"] * n,
-                "membership_strengths": ["{}"] * n,
                 "cluster_confidence": [0.9] * n,
                 "fold_distance": [0] * n,
                 "rfm_group": pl.Series([None] * n, dtype=pl.String),
-                "memberships": ["{1}"] * n,
-                "dominant": ["{1}"] * n,
-                "features": ["{5}"] * n,
+                "memberships": pl.Series([[1.0]] * n, dtype=pl.Array(pl.Float64, 1)),
+                "dominant": pl.Series([[1]] * n, dtype=pl.Array(pl.Int16, 1)),
+                "features": pl.Series([[5.0]] * n, dtype=pl.Array(pl.Float64, 1)),
                 "profile": [words] * n,
             }
         ),
-        "fact_customer_history": pl.DataFrame({"customer_id": customers, **standing, "segment_ids": ["{seg_1}"] * n}),
+        "fact_customer_history": pl.DataFrame({"customer_id": customers, **standing, "segment_ids": [["seg_1"]] * n}),
         "segment_lineage": pl.DataFrame(schema=SEGMENT_SCHEMA),
         "archetype_lineage": pl.DataFrame(schema=SCHEMA),
     }
 
 
 def row_of(customer: str, *, worth: float = 5.0, words: str = "plain") -> dict[str, Any]:
-    """One customer's row, as scoring hands it over: lists as lists."""
+    """One customer's row, as scoring hands it over."""
     (row,) = a_star([customer], words=words)["fact_customer_current"].to_dicts()
-    return {**row, "lifetime_value": worth, "memberships": [1.0], "dominant": [1], "features": [worth]}
+    return {**row, "lifetime_value": worth, "features": [worth]}
 
 
 async def published(database: Database, store_id: str, star: dict[str, pl.DataFrame], *, keep: bool = True) -> int:
@@ -114,7 +113,7 @@ async def test_words_are_served_as_written(database: Database, store_id: str) ->
     await published(database, store_id, a_star(["c000"], words=ODD))
     for table, column in (
         *(("dim_segment_master", "segment_name"), ("dim_archetype_l1", "name"), ("dim_archetype_l2", "description")),
-        *(("customer_profiles", "interpretation"), ("fact_customer_current", "profile")),
+        *(("customer_profiles", "interpretation"), ("fact_customer_standing", "profile")),
     ):
         query = f"SELECT {column} FROM {table} WHERE store_id = :s"  # noqa: S608
         assert await value(database, query, s=store_id) == ODD
@@ -141,9 +140,9 @@ async def test_profiles_put_back_the_names_of_the_numbers_that_were_written(data
         customer_count=pl.lit(1),
     )
     current = star["fact_customer_current"].with_columns(
-        memberships=pl.Series(["{0.25,0.75,0.123456789012,0.876543210988,0}", "{1,0,0,0.5,0.5}"]),
-        dominant=pl.Series(["{2,3}", "{1,5}"]),
-        features=pl.Series(["{5,-0.000000000001,12,3}", "{6.5,0,13,4}"]),
+        memberships=np.array([[0.25, 0.75, 0.123456789012, 0.876543210988, 0], [1, 0, 0, 0.5, 0.5]]),
+        dominant=np.array([[2, 3], [1, 5]], dtype=np.int16),
+        features=np.array([[5, -1e-12, 12, 3], [6.5, 0, 13, 4]]),
     )
     run_id = await published(
         database, store_id, {**star, "dim_segment_master": master, "fact_customer_current": current}
@@ -153,18 +152,32 @@ async def test_profiles_put_back_the_names_of_the_numbers_that_were_written(data
             dominant_segments, lifetime_value, churn_risk_score
         FROM customer_profiles WHERE store_id = :s ORDER BY 1
     """
+    standing = """
+        SELECT customer_id, dominant_segments, membership_strengths FROM fact_customer_current
+        WHERE store_id = :s ORDER BY 1
+    """
+    assert await rows(database, standing, s=store_id) == [
+        (
+            *("c000", {"purchase_value": ODD, "support_history": "quiet"}),
+            {"purchase_value": "strong", "support_history": "strong"},
+        ),
+        (
+            *("c001", {"purchase_value": "low", "support_history": "asks_often"}),
+            {"purchase_value": "strong", "support_history": "balanced"},
+        ),
+    ]
     of_orders = {"quiet": 0.123456789012, "asks": 0.876543210988, "asks_often": 0}
     assert await rows(database, query, s=store_id) == [
         (
             *("c000", run_id, "arch_1", {"purchase_value": {"low": 0.25, ODD: 0.75}, "support_history": of_orders}),
             {"purchase_value": {"worth": 5}, "support_history": {"silence": -1e-12, "days": 12}},
-            *(f"{ODD}, quiet", {}, 5, None),
+            *(f"{ODD}, quiet", {"purchase_value": ODD, "support_history": "quiet"}, 5, None),
         ),
         (
             *("c001", run_id, "arch_1"),
             {"purchase_value": {"low": 1, ODD: 0}, "support_history": {"quiet": 0, "asks": 0.5, "asks_often": 0.5}},
             {"purchase_value": {"worth": 6.5}, "support_history": {"tickets": 4}},
-            *("low, asks_often", {}, 5, None),
+            *("low, asks_often", {"purchase_value": "low", "support_history": "asks_often"}, 5, None),
         ),
     ]
 
@@ -205,7 +218,7 @@ async def test_a_customer_that_does_not_exist_is_refused_whole(database: Databas
     await put(database, store_id, a_shop(1))
     await published(database, store_id, a_star(["c000"]))
     before = await dump(database, store_id, STAR)
-    with pytest.raises(Exception, match="fk_fact_customer_current_customers"):
+    with pytest.raises(Exception, match="fk_fact_customer_standing_customers"):
         await published(database, store_id, a_star(["c000", "nobody"]))
     assert await dump(database, store_id, STAR) == before
 
@@ -237,7 +250,7 @@ async def test_replacing_a_customer_touches_nobody_else(database: Database, stor
         await publish.replace_customer(connection, store_id, run_id, row_of("c001", worth=7.5, words="replaced"))
     after = await dump(database, store_id, STAR)
     changed = {table: len(set(after[table]) - set(before[table])) for table in STAR}
-    assert changed == {**dict.fromkeys(STAR, 0), "fact_customer_current": 1, "customer_profiles": 1}
+    assert changed == {**dict.fromkeys(STAR, 0), **dict.fromkeys(STAR[4:7], 1)}
     query = """
         SELECT fact.profile, profile.lifetime_value, feature_vectors -> 'purchase_value' -> 'lifetime_value'
         FROM customer_profiles AS profile JOIN fact_customer_current AS fact USING (store_id, customer_id)
@@ -251,7 +264,7 @@ async def test_replacing_a_customer_keeps_what_was_predicted_of_them(database: D
     run_id = await published(database, store_id, a_star(["c000"]))
     async with database.transaction() as connection:
         await connection.execute(
-            text("UPDATE fact_customer_current SET churn_risk_score = 0.3 WHERE store_id = :s"), {"s": store_id}
+            text("UPDATE fact_customer_standing SET churn_risk_score = 0.3 WHERE store_id = :s"), {"s": store_id}
         )
         await publish.replace_customer(connection, store_id, run_id, row_of("c000"))
     assert (
@@ -316,7 +329,7 @@ async def test_a_score_beyond_1_to_5_is_refused(database: Database, store_id: st
     await put(database, store_id, a_shop(1))
     star = a_star(["c000"])
     current = star["fact_customer_current"].with_columns(pl.lit(score).alias(column))
-    with pytest.raises(Exception, match="ck_fact_customer_current_rfm_scores"):
+    with pytest.raises(Exception, match="ck_fact_customer_standing_rfm_scores"):
         await published(database, store_id, {**star, "fact_customer_current": current})
 
 
@@ -350,20 +363,19 @@ async def test_replacing_many_customers_is_replacing_each_of_them(database: Data
     first: dict[str, str | None] = {"c000": "champions", "c001": "loyal", "c002": "loyal"}
     later = with_groups({"c000": "at_risk", "c001": "loyal", "c003": "promising"}, day=date(2024, 5, 2))
     many = later["fact_customer_current"].with_columns(lifetime_value=pl.lit(7.5), profile=pl.lit(ODD))
-    lists = {"memberships": [1.0], "dominant": [1], "features": [5.0]}
     for store in stores:
         await put(database, store, a_shop(4))
         run_id = await published(database, store, with_groups(first, day=date(2024, 5, 1)))
-        predicted = "UPDATE fact_customer_current SET churn_risk_score = 0.3 WHERE store_id = :s"
+        predicted = "UPDATE fact_customer_standing SET churn_risk_score = 0.3 WHERE store_id = :s"
         await execute(database, predicted, s=store)
-        untouched = "SELECT xmin::text FROM fact_customer_current WHERE store_id = :s AND customer_id = 'c002'"
+        untouched = "SELECT xmin::text FROM fact_customer_standing WHERE store_id = :s AND customer_id = 'c002'"
         before = await value(database, untouched, s=store)
         async with database.transaction() as connection:
             if store == store_id:
                 await publish.replace_customers(connection, store, run_id, many)
             else:
                 for row in many.to_dicts():
-                    await publish.replace_customer(connection, store, run_id, {**row, **lists})
+                    await publish.replace_customer(connection, store, run_id, row)
         assert await value(database, untouched, s=store) == before
     leave_out = ["xmin", "run_id", "store_id", "updated_at"]
     together, one_by_one = [await dump(database, store, STAR, without=leave_out) for store in stores]
