@@ -1,9 +1,10 @@
 """What the load of the benchmarks is put on, one worker each.
 
-    python -m scripts.bench_server app --port 8080 --body FILE     the service, with one more route that answers FILE
-    python -m scripts.bench_server bare --port 8081 --body FILE    Starlette with nothing but that route
+    python -m scripts.bench_server app --body FILE     the service, with one more route that answers FILE
+    python -m scripts.bench_server bare --body FILE    Starlette with nothing but that route
 
-The extra route is `/bench/constant`; in the service it stands behind the same middleware and key check as every other.
+They listen on PORT. The extra route is `/bench/constant`; in the service it stands behind the same middleware and key
+check as every other.
 """
 
 import argparse
@@ -46,12 +47,11 @@ def bare(body: bytes) -> Starlette:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("app", "bare"))
-    parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--body", type=Path, required=True)
     wanted = parser.parse_args()
     body = wanted.body.read_bytes()
     app = service(body) if wanted.what == "app" else bare(body)
-    uvicorn.run(app, port=wanted.port, loop="uvloop", http="httptools", log_level="warning", access_log=False)
+    uvicorn.run(app, port=load_settings().port, loop="uvloop", http="httptools", log_level="warning", access_log=False)
 
 
 if __name__ == "__main__":

@@ -1,166 +1,179 @@
-"""How fast it answers: profiles under load, one customer scored anew, and a bare checkout to a page.
-
-Each figure stands beside what it is compared with in the same run, in turns: so the ratios hold on a noisy machine.
-"""
+"""How fast it answers: profiles under load, one customer scored anew, and a bare checkout to a page."""
 
 import json
 import os
 import secrets
 import signal
-import socket
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 from urllib.error import URLError
-from urllib.request import Request, urlopen
 
 import uvloop
 
-from app.core.config import load_settings
 from app.pipeline.score import score_customer
-from app.resources import open_database
+from scripts.bench_discovery import discover
+from scripts.bench_measured import apart, note, open_database
+from scripts.bench_page import Figure, Section
 from scripts.bench_server import CONSTANT
+from scripts.bench_service import PROJECT, UP_SECONDS, free_port, get, load, serving
+from scripts.bench_shops import STORE, Shop, Shops
 
 CONNECTIONS = 32
 LOAD_SECONDS = 4.0
 CUSTOMERS = 5_000
 ASKED = 2_000  # different customers, in turn
 SCORED = 1_000
-STORE = "default"
-_PROJECT = Path(__file__).resolve().parents[1]
-_UP_SECONDS = 300
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line of the page. wanted : what must be reached, in words"""
-
-    what: str
-    wanted: str
-    reached: str
-    runs: str
-
-
-def measure(repeat: int) -> list[Line]:
+def measure(shops: Shops, repeat: int) -> Section:
     """Profiles and scoring on the built-in shop, then a checkout of the committed state from nothing."""
-    with tempfile.TemporaryDirectory() as folder:
-        settings = {"DATA_DIR": folder, "ENV": "development", "LOG_LEVEL": "WARNING", "DATABASE_URL": ""}
-        settings |= {"STORE_ID": STORE, "API_KEY": secrets.token_hex(24)}
-        _note("loading the built-in shop")
-        for command in (["sample", "--customers", str(CUSTOMERS)], ["segment"]):
-            subprocess.run(
-                [sys.executable, "-m", "app", *command],
-                env=os.environ | settings,
-                cwd=_PROJECT,
-                check=True,
-                capture_output=True,
-            )
-        return [*_profiles(settings, repeat), _scoring(settings, repeat), *_from_nothing()]
+    shop = shops.of(CUSTOMERS)
+    apart(discover, shop.url)
+    return Section(
+        name="serving",
+        title="Serving",
+        told=f"the built-in shop of {CUSTOMERS:,} customers; {CONNECTIONS} connections on loopback, one worker. "
+        "Profiles stand beside a constant route of the same app and beside bare Starlette with the same bytes.",
+        figures=(*_profiles(shop, repeat), _scoring(shop, repeat), *_from_nothing()),
+    )
 
 
-def _profiles(settings: dict[str, str], repeat: int) -> list[Line]:
+def settings_for(shop: Shop, folder: str) -> dict[str, str]:
+    """The environment of a service over that shop. folder : for its secrets"""
+    return {
+        "DATABASE_URL": shop.url,
+        "DATA_DIR": folder,
+        "ENV": "development",
+        "LOG_LEVEL": "WARNING",
+        "HOST": "127.0.0.1",
+        "STORE_ID": STORE,
+        "API_KEY": secrets.token_hex(24),
+        "ADMIN_KEY": secrets.token_hex(24),
+    }
+
+
+def write_paths(file: Path, n_customers: int) -> None:
+    """The paths of so many customers' profiles, one a line."""
+    file.write_text("\n".join(f"/api/mcp/customer/C{number:07}" for number in range(1, n_customers + 1)))
+
+
+def _profiles(shop: Shop, repeat: int) -> list[Figure]:
     """Requests a second: a profile by id, a constant route of the same app, Starlette with the same bytes."""
-    key = f"X-API-Key: {settings['API_KEY']}"
-    folder = Path(settings["DATA_DIR"])
-    body, constant, profiles = folder / "body", folder / "constant", folder / "profiles"
-    body.write_text("{}")
-    constant.write_text(CONSTANT)
-    profiles.write_text("\n".join(f"/api/mcp/customer/C{number:07}" for number in range(1, ASKED + 1)))
-    with _serving(["scripts.bench_server", "app", "--body", str(body)], settings) as port:
-        body.write_bytes(_get(port, "/api/mcp/customer/C0000001", settings["API_KEY"]))
-    rounds = []
-    with (
-        _serving(["scripts.bench_server", "app", "--body", str(body)], settings) as app,
-        _serving(["scripts.bench_server", "bare", "--body", str(body)], settings) as bare,
-    ):
-        for number in range(repeat):
-            _note(f"profiles under load, {number + 1} of {repeat}")
-            rounds.append(
-                {
-                    "profile": _load(app, profiles, key),
-                    "constant": _load(app, constant, key),
-                    "bare": _load(bare, constant, ""),
-                }
-            )
+    with tempfile.TemporaryDirectory() as folder:
+        settings = settings_for(shop, folder)
+        key = settings["API_KEY"]
+        body, constant, profiles = (Path(folder) / name for name in ("body", "constant", "profiles"))
+        body.write_text("{}")
+        constant.write_text(CONSTANT)
+        write_paths(profiles, ASKED)
+        module = "scripts.bench_server"
+        with serving([module, "app", "--body", str(body)], settings, ready=CONSTANT) as port:
+            body.write_bytes(get(port, "/api/mcp/customer/C0000001", key))
+        size = body.stat().st_size
+        options = ("--seconds", str(LOAD_SECONDS), "--connections", str(CONNECTIONS))
+        rounds = []
+        with (
+            serving([module, "app", "--body", str(body)], settings, ready=CONSTANT) as app,
+            serving([module, "bare", "--body", str(body)], settings, ready=CONSTANT) as bare,
+        ):
+            for number in range(repeat):
+                note(f"profiles under load, {number + 1} of {repeat}")
+                rounds.append(
+                    {
+                        "profile": load(app, profiles, *options, key=key),
+                        "constant": load(app, constant, *options, key=key),
+                        "bare": load(bare, constant, *options),
+                    }
+                )
     wrong = sum(each["not_ok"] for found in rounds for each in found.values())
     if wrong:
-        raise RuntimeError(f"{wrong} requests were not answered with 200")
+        raise RuntimeError(f"{wrong:.0f} requests were not answered with 200")
 
-    def ratio(reference: str) -> list[float]:
-        return [found["profile"]["per_second"] / found[reference]["per_second"] for found in rounds]
+    def share(reference: str) -> tuple[float, ...]:
+        return tuple(found["profile"]["per_second"] / found[reference]["per_second"] for found in rounds)
 
-    p99 = [found["profile"]["p99_ms"] for found in rounds]
     rates = {name: statistics.median(found[name]["per_second"] for found in rounds) for name in rounds[0]}
-    said = ", ".join(f"{name} {rate:,.0f}/s" for name, rate in rates.items())
+    p99 = tuple(found["profile"]["p99_ms"] for found in rounds)
+    said = {name: f"profile {rates['profile']:,.0f}/s, {name} {rates[name]:,.0f}/s" for name in ("constant", "bare")}
     return [
-        _line(
-            f"profile by id, against a constant route of the same app ({said})", ">= .40", ratio("constant"), "{:.2f}"
+        Figure(
+            "profiles by id, to a constant route", share("constant"), "{:.2f}", at_least=0.40, where=said["constant"]
         ),
-        _line(
-            f"profile by id, against bare Starlette with the same {body.stat().st_size:,} bytes",
-            ">= .13",
-            ratio("bare"),
+        Figure(
+            f"profiles by id, to bare Starlette, {size:,} bytes",
+            share("bare"),
             "{:.2f}",
+            at_least=0.13,
+            where=said["bare"],
         ),
-        _line(f"profile by id, p99 at {CONNECTIONS} connections", "-", p99, "{:.0f} ms"),
+        Figure(f"profile by id, p99 at {CONNECTIONS} connections", p99, "{:.0f} ms"),
     ]
 
 
-def _scoring(settings: dict[str, str], repeat: int) -> Line:
+def _scoring(shop: Shop, repeat: int) -> Figure:
     """One customer after the other: orders read, features, placed, text and rows stored, committed."""
+    p99s, medians = [], []
+    for number in range(repeat):
+        note(f"customers scored anew, {number + 1} of {repeat}")
+        found = apart(score_one_by_one, shop.url, SCORED)
+        p99s.append(1000 * found[int(0.99 * (len(found) - 1))])
+        medians.append(1000 * statistics.median(found))
+    return Figure(
+        f"one customer scored anew and stored, p99 of {SCORED:,}",
+        tuple(p99s),
+        "{:.1f} ms",
+        at_most=20,
+        where=f"median {statistics.median(medians):.1f} ms",
+    )
+
+
+def score_one_by_one(url: str, n_customers: int) -> list[float]:
+    """Score the first so many customers one after the other; how many seconds each took, in rising order."""
 
     async def times() -> list[float]:
+        database = open_database(url)
+        await score_customer(database, STORE, "C0000001", keep=True)  # reads the run and prepares the query
         found = []
-        async with open_database(load_settings()) as database:
-            await score_customer(database, STORE, "C0000001", keep=True)  # reads the run and prepares the query
-            for number in range(SCORED):
-                began = time.perf_counter()
-                await score_customer(database, STORE, f"C{number + 1:07}", keep=True)
-                found.append(1000 * (time.perf_counter() - began))
+        for number in range(1, n_customers + 1):
+            began = time.perf_counter()
+            await score_customer(database, STORE, f"C{number:07}", keep=True)
+            found.append(time.perf_counter() - began)
+        await database.close()
         return sorted(found)
 
-    p99s, medians = [], []
-    with _environment(settings):
-        for number in range(repeat):
-            _note(f"customers scored anew, {number + 1} of {repeat}")
-            found = uvloop.run(times())
-            p99s.append(found[int(0.99 * (SCORED - 1))])
-            medians.append(statistics.median(found))
-    what = f"one customer scored anew and stored, p99 of {SCORED:,} (median {statistics.median(medians):.1f} ms)"
-    return _line(what, "<= 20 ms", p99s, "{:.1f} ms")
+    return uvloop.run(times())
 
 
-def _from_nothing() -> list[Line]:
+def _from_nothing() -> list[Figure]:
     """`make demo` in a new clone, with pip, until the page answers about segmented customers; and once more."""
     with tempfile.TemporaryDirectory() as folder:
         clone = Path(folder) / "clone"
-        subprocess.run(["git", "clone", "--quiet", str(_PROJECT), str(clone)], check=True)  # noqa: S607
+        subprocess.run(["git", "clone", "--quiet", str(PROJECT), str(clone)], check=True)  # noqa: S607
         # As on a machine that has Python, pip, make and git alone.
         path = os.pathsep.join(
             each for each in os.environ["PATH"].split(os.pathsep) if not (Path(each) / "uv").exists()
         )
         settings = {"PATH": path, "LOG_LEVEL": "WARNING", "API_KEY": secrets.token_hex(24), "DATABASE_URL": ""}
-        _note("make demo from nothing")
+        note("make demo from nothing")
         first = _demo(clone, settings)
-        _note("make demo again")
+        note("make demo again")
         second = _demo(clone, settings)
         size = sum(each.stat().st_size for each in (clone / ".venv").rglob("*") if each.is_file()) / 2**20
     return [
-        Line("make demo from nothing, with pip, to a page with segmented customers", "<= 120 s", f"{first:.0f} s", "1"),
-        Line("make demo, second start", "<= 5 s", f"{second:.1f} s", "1"),
-        Line("what it installs", "< 1,024 MiB", f"{size:,.0f} MiB", "1"),
+        Figure(
+            "make demo from nothing, with pip, to a page with segmented customers", (first,), "{:.0f} s", at_most=120
+        ),
+        Figure("make demo, second start", (second,), "{:.1f} s", at_most=5),
+        Figure("what it installs", (size,), "{:,.0f} MiB", at_most=1024),
     ]
 
 
 def _demo(clone: Path, settings: dict[str, str]) -> float:
-    port = _free_port()
+    port = free_port()
     began = time.monotonic()
     process = subprocess.Popen(
         ["make", "demo"],  # noqa: S607
@@ -171,10 +184,10 @@ def _demo(clone: Path, settings: dict[str, str]) -> float:
         start_new_session=True,
     )
     try:
-        while time.monotonic() - began < _UP_SECONDS and process.poll() is None:
+        while time.monotonic() - began < UP_SECONDS and process.poll() is None:
             with suppress(URLError, OSError):
-                told = json.loads(_get(port, "/api/mcp/archetypes/top?limit=1", settings["API_KEY"]))
-                _get(port, "/", settings["API_KEY"])
+                told = json.loads(get(port, "/api/mcp/archetypes/top?limit=1", settings["API_KEY"]))
+                get(port, "/", settings["API_KEY"])
                 if told["archetypes"]:
                     return time.monotonic() - began
             time.sleep(0.05)
@@ -187,76 +200,3 @@ def _demo(clone: Path, settings: dict[str, str]) -> float:
 def _without_ours(environment: "os._Environ[str]") -> dict[str, str]:
     """Not the virtual environment this runs in, nor its settings."""
     return {name: value for name, value in environment.items() if name not in {"VIRTUAL_ENV", "PYTHONPATH", "DATA_DIR"}}
-
-
-@contextmanager
-def _environment(settings: dict[str, str]) -> Iterator[None]:
-    before = dict(os.environ)
-    os.environ.update(settings)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
-@contextmanager
-def _serving(module: Sequence[str], settings: dict[str, str]) -> Iterator[int]:
-    """A server on a free port, from when it answers until the block ends."""
-    port = _free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", *module, "--port", str(port)], env=os.environ | settings, cwd=_PROJECT
-    )
-    try:
-        until = time.monotonic() + _UP_SECONDS
-        while time.monotonic() < until and process.poll() is None:
-            with suppress(URLError, OSError):
-                _get(port, CONSTANT, settings["API_KEY"])
-                break
-            time.sleep(0.1)
-        yield port
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
-
-
-def _load(port: int, paths: Path, header: str) -> dict[str, float]:
-    command = [sys.executable, "-m", "scripts.bench_load", "--port", str(port), "--paths", str(paths)]
-    command += ["--seconds", str(LOAD_SECONDS), "--connections", str(CONNECTIONS), "--header", header]
-    done = subprocess.run(command, cwd=_PROJECT, check=True, capture_output=True, text=True, timeout=10 * LOAD_SECONDS)
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
-
-
-def _get(port: int, path: str, key: str) -> bytes:
-    request = Request(f"http://127.0.0.1:{port}{path}", headers={"X-API-Key": key})
-    with urlopen(request, timeout=10) as answer:  # noqa: S310  our own server
-        told: bytes = answer.read()
-        return told
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
-
-
-def _line(what: str, wanted: str, runs: Sequence[float], form: str) -> Line:
-    every = ", ".join(form.format(each) for each in runs)
-    return Line(what, wanted, form.format(statistics.median(runs)), every)
-
-
-def _note(what: str) -> None:
-    print(f"{what} ...", file=sys.stderr, flush=True)
-
-
-def lines(found: Sequence[dict[str, Any]]) -> list[str]:
-    """The part of the page."""
-    table = [
-        "## Serving",
-        "",
-        f"The built-in shop of {CUSTOMERS:,} customers; {CONNECTIONS} connections on loopback, one worker.",
-        "",
-    ]
-    table += ["| what | wanted | reached | all runs |", "| --- | --- | --- | --- |"]
-    return table + [f"| {each['what']} | {each['wanted']} | {each['reached']} | {each['runs']} |" for each in found]

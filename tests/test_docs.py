@@ -23,8 +23,9 @@ import pytest
 from sqlalchemy import text
 
 from app.api.admin.schemas import Accepted, Jobs, RunStatus
+from app.api.analytics.schemas import Drift
 from app.api.archetypes.schemas import ArchetypeDetail, Kinds, Lineage, OneAxis, RfmGroups, TopArchetypes
-from app.api.customers.schemas import AxisWhy, CustomerProfile, FoundCustomers, Orders
+from app.api.customers.schemas import AxisWhy, CustomerProfile, FoundCustomers, History, Orders
 from app.api.health.schemas import Health
 from app.core.config import Environment, Settings
 from app.core.problems import Problem
@@ -241,6 +242,8 @@ ANSWERS = {
     "progress": RunStatus,
     "fuzzy_memberships": CustomerProfile,
     "query": FoundCustomers,
+    "snapshots": History,
+    "velocities": Drift,
     "metric": TopArchetypes,
     "steps": Lineage,
     "metrics": ArchetypeDetail,
@@ -276,4 +279,4 @@ def test_the_documented_answers_have_every_field_and_no_other() -> None:
     for answer, kind in zip(documented, kinds, strict=True):
         kind.model_validate(answer)
         missing = set(kind.model_fields) - set(answer)
-        assert missing <= {"orders", "why", "errors"}, (kind, missing)
+        assert missing <= {"orders", "why", "errors", "rules_as_of"}, (kind, missing)

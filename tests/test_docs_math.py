@@ -11,11 +11,13 @@ from scipy.spatial.distance import cdist
 from app.domain.features import LONG_OPEN_DAYS, METRICS, STAND_INS, ZERO_WITHOUT_GOODS
 from app.domain.rfm import FIFTHS, GROUPS, RfmScores, rfm_quintiles
 from app.pipeline import why
+from app.pipeline.drift import WINDOWS
 from app.segmentation import axes, clustering, evidence, identity, naming
 from app.segmentation.archetypes import BANDS, FOLLOWING_TIMES, least_members
 from app.segmentation.axes import AXES, Axis, AxisStatus, Feature, Need
 from app.segmentation.clustering import FittedAxis, KRange, Scaler
 from app.segmentation.discovery import BLURRED, DiscoveryOptions
+from app.segmentation.drift import LEAST_SHARE, Discovered, Kinship, Move, kinship, movement, psi
 from app.segmentation.evidence import Verdict
 from app.segmentation.explanation import contributions
 from app.segmentation.membership import Kernel, Strength, membership, strengths
@@ -335,6 +337,37 @@ def test_the_worked_example_of_rfm_is_what_the_fifths_give() -> None:
     given = zip(scores.recency, scores.frequency, scores.monetary, scores.groups, strict=True)
     assert len(rows) == 10
     assert [row[4:] for row in rows] == [[*map(str, each), f"`{GROUPS[code]}`"] for *each, code in given]
+
+
+def test_the_worked_numbers_of_migrations_and_shifts_are_what_the_code_gives() -> None:
+    assert "8 migrated and 6 are elsewhere by discovery" in FLOWING and "4 of 200 migrated" in FLOWING
+    told = kinship({2: Discovered(1, [("a", "a"), ("a", "b"), ("c", "c")])}, before=1, now=2)
+    week = movement([("a", "a", 186), ("a", "b", 6), ("c", "a", 8)], told)
+    before = movement([("a", "a", 196), ("a", "c", 4)], Kinship(same=True))
+    said = re.search(
+        r": (\.\d+) migrated, (\.\d+) by discovery, and a velocity of (\.\d+)\. .* migrated, (\.\d+) a day: "
+        r"the acceleration is (\.\d+)",
+        FLOWING,
+    )
+    shares = [week.share(Move.migrated), week.share(Move.by_discovery), week.velocity(7), before.velocity(7)]
+    found = [*shares, week.velocity(7) - before.velocity(7)]
+    assert [float(each) for each in said.groups()] == [round(each, 4) for each in found]
+    told_shift = float(re.search(r"ln\(\.4 / \.5\) = (\.\d+)", FLOWING)[1])
+    assert told_shift == round(psi(np.array([0.6, 0.4]), np.array([0.5, 0.5])), 3)
+    assert f"shares below {_decimals(LEAST_SHARE)} count as {_decimals(LEAST_SHARE)}" in FLOWING
+    assert ", ".join(map(str, WINDOWS[:2])) + f" or {WINDOWS[2]} days older" in FLOWING
+
+
+def _decimals(number: float) -> str:
+    return f"{number:.4f}".lstrip("0")
+
+
+def test_every_row_of_the_table_of_moves_is_what_the_code_counts() -> None:
+    rows = rows_of(section("## From day to day"))[1:]
+    known = kinship({2: Discovered(1, [("a", "b"), ("c", None), (None, "d"), ("e", "e")])}, before=1, now=2)
+    moves = [("a", "a"), ("a", "b"), ("c", "b"), ("a", "d"), ("a", "e")]
+    found = [*(known.move(*each) for each in moves), kinship({}, before=1, now=2).move("a", "e")]
+    assert [row[1].replace(" ", "_") for row in rows] == [each.value for each in found]
 
 
 def _short(number: float) -> str:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Annotated
 
 from fastapi import Path, Query
@@ -40,9 +40,25 @@ def _day(text: object) -> object:
     return text
 
 
+def _day_or_moment(text: object) -> object:
+    if not isinstance(text, str) or _DAY.fullmatch(text):
+        return _day(text)
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            raise ValueError
+        return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError(
+            "it is neither a date nor a moment; write it as YYYY-MM-DD, or with its offset from UTC, such as "
+            "2026-03-01T12:00:00Z"
+        ) from None
+
+
 Plain = Annotated[str, AfterValidator(_plain)]
 Something = Annotated[str, AfterValidator(_something)]
 Day = Annotated[date, BeforeValidator(_day)]
+DayOrMoment = Annotated[date | datetime, BeforeValidator(_day_or_moment)]
 
 CustomerId = Annotated[
     str,

@@ -17,6 +17,7 @@ def add_commands(commands: Commands, shared: argparse.ArgumentParser) -> None:
         "bench", parents=[shared], help="measure the main jobs; needs a checkout", add_help=True
     )
     bench.add_argument("--repeat", default="3", help="runs of each job (%(default)s)")
+    bench.add_argument("--only", metavar="a,b", help="these subjects alone, such as discovery,features")
     bench.add_argument("--json", metavar="FILE", help="write the figures as JSON")
     bench.add_argument("--markdown", metavar="FILE", help="write them as a page")
     bench.set_defaults(run=_run)
@@ -26,7 +27,7 @@ async def _run(wanted: argparse.Namespace, _settings: Settings) -> int:
     if not _SCRIPT.exists():
         raise InvalidInput(f"The benchmarks are not installed here ({_SCRIPT} is absent). Run them from a checkout.")
     options = ["--repeat", wanted.repeat]
-    for name in ("json", "markdown"):
+    for name in ("only", "json", "markdown"):
         if value := getattr(wanted, name):
             options += [f"--{name}", value]
     process = await asyncio.create_subprocess_exec(

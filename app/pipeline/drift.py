@@ -108,11 +108,12 @@ async def _migrations(connection: Connection, store_id: str, span: Span, lineage
 
 async def _movement(connection: Connection, store_id: str, span: Span, lineages: Lineages) -> Movement:
     counts = await archetype_counts(connection, store_id, before=span.before.day, now=span.now.day)
-    return movement(counts, _kinship(lineages, ARCHETYPES, span))
+    return movement(counts, kinship_between(lineages, span.before, span.now))
 
 
-def _kinship(lineages: Lineages, axis: str, span: Span) -> Kinship:
-    return kinship(lineages.get(axis, {}), before=span.before.rules_run_id, now=span.now.rules_run_id)
+def kinship_between(lineages: Lineages, before: Day, now: Day, *, axis: str = ARCHETYPES) -> Kinship:
+    """How the groups of an axis, or the archetypes, of one day are those of another."""
+    return kinship(lineages.get(axis, {}), before=before.rules_run_id, now=now.rules_run_id)
 
 
 async def lineages_between(connection: Connection, store_id: str, kept: Sequence[Day]) -> Lineages:
@@ -230,7 +231,7 @@ async def _counted(connection: Connection, store_id: str, kept: Sequence[Day], l
     return Drift(
         kept=tuple(kept),
         windows=tuple(windows),
-        since=await _since(connection, store_id, kept[-1]),
+        since=await _since(connection, kept[-1]),
         velocity=tuple(reversed(weeks)),
     )
 
@@ -244,7 +245,7 @@ async def _shifts(connection: Connection, store_id: str, span: Span, lineages: L
     return tuple(
         AxisShift(
             axis=axis,
-            movement=movement(of_axis, _kinship(lineages, axis, span)),
+            movement=movement(of_axis, kinship_between(lineages, span.before, span.now, axis=axis)),
             psi=_psi(of_axis, list(now[axis])) if now[axis].keys() == then[axis].keys() else None,
         )
         for axis, of_axis in counts.items()
@@ -269,16 +270,13 @@ def _sizes(counts: Iterable[tuple[str | None, int]], segments: Sequence[str]) ->
     return np.array(list(sizes.values()), dtype=np.float64) if any(sizes.values()) else None
 
 
-async def _since(connection: Connection, store_id: str, today: Day) -> dict[str, float]:
-    """{axis: psi} of a day against the discovery it goes by."""
+async def _since(connection: Connection, today: Day) -> dict[str, float]:
+    """{axis: psi} of a day, as its run counted it, against the discovery it goes by."""
     runs = await segments_of_runs(connection, {today.run_id, today.rules_run_id})
     found, now = runs[today.rules_run_id], runs[today.run_id]
-    counts = await segment_counts(
-        connection, store_id, before=today.day, now=today.day, axes_before=list(now), axes_now=list(now)
-    )
     shifted = {}
     for axis, segments in now.items():
-        here = _sizes([(is_now, n) for _, is_now, n in counts[axis]], list(segments))
+        here = _sizes(segments.items(), list(segments))
         then = _sizes(found.get(axis, {}).items(), list(segments))
         if here is not None and then is not None:
             shifted[axis] = psi(here, then)

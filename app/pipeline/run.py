@@ -56,7 +56,9 @@ class RunOptions:
     dry_run: bool = False
 
 
-def discovery_options(settings: Settings, k_range: KRange, *, sample_size: int | None = None) -> DiscoveryOptions:
+def discovery_options(
+    settings: Settings, k_range: KRange, *, sample_size: int | None = None, threads: int = 1
+) -> DiscoveryOptions:
     """How the settings want a store segmented."""
     return DiscoveryOptions(
         k_range=k_range,
@@ -64,6 +66,7 @@ def discovery_options(settings: Settings, k_range: KRange, *, sample_size: int |
         kernel=settings.fuzzy_kernel.value,
         sample_size=sample_size,
         archetype_min_members=settings.archetype_min_members,
+        threads=threads,
     )
 
 

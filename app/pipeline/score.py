@@ -16,6 +16,7 @@ from app.pipeline.star import by_axis, customer_row, features_by_axis
 from app.warehouse import publish
 from app.warehouse.behaviour import read_behaviour_of_one
 from app.warehouse.engine import Connection, Database
+from app.warehouse.history import Rules, rules_in_force
 from app.warehouse.runs import hold_served_run
 from app.warehouse.stores import Store, read_store
 
@@ -72,6 +73,37 @@ async def score_customer(
         if keep:
             await publish.replace_customer(connection, store_id, run.run.run_id, row)
     return _profile(store, run, moment, placed, row)
+
+
+@dataclass(frozen=True, slots=True)
+class Then:
+    """A customer at a moment of the past.
+
+    rules  : the run whose rules they are placed by; None where none is kept
+    scored : None without rules, and for one without an order before that moment
+    """
+
+    rules: Rules | None
+    scored: CustomerProfile | None
+
+
+async def score_then(database: Database, store_id: str, customer_id: str, *, as_of: datetime) -> Then:
+    """Place a customer by their records before a moment and the rules in force at it, keeping nothing.
+
+    Those are the rules of the latest run as of that moment or before, and where none is that old, of the oldest kept.
+    What came later changes none of it. Raises StoreNotFound or OutdatedRun.
+    """
+    async with database.snapshot() as connection:
+        store = await read_store(connection, store_id)
+        rules = await rules_in_force(connection, store_id, as_of)
+        if rules is None:
+            return Then(None, None)
+        run = await served(database, connection, store_id, rules.run_id)
+        try:
+            placed, row = await _scored(connection, store, run, customer_id, as_of=as_of)
+        except CustomerNotFound:
+            return Then(rules, None)
+    return Then(rules, _profile(store, run, as_of, placed, row))
 
 
 async def _scored(

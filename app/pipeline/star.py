@@ -91,7 +91,6 @@ def customer_rows(
     strengths = [words[strength_codes(axis.memberships)].alias(axis.axis.name) for axis in axes]
     clear = [axis.memberships for axis in axes if axis.in_signature] or [np.ones((len(customer_ids), 1))]
     rfm = _rfm_scores(values, yardstick)
-    shares = [column for axis in axes for column in axis.memberships.round(_DECIMALS).T]
     return pl.DataFrame(
         {
             "customer_id": customer_ids,
@@ -112,9 +111,9 @@ def customer_rows(
             "rfm_frequency": rfm.frequency,
             "rfm_monetary": rfm.monetary,
             "rfm_group": pl.Series([group.value for group in GROUPS])[rfm.groups],
-            "memberships": _lists(shares),
-            "dominant": _lists(_dominant(axes)),
-            "features": _lists([values[name].round(_DECIMALS) for name in _features(axes)]),
+            "memberships": np.concatenate([axis.memberships for axis in axes], axis=1).round(_DECIMALS),
+            "dominant": np.stack(_dominant(axes), axis=1).astype(np.int16),
+            "features": np.stack([values[name] for name in _features(axes)], axis=1).round(_DECIMALS),
             "profile": own_texts(axes, standing, values, yardstick=yardstick, as_of=as_of),
         }
     )
@@ -210,7 +209,7 @@ def history_rows(
     return current.select(
         *("customer_id", "snapshot_date", "archetype_id", "archetype_level2_id", "archetype_level3_id"),
         *("lifetime_value", "total_orders", "days_since_last_purchase", "customer_tenure_days"),
-    ).with_columns(segment_ids=_array(ids))
+    ).with_columns(segment_ids=ids.select(pl.concat_list(pl.all())).to_series())
 
 
 def _rfm_scores(values: Mapping[str, Array], yardstick: Yardstick) -> RfmScores:
@@ -514,13 +513,3 @@ def _dumped(value: Any) -> str:
 def _json(frame: pl.DataFrame) -> pl.Series:
     """One JSON object per row, its keys the columns."""
     return frame.select(pl.struct(pl.all()).struct.json_encode()).to_series()
-
-
-def _lists(columns: Sequence[NDArray[Any]]) -> pl.Series:
-    """One Postgres array of numbers per row."""
-    return _array(pl.DataFrame({str(number): column for number, column in enumerate(columns)}))
-
-
-def _array(frame: pl.DataFrame) -> pl.Series:
-    """One Postgres array literal per row. The values hold nothing that needs quoting."""
-    return frame.select(pl.format("{{{}}}", pl.concat_str(pl.all(), separator=","))).to_series()

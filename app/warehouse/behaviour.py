@@ -130,14 +130,17 @@ _ORDERS = f"""
     FROM orders AS o
     WHERE o.store_id = $1 AND o.order_date < $2 AND o.customer_id IS NOT NULL
 """  # noqa: S608  put together from the constants above
-_LINES = """
+_LINE = """
     SELECT item.order_id, item.product_id, coalesce(item.category, item.product_id) AS category,
         (item.category IS NOT NULL)::int AS has_category, item.quantity::float8 AS quantity,
         item.line_total::float8 AS amount, item.discount_amount::float8 AS discount
     FROM order_items AS item
+"""
+# Of a whole shop without a look at their orders, which `keyed` has anyway: the join would take a third of the time.
+_LINES = f"{_LINE} WHERE item.store_id = $1 AND item.kind = 'goods' AND ($2::timestamptz, $3::text) IS NOT NULL"
+_LINES_OF_SOME = f"""{_LINE}
     JOIN orders AS o ON o.store_id = item.store_id AND o.order_id = item.order_id
     WHERE item.store_id = $1 AND item.kind = 'goods' AND o.order_date < $2 AND $3::text IS NOT NULL
-        AND o.customer_id IS NOT NULL
 """
 _REFUNDS = f"""
     SELECT refund.customer_id, refund.order_id, {_DAY.format(column="refund.refunded_at")} AS day,
@@ -148,10 +151,10 @@ _REFUNDS = f"""
 """  # noqa: S608
 # Helpdesks write "E-Mail", "live_chat", "Telephone"; what is sent through a form is answered by e-mail. Voice comes
 # first, because of voicemail. A ticket without a topic is about the same as another without. One that is resolved later
-# is still open at this moment; one that is closed without a time took nobody knows how long.
+# is still open at this moment, and not rated yet; one that is closed without a time took nobody knows how long.
 _TICKETS = f"""
     SELECT ticket.customer_id, {_DAY.format(column="ticket.created_at")} AS day,
-        coalesce(ticket.satisfaction, 0)::float8 AS satisfaction,
+        CASE WHEN ticket.resolved_at >= $2 THEN 0 ELSE coalesce(ticket.satisfaction, 0) END::float8 AS satisfaction,
         CASE WHEN ticket.channel ~* '(phone|call|voice|^tel)' THEN {PHONE}
             WHEN ticket.channel ~* '(chat|messag|messenger|whatsapp|sms)' THEN {CHAT}
             WHEN ticket.channel ~* '(mail|form)' THEN {EMAIL}
@@ -184,7 +187,7 @@ async def read_behaviour_of(
     frames = []
     for query, table, columns in (
         (_ORDERS, "o", ORDER_COLUMNS),
-        (_LINES, "o", LINE_COLUMNS),
+        (_LINES_OF_SOME, "o", LINE_COLUMNS),
         (_REFUNDS, "refund", REFUND_COLUMNS),
         (_TICKETS, "ticket", TICKET_COLUMNS),
     ):
@@ -201,7 +204,7 @@ async def read_behaviour_of_one(
     driver = await raw(connection)
     orders, lines, refunds, tickets = [
         await driver.fetch(f"{query} AND {table}.customer_id = $4", store_id, as_of, timezone, customer_id)
-        for query, table in ((_ORDERS, "o"), (_LINES, "o"), (_REFUNDS, "refund"), (_TICKETS, "ticket"))
+        for query, table in ((_ORDERS, "o"), (_LINES_OF_SOME, "o"), (_REFUNDS, "refund"), (_TICKETS, "ticket"))
     ]
     order_keys = {order_id: number for number, order_id in enumerate(sorted(row["order_id"] for row in orders))}
     days = {row["order_id"]: row["day"] for row in orders}
@@ -250,16 +253,20 @@ def keyed(orders: pl.DataFrame, lines: pl.DataFrame, refunds: pl.DataFrame, tick
     customers = orders.select("customer_id").unique().sort("customer_id").with_row_index("customer")
     customers = customers.with_columns(pl.col("customer").cast(pl.Int64))
     orders = orders.sort("order_id").with_row_index("order").with_columns(pl.col("order").cast(pl.Int64))
-    orders = orders.join(customers, on="customer_id")
+    order_ids = pl.Enum(orders["order_id"])
+    orders = orders.join(customers, on="customer_id", maintain_order="left")
     channel = pl.when(pl.col("source") == _WEB).then(0).otherwise(pl.col("source").rank("dense"))
-    order_keys = orders.select("order_id", "order", "customer", "day")
+    # The place of an id among the sorted ones is its key: looked up once for each row, where a join takes several times
+    # as long.
+    lines = lines.with_columns(order=pl.col("order_id").cast(order_ids, strict=False).to_physical().cast(pl.Int64))
+    bought = lines.join(orders.select("order", "customer", "day"), on="order")
     return Behaviour(
         customer_ids=customers["customer_id"].to_list(),
         orders=orders.select("customer", "order", "day", "value", "discount", channel=channel.cast(pl.Int64)),
-        lines=lines.join(order_keys, on="order_id").select(
+        lines=bought.select(
             *("customer", "order", "day"),
-            pl.col("product_id").rank("dense").cast(pl.Int64).alias("product"),
-            pl.col("category").rank("dense").cast(pl.Int64),
+            _rank(bought, "product_id").alias("product"),
+            _rank(bought, "category"),
             *("quantity", "amount", "discount"),
         ),
         # A refund whose order is unknown, or placed too late to be known here, belongs to order -1.
@@ -273,3 +280,8 @@ def keyed(orders: pl.DataFrame, lines: pl.DataFrame, refunds: pl.DataFrame, tick
         ),
         has_categories=bool((lines["has_category"] > 0).any()),
     )
+
+
+def _rank(lines: pl.DataFrame, column: str) -> pl.Expr:
+    """The place of each text among the different ones, from 1."""
+    return pl.col(column).cast(pl.Enum(lines[column].unique().sort())).to_physical().cast(pl.Int64) + 1

@@ -123,6 +123,22 @@ async def orders_until(database: Database, store_id: str, customer_id: str, mome
 _UNTIL_COLUMNS = ("n_orders", "first_order_at", "last_order_at", "spent")
 
 
+_SINCE_THEN = """
+    SELECT (coalesce(CASE WHEN customer.created_at < $3 THEN customer.created_at END, (
+        SELECT min(order_date) FROM orders AS o
+        WHERE o.store_id = $1 AND o.customer_id = $2 AND o.order_date < $3
+    )) AT TIME ZONE store.timezone)::date::text AS customer_since
+    FROM customers AS customer JOIN stores AS store USING (store_id)
+    WHERE customer.store_id = $1 AND customer.customer_id = $2
+"""
+
+
+async def customer_since_then(database: Database, store_id: str, customer_id: str, moment: datetime) -> str | None:
+    """The day since when they were a customer, as known at a moment; None where they were none yet."""
+    row = await database.row(_SINCE_THEN, store_id, customer_id, moment)
+    return None if row is None else row["customer_since"]
+
+
 # The moment is that of scoring, which the text ends with; it is not the run's of those who were scored anew.
 _BRIEF = """
     SELECT customer.customer_id, named.pseudonym, customer.email, customer.first_name, customer.last_name,

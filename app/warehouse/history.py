@@ -62,20 +62,16 @@ class Day:
 # From day to day over the index, or every customer of every day would be looked at.
 _DAYS = """
     WITH RECURSIVE days AS (
-        SELECT max(snapshot_date) AS day FROM fact_customer_history WHERE store_id = :store_id
+        (SELECT snapshot_date AS day, run_id FROM fact_customer_history
+         WHERE store_id = :store_id ORDER BY snapshot_date DESC LIMIT 1)
         UNION ALL
-        SELECT (SELECT max(snapshot_date) FROM fact_customer_history
-                WHERE store_id = :store_id AND snapshot_date < days.day)
-        FROM days WHERE days.day IS NOT NULL
+        SELECT earlier.* FROM days CROSS JOIN LATERAL (
+            SELECT snapshot_date, run_id FROM fact_customer_history
+            WHERE store_id = :store_id AND snapshot_date < days.day ORDER BY snapshot_date DESC LIMIT 1
+        ) AS earlier
     )
     SELECT days.day, run.run_id, run.rules_run_id
-    FROM days
-    CROSS JOIN LATERAL (
-        SELECT run_id FROM fact_customer_history
-        WHERE store_id = :store_id AND snapshot_date = days.day LIMIT 1
-    ) AS written
-    JOIN segmentation_runs AS run ON run.run_id = written.run_id
-    WHERE days.day IS NOT NULL
+    FROM days JOIN segmentation_runs AS run USING (run_id)
     ORDER BY days.day
 """
 

@@ -116,6 +116,7 @@ export const customer = (id, signal) => get(customerPath(id), { signal });
 /** Their reasons alone: everything else is there already. */
 export const why = (id, signal) =>
   get(customerPath(id), { params: { include: "why", exclude: "memberships,archetype,traits,churn,identity" }, signal });
+export const past = (id, signal) => get(`${customerPath(id)}/history`, { signal });
 export const orders = (id, params, signal) => get(`${customerPath(id)}/orders`, { params, signal });
 export const search = (query, limit, signal) => get("/api/mcp/customers/search", { params: { query, limit }, signal });
 export const topArchetypes = (params, signal) => get("/api/mcp/archetypes/top", { params, signal });

@@ -6,6 +6,7 @@ import { foreign, h, section, withCode } from "./dom.js";
 import { memberships } from "./memberships.js";
 import { everyNumber, numbersOf } from "./numbers.js";
 import { orderHistory } from "./orders.js";
+import { past } from "./past.js";
 import { place, rename } from "./place.js";
 import { findAnother } from "./states.js";
 import {
@@ -302,6 +303,7 @@ function evidence(profile) {
     { name: "evidence" },
     axes > 0 && fold("memberships", `How they behave on ${counted(axes, "axis", "axes")}`, () => memberships(profile)),
     fold("orders", `Orders (${count})`, () => orderHistory(profile, { permitted: isIdentified(profile) })),
+    fold("history", "History", () => past(profile)),
     fold("numbers", "Every number, and what it means", () => h("div", {}, everyNumber(profile), finer(profile))),
   );
 }

@@ -4,6 +4,7 @@ const VEGA = "/static/vega.js";
 const ROW = 58;
 const BAR = 12;
 const EDGE = 2;
+const LEGEND_SYMBOL = 24;
 const ROOMY = 420; // from here on there is room to name the second part as well
 
 // Colours are the page's custom properties, so that a chart follows the theme without being drawn again.
@@ -82,7 +83,14 @@ export async function drawGiven(element, chart) {
 function fitted(view, width) {
   if (view.concat) return { ...view, columns: 1, concat: view.concat.map((part) => fitted(part, width)) };
   if (view.vconcat) return { ...view, vconcat: view.vconcat.map((part) => fitted(part, width)) };
-  return { ...view, width };
+  return { ...view, width, ...(view.encoding && { encoding: shortened(view.encoding, width) }) };
+}
+
+/** A legend of its own width would be wider than the chart. */
+function shortened(encoding, width) {
+  const { color } = encoding;
+  if (!color?.legend?.labelLimit) return encoding;
+  return { ...encoding, color: { ...color, legend: { ...color.legend, labelLimit: width - LEGEND_SYMBOL } } };
 }
 
 /** One bar per row, stacked to a whole and sorted, with the two largest parts named; a lone part is no group.

@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.frontend.conftest import Service, Visits
-from tests.frontend.test_page import AWAY, EVIDENCE, NOT_FOUND, RENDERED, someone  # noqa: F401  a fixture
+from tests.frontend.test_page import AWAY, EVIDENCE, NOT_FOUND, RENDERED, shown_past, someone  # noqa: F401  a fixture
 
 FOLDER = os.environ.get("SCREENSHOTS", "")
 PHONE: dict[str, Any] = {"width": 360, "height": 740}
@@ -51,6 +51,10 @@ async def test_pictures_of_customers_and_archetypes(
         await save(page, f"evidence{size}-{scheme}")
         await page.locator("#about").evaluate("about => about.scrollTo(0, about.scrollHeight)")
         await save(page, f"evidence-end{size}-{scheme}")
+    for size, options in (("", {}), ("-360", PHONE)):
+        page = await shown_past(service, visit, someone["customer_id"], scheme=scheme, **options)
+        await expect(page.locator("#fold-history svg.marks")).to_be_visible()
+        await page.locator("#fold-history").screenshot(path=Path(FOLDER) / f"history{size}-{scheme}.png")
     await save(await visit.to(service, f"{customer}&open=orders", scheme=scheme), f"orders-{scheme}", whole=True)
     await save(await visit.to(service, scheme=scheme), f"archetypes-{scheme}")
     await save(await visit.to(service, scheme=scheme, **PHONE), f"archetypes-360-{scheme}")

@@ -2,7 +2,7 @@
 
 import json
 import re
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -11,6 +11,8 @@ import httpx
 import pytest
 from playwright.async_api import Page, Route, expect
 
+from app.api.customers.charts import history_chart
+from app.api.customers.schemas import Delta, History, PastChange, Snapshot
 from tests.frontend.conftest import HOSTILE_NAMES, N_CUSTOMERS, Service, Visits, ready
 from tests.frontend.reading import faint_text, nameless, overflow
 
@@ -517,6 +519,134 @@ async def test_reasons_that_cannot_be_read_can_be_asked_for_again(
     await page.unroute("**/*include=why*")
     await first.get_by_role("button", name="Try again").click()
     await expect(first.locator(".contributions li").first).to_be_visible()
+
+
+def a_past(customer_id: str) -> Any:
+    """A customer's half year, as the service tells one: of two kinds, the second renamed by a discovery."""
+    kinds = ["Small Spend, Rare, Discount Only", "Big Spend, Frequent, Wide Variety, Weekend Shopper", "Top Spend"]
+    start = date(2025, 4, 6)
+    snapshots = [
+        Snapshot(
+            date=(start + timedelta(days=7 * week)).isoformat(),
+            archetype_id=f"arch_{min(week // 9, 1)}",
+            segment_name=kinds[week // 9],
+            archetype_level2_id="",
+            archetype_level3_id="",
+            segments={},
+            lifetime_value=40.0 + 35 * (week // 4),
+            total_orders=1 + week // 4,
+            days_since_last_purchase=week % 4 * 7,
+        )
+        for week in range(27)
+    ]
+    about: dict[str, Any] = {"from_id": "a", "to_id": "b"}
+    changes = [
+        PastChange(
+            date="2025-06-08",
+            axis=None,
+            from_name=kinds[0],
+            to_name=kinds[1],
+            by_discovery=False,
+            says=f"Moved from {kinds[0]} to {kinds[1]} on 8 June 2025.",
+            **about,
+        ),
+        *(
+            PastChange(
+                date=f"2025-07-{day:02}",
+                axis="purchase_value",
+                from_name="small_spend",
+                to_name="big_spend",
+                by_discovery=False,
+                says="",
+                **about,
+            )
+            for day in range(6, 14)
+        ),
+        PastChange(
+            date="2025-08-10",
+            axis=None,
+            from_name=kinds[1],
+            to_name=kinds[2],
+            by_discovery=True,
+            says=f"{kinds[1]} is called {kinds[2]} since 10 August 2025.",
+            **about,
+        ),
+    ]
+    delta = {"archetype_changed": False, "renamed_by_discovery": False, "axes_changed": []}
+    return History(
+        customer_id=customer_id,
+        pseudonym=None,
+        snapshots=snapshots,
+        changes=changes[::-1],
+        deltas=[Delta(days=28, compared_with="2025-09-07", lifetime_value=35.0, orders=1, **delta)],
+        chart=history_chart(snapshots, changes, currency="USD"),
+        message=None,
+        currency="USD",
+        timezone="America/Chicago",
+        run_id=1,
+        as_of="2025-10-06T05:00:00+00:00",
+    ).model_dump()
+
+
+async def shown_past(service: Service, visit: Visits, customer_id: str, **options: Any) -> Page:
+    page = await visit.blank(**options)
+    await page.route("**/history", lambda route: route.fulfill(json=a_past(customer_id)))
+    await page.goto(f"{service.address}/?customer={customer_id}&open=history#key={service.key}")
+    await ready(page)
+    return page
+
+
+async def test_a_past_is_fetched_when_it_is_opened_and_says_how_far_back_it_goes(
+    service: Service, visit: Visits, someone: Any
+) -> None:
+    page = await visit.to(service, f"/?customer={someone['customer_id']}")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    await open_fold(page, "history")
+    await expect(page.locator("#fold-history")).to_contain_text(f"Known as of {last_day(someone)} alone so far.")
+    assert len([url for url in asked if url.endswith("/history")]) == 1
+    await open_fold(page, "history")
+    await open_fold(page, "history")
+    assert len([url for url in asked if url.endswith("/history")]) == 1
+    assert await page.locator("#fold-history svg").count() == 0
+
+
+@pytest.mark.parametrize("options", [{}, {"width": 360, "height": 740, "scheme": "dark"}], ids=["desktop", "phone"])
+async def test_a_past_is_drawn_and_told_the_latest_change_first(
+    service: Service, visit: Visits, someone: Any, options: Any
+) -> None:
+    page = await shown_past(service, visit, someone["customer_id"], **options)
+    fold = page.locator("#fold-history")
+    await expect(fold.locator("svg.marks")).to_be_visible()
+    await expect(fold).to_contain_text(
+        "Kept of 27 days, from 6 Apr 2025 to 5 Oct 2025. Since 7 Sept 2025: 1 more order"
+    )
+    await expect(fold).to_contain_text("$35.00 more spent")
+    changes = fold.locator(".past-changes li")
+    await expect(changes).to_have_count(8)
+    await expect(changes.first).to_contain_text("Wide Variety, Weekend Shopper → Top Spend")
+    await expect(changes.first).to_contain_text("The shop was segmented anew that day")
+    await expect(changes.nth(1)).to_contain_text("How much they spend: Small spend → Big spend")
+    await fold.get_by_role("button", name="Show 2 older changes").click()
+    await expect(changes).to_have_count(10)
+    await expect(changes.last).to_contain_text("8 Jun 2025")
+    told = await fold.locator(".past-chart").get_attribute("aria-label") or ""
+    assert "at first" in told and "8 June 2025" in told, "who cannot see the chart is told what it shows"
+    assert await overflow(page) == 0
+    assert await faint_text(page) == []
+    assert await nameless(page) == []
+
+
+async def test_a_past_that_cannot_be_read_can_be_asked_for_again(service: Service, visit: Visits, someone: Any) -> None:
+    visit.expect("net::ERR_FAILED")
+    page = await visit.to(service, f"/?customer={someone['customer_id']}")
+    await page.route("**/history", lambda route: route.abort())
+    await open_fold(page, "history")
+    fold = page.locator("#fold-history")
+    await expect(fold).to_contain_text("The past could not be read")
+    await page.unroute("**/history")
+    await fold.get_by_role("button", name="Try again").click()
+    await expect(fold).to_contain_text("Known as of")
 
 
 @pytest.mark.parametrize("options", [{}, {"width": 360, "height": 740, "scheme": "dark"}], ids=["desktop", "phone"])

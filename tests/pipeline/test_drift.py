@@ -27,12 +27,27 @@ class Past:
     customers: int = 10
     runs: list[int] = field(default_factory=list)
 
-    async def run(self, *, rules: int | None = None, axes: Mapping[str, Sequence[str]] | None = None) -> int:
-        """A published run: a discovery, or a rescoring by the rules of one. axes : {axis: segment ids}"""
+    async def run(
+        self,
+        *,
+        rules: int | None = None,
+        axes: Mapping[str, Sequence[str]] | None = None,
+        counts: Sequence[int] = (5, 5, 5),
+    ) -> int:
+        """A published run: a discovery, or a rescoring by the rules of one.
+
+        axes : {axis: segment ids}; counts : of customers in them, as the run reports it
+        """
         segments = axes or {"value": ("low", "high")}
         report: dict[str, Any] = {
             "axes": [
-                {"axis": axis, "segments": [{"segment_id": each, "name": each, "count": 5} for each in ids]}
+                {
+                    "axis": axis,
+                    "segments": [
+                        {"segment_id": each, "name": each, "count": count}
+                        for each, count in zip(ids, counts, strict=False)
+                    ],
+                }
                 for axis, ids in segments.items()
             ]
         }
@@ -108,7 +123,7 @@ def standing(archetypes: str, segments: str = "l") -> list[tuple[str, list[str]]
 
 async def test_who_went_where_is_counted_between_two_days(past: Past) -> None:
     found = await past.run()
-    again = await past.run(rules=found)
+    again = await past.run(rules=found, counts=(4, 5))
     await past.day(0, found, standing("aaaaabbbb-", "lllllhhhhl"))
     await past.day(7, again, standing("aaaabbbba-", "llllhhhhhl"))
     async with past.database.snapshot() as connection:

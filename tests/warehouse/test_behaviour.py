@@ -180,8 +180,8 @@ async def test_a_ticket_is_open_until_it_is_resolved_and_that_lies_before_as_of(
     database: Database, store_id: str
 ) -> None:
     tickets = [
-        asked("t1", "2024-03-01", resolved_at=at("2024-03-02"), status="solved"),
-        asked("t2", "2024-03-02", resolved_at=at("2024-03-05"), status="solved"),
+        asked("t1", "2024-03-01", resolved_at=at("2024-03-02"), status="solved", satisfaction=2),
+        asked("t2", "2024-03-02", resolved_at=at("2024-03-05"), status="solved", satisfaction=5),
         asked("t3", "2024-03-03", status="unresolved"),
         asked("t4", "2024-03-04", status="Closed"),
     ]
@@ -189,8 +189,10 @@ async def test_a_ticket_is_open_until_it_is_resolved_and_that_lies_before_as_of(
     for customer in (None, "ada"):
         found = await read(database, store_id, as_of="2024-03-05", customer_id=customer)
         assert found.tickets.sort("day")["resolved_day"].to_list() == [day("2024-03-02"), OPEN, OPEN, UNTOLD]
+        assert found.tickets.sort("day")["satisfaction"].to_list() == [2, 0, 0, 0]  # rated when it is resolved
     later = (await read(database, store_id, as_of="2024-03-06")).tickets.sort("day")
     assert later["resolved_day"].to_list() == [day("2024-03-02"), day("2024-03-05"), OPEN, UNTOLD]
+    assert later["satisfaction"].to_list() == [2, 5, 0, 0]
 
 
 async def test_topics_are_alike_whatever_their_case_and_none_is_one_of_its_own(

@@ -24,9 +24,11 @@ def history_chart(
     spells = _spells(snapshots)
     kinds = list(dict.fromkeys(spell["kind"] for spell in spells))
     values = [{"day": each.date, "value": each.lifetime_value} for each in snapshots]
+    # A day's value holds until it ends, so that both pictures end alike.
+    values.append({"day": spells[-1]["until"], "value": snapshots[-1].lifetime_value})
     x = {
         "type": "temporal",
-        "scale": {"type": "utc", "domain": [snapshots[0].date, spells[-1]["until"]]},
+        "scale": {"type": "utc", "nice": False},
         "axis": {"title": None, "grid": False, "format": "%-d %b", "tickCount": 5},
     }
     colour = {
@@ -35,7 +37,7 @@ def history_chart(
         "scale": {"domain": kinds, "range": hues(len(kinds))},
         "legend": {
             "title": None,
-            "orient": "top",
+            "orient": "bottom",
             "direction": "vertical",
             "columns": 1,
             "labelLimit": WIDTH - 30,
@@ -52,7 +54,7 @@ def history_chart(
             {
                 "width": WIDTH,
                 "height": _BAR,
-                "title": {"text": "Kind of customer", "anchor": "start"},
+                "title": {"text": "Kind of customer", "anchor": "start", "frame": "group"},
                 "data": {"values": spells},
                 "mark": {"type": "rect", "cornerRadius": 2},
                 "encoding": {
@@ -64,7 +66,7 @@ def history_chart(
             {
                 "width": WIDTH,
                 "height": _HEIGHT,
-                "title": {"text": f"Lifetime value, {currency}", "anchor": "start"},
+                "title": {"text": f"Lifetime value, {currency}", "anchor": "start", "frame": "group"},
                 "data": {"values": values},
                 "mark": {"type": "line", "interpolate": "step-after", "color": MORE, "strokeWidth": 2},
                 "encoding": {

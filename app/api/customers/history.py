@@ -14,9 +14,9 @@ from app.api.customers.schemas import Delta, History, PastChange, PastSegment, S
 from app.core.dates import in_words
 from app.core.errors import InvalidParameter
 from app.core.keys import Caller
-from app.pipeline.drift import WINDOWS, Lineages, lineages_between, span_of
+from app.pipeline.drift import WINDOWS, Lineages, kinship_between, lineages_between, span_of
 from app.resources import Resources
-from app.segmentation.drift import Move, kinship
+from app.segmentation.drift import Move
 from app.warehouse.engine import Row
 from app.warehouse.history import Day, read_history
 from app.warehouse.lineage import ARCHETYPES
@@ -183,7 +183,7 @@ def _mover(before: _Past, now: _Past, lineages: Lineages) -> Callable[[str], Mov
         was, is_now = before.group(axis), now.group(axis)
         if was is None or is_now is None:
             return None
-        kin = kinship(lineages.get(axis, {}), before=before.day.rules_run_id, now=now.day.rules_run_id)
+        kin = kinship_between(lineages, before.day, now.day, axis=axis)
         if not kin.same and anonymous.OTHER_ID in (was.id, is_now.id):
             return Move.by_discovery if was != is_now else Move.stayed  # "other" has no lineage
         return kin.move(was.id, is_now.id)

@@ -8,7 +8,7 @@ from app.api.customers import history as past
 from app.api.customers import service
 from app.api.customers.schemas import BriefCustomer, CustomerProfile, FoundCustomers, History, Orders
 from app.api.dependencies import Agent, Opened, Reader
-from app.api.parameters import Cursor, CustomerId, Day, Limit, Plain, Something, comma_list, names_among
+from app.api.parameters import Cursor, CustomerId, Day, DayOrMoment, Limit, Plain, Something, comma_list, names_among
 from app.core.errors import ScopeMissing
 from app.core.keys import Caller, Scope
 
@@ -17,7 +17,14 @@ router = APIRouter(prefix="/api/mcp", tags=["customers"])
 _JSON = "application/json"
 _SEARCH_TERMS = 10
 
-AsOf = Annotated[Day | None, Query(description="Score as of the start of this day instead, keeping nothing.")]
+AsOf = Annotated[
+    DayOrMoment | None,
+    Query(
+        description="As they stood when this day of the shop began (YYYY-MM-DD), or at this moment (with its offset): "
+        "by records before it alone, and the rules in force then.",
+        examples=["2026-03-01"],
+    ),
+]
 Include = Annotated[str | None, Query(description="Comma list of churn (there by default), orders and why.")]
 Exclude = Annotated[
     str | None, Query(description="Comma list of memberships, archetype, traits, churn, identity: left out.")
@@ -120,5 +127,5 @@ async def search(
 
 
 @router.get("/customers/{customer_id}", summary="One customer in a few numbers")
-async def brief(customer_id: CustomerId, caller: Reader, resources: Opened) -> BriefCustomer:
-    return await service.brief(resources, caller, customer_id)
+async def brief(customer_id: CustomerId, caller: Reader, resources: Opened, as_of: AsOf = None) -> BriefCustomer:
+    return await service.brief(resources, caller, customer_id, as_of=as_of)

@@ -221,7 +221,7 @@ class CustomerProfile(Answer):
     identity: Identity | None = None
     customer_since: str | None
     segment_status: Literal["segmented", "awaiting_first_purchase", "awaiting_segmentation"]
-    message: str | None = Field(description="Why something is missing; null where nothing is.")
+    message: str | None = Field(description="Why something is missing, or not of its time; null where nothing is.")
     archetype: Archetype | None = None
     archetype_id: str | None = None
     archetype_level2_id: str | None = None
@@ -251,6 +251,11 @@ class CustomerProfile(Answer):
     timezone: str = Field(description="The shop's: its days and hours are meant.")
     run_id: int | None
     as_of: str | None
+    rules_as_of: str | None = Field(
+        default=None,
+        description="With as_of: of when the rules are that they are placed by; later than as_of where none that old "
+        "are kept.",
+    )
     orders: Orders | None = None
     why: dict[str, AxisWhy] | None = None
 
@@ -276,6 +281,8 @@ class BriefCustomer(Answer):
     timezone: str
     run_id: int | None
     as_of: str | None
+    rules_as_of: str | None = Field(default=None, description="With as_of: of when the rules are; null without.")
+    message: str | None = Field(default=None, description="With as_of: what is missing, or not of its time.")
 
 
 class FoundCustomers(Answer):

@@ -14,6 +14,7 @@ from app.api import anonymous
 from app.api.customers.schemas import BriefArchetype, BriefCustomer, FoundCustomers, LineItem, Order, Orders
 from app.core.clock import utc_now
 from app.core.cursors import seal, unseal
+from app.core.dates import in_words
 from app.core.errors import CustomerNotFound, InvalidParameter, NoCustomers, NothingPublished, OutdatedRun
 from app.core.keys import Caller, is_pseudonym, pseudonym
 from app.domain.profile_form import ProfileForm
@@ -58,30 +59,35 @@ async def profile(
     caller: Caller,
     customer_id: str,
     *,
-    as_of: date | None = None,
+    as_of: date | datetime | None = None,
     without: frozenset[str] = frozenset(),
     extras: frozenset[str] = frozenset(),
 ) -> str:
     """A customer's profile as JSON.
 
-    as_of   : score them as of the start of that day of the shop, without keeping it; None for what is served
+    as_of   : as they stood when that day of the shop began, or at that moment; None for what is served
     without : names among PARTS
     extras  : names among EXTRAS
 
-    Raises CustomerNotFound, or InvalidParameter for a day that lies ahead.
+    Raises CustomerNotFound, or InvalidParameter for a day that lies ahead, and for orders as of a day.
     """
+    if as_of is not None and "orders" in extras:
+        raise InvalidParameter("include", "orders are told as they are now; with as_of, take /orders with end_date")
     row = await find(resources, caller, customer_id)
-    if as_of is None and row["own"] is not None and row["archetype"] is not None:
+    moment = None if as_of is None else _moment_of(as_of, row["timezone"])
+    if moment is not None:
+        text = await _then(resources, caller, row, moment)
+    elif row["own"] is not None and row["archetype"] is not None:
         form = await _form(resources, caller.store_id, row["run_id"])
         theirs = form.filled(row["own"], row["memberships"], row["dominant"])
         text = _segmented(row, row["run_id"], row["archetype_id"], row["archetype"], theirs, _stored_rfm(row))
     else:
-        text = await _worked_out(resources, caller, row, as_of)
+        text = await _worked_out(resources, caller, row)
     if caller.identified and not without and extras <= {"churn"}:
         return text
     told = json.loads(text)
     if "why" in extras:
-        told = await _with_why(resources, caller, row, told)
+        told = await _with_why(resources, caller, row, told, moment)
     if not caller.identified:
         small = await anonymous.small_groups(resources, caller.store_id, told["run_id"] or 0)
         told = anonymous.profile(told, small)
@@ -162,7 +168,12 @@ def _segmented(
     row: Row, run_id: int, archetype_id: str, archetype: str, told: str, rfm: Mapping[str, Any] | None
 ) -> str:
     """The head, and behind it what the run tells of them. What a customer was before is known after that is written."""
-    head = {**_head(row, "segmented", None), "archetype_id": archetype_id, "run_id": run_id, "rfm": rfm}
+    return _told(
+        {**_head(row, "segmented", None), "archetype_id": archetype_id, "run_id": run_id, "rfm": rfm}, archetype, told
+    )
+
+
+def _told(head: Mapping[str, Any], archetype: str, told: str) -> str:
     return f'{_json(head)[:-1]},"archetype":{archetype},{told}}}'
 
 
@@ -214,36 +225,69 @@ def _head(row: Row, status: str, message: str | None) -> dict[str, Any]:
     }
 
 
-async def _worked_out(resources: Resources, caller: Caller, row: Row, as_of: date | None) -> str:
-    """The profile of someone for whom nothing is stored, or of another day."""
-    moment = None
-    if as_of is not None:
-        moment = start_of_day(as_of, row["timezone"])
-        if moment > utc_now():
-            raise InvalidParameter("as_of", "it lies in the future; take a day up to today")
+async def _worked_out(resources: Resources, caller: Caller, row: Row) -> str:
+    """The profile of someone for whom nothing is stored."""
     if row["orders_count"] == 0:
-        return _json(_awaiting(row, "awaiting_first_purchase", AWAITING_FIRST_PURCHASE, _no_orders(), moment))
+        return _json(_awaiting(row, "awaiting_first_purchase", AWAITING_FIRST_PURCHASE, _no_orders(), None))
     if row["run_id"] is None:
-        message = (
-            f"No segmentation has been published yet. Run `python -m app segment --store {caller.store_id}`; "
-            "until then only the orders speak."
-        )
-        return _json(await _unsegmented(resources, caller, row, message, moment))
+        return _json(await _unsegmented(resources, caller, row, _not_segmented(caller.store_id), None))
     try:
         # Where none of the run's records speaks of them, their orders came later.
-        scored = await _score(
-            resources, caller.store_id, row["customer_id"], as_of=moment, latest=as_of is None, keep=False
-        )
+        scored = await _score(resources, caller.store_id, row["customer_id"], as_of=None, latest=True, keep=False)
     except OutdatedRun as error:
-        return _json(await _unsegmented(resources, caller, row, str(error), moment))
+        return _json(await _unsegmented(resources, caller, row, str(error), None))
     except CustomerNotFound:  # no order before that moment
-        return _json(_awaiting(row, "awaiting_first_purchase", AWAITING_FIRST_PURCHASE, _no_orders(), moment))
+        return _json(_awaiting(row, "awaiting_first_purchase", AWAITING_FIRST_PURCHASE, _no_orders(), None))
     archetype = await _archetype_object(resources, caller.store_id, scored.run_id, scored.archetype_id)
     return _segmented(row, scored.run_id, scored.archetype_id, archetype, scored.text, _scored_rfm(scored))
 
 
-async def _with_why(resources: Resources, caller: Caller, row: Row, told: dict[str, Any]) -> dict[str, Any]:
-    """A profile with its reasons, which are those of its own numbers."""
+def _not_segmented(store_id: str) -> str:
+    return (
+        f"No segmentation has been published yet. Run `python -m app segment --store {store_id}`; "
+        "until then only the orders speak."
+    )
+
+
+async def _then(resources: Resources, caller: Caller, row: Row, moment: datetime) -> str:
+    """The profile as of a moment: of what was known then alone, but for who they are."""
+    if moment > utc_now():
+        raise InvalidParameter("as_of", "it lies in the future; take a day up to today")
+    store_id, customer_id = caller.store_id, row["customer_id"]
+    since = await customers.customer_since_then(resources.database, store_id, customer_id, moment)
+    known = {**row, "customer_since": since, "run_id": None}
+    _, score = await asyncio.to_thread(_scoring)
+    try:
+        then = await score.score_then(resources.database, store_id, customer_id, as_of=moment)
+    except OutdatedRun as error:
+        told = await _unsegmented(resources, caller, known, str(error), moment)
+        return _json({**told, "rules_as_of": None})
+    if then.rules is None:
+        told = await _unsegmented(resources, caller, known, _not_segmented(store_id), moment)
+        return _json({**told, "rules_as_of": None})
+    of_rules = {"run_id": then.rules.run_id, "rules_as_of": _moment(then.rules.as_of)}
+    scored = then.scored
+    if scored is None:
+        told = _awaiting(known, "awaiting_first_purchase", AWAITING_FIRST_PURCHASE, _no_orders(), moment)
+        return _json({**told, **of_rules})
+    archetype = await _archetype_object(resources, store_id, scored.run_id, scored.archetype_id)
+    message = None
+    if then.rules.as_of > moment:
+        day = then.rules.as_of.astimezone(ZoneInfo(row["timezone"])).date()
+        message = f"No segmentation kept is that old: they are placed by the rules of {in_words(day)}, the oldest."
+    head = {
+        **_head(known, "segmented", message),
+        "archetype_id": scored.archetype_id,
+        **of_rules,
+        "rfm": _scored_rfm(scored),
+    }
+    return _told(head, archetype, scored.text)
+
+
+async def _with_why(
+    resources: Resources, caller: Caller, row: Row, told: dict[str, Any], moment: datetime | None
+) -> dict[str, Any]:
+    """A profile with its reasons, which are those of its own numbers. moment : of the past; None for what is served"""
     if told["segment_status"] != "segmented":
         return {**told, "why": None}
     as_of = datetime.fromisoformat(told["as_of"])
@@ -253,6 +297,12 @@ async def _with_why(resources: Resources, caller: Caller, row: Row, told: dict[s
     )
     if not _alike(explained.memberships, told["fuzzy_memberships"]):
         # Records of before as_of have come in since the profile was written: both are told of those there are now.
+        if moment is not None:
+            told = json.loads(await _then(resources, caller, row, moment))
+            explained = await why.explain_customer(
+                resources.database, caller.store_id, row["customer_id"], run_id=told["run_id"], as_of=as_of
+            )
+            return {**told, "why": explained.why}
         scored = await _score(resources, caller.store_id, row["customer_id"], as_of=as_of, latest=False, keep=False)
         archetype = await _archetype_object(resources, caller.store_id, scored.run_id, scored.archetype_id)
         told = json.loads(
@@ -476,8 +526,12 @@ def _quantity(units: Decimal) -> int | float:
 # Customers in brief
 
 
-async def brief(resources: Resources, caller: Caller, customer_id: str) -> BriefCustomer:
-    """Raises CustomerNotFound."""
+async def brief(
+    resources: Resources, caller: Caller, customer_id: str, *, as_of: date | datetime | None = None
+) -> BriefCustomer:
+    """as_of : as for a profile. Raises CustomerNotFound, or InvalidParameter for a day that lies ahead."""
+    if as_of is not None:
+        return _in_brief(json.loads(await profile(resources, caller, customer_id, as_of=as_of)))
     row = None
     if caller.identified:
         row = await customers.read_brief(resources.database, caller.store_id, customer_id)
@@ -487,6 +541,22 @@ async def brief(resources: Resources, caller: Caller, customer_id: str) -> Brief
         raise CustomerNotFound(customer_id, store_id=caller.store_id)
     (told,) = await _briefs(resources, caller, [row])
     return told
+
+
+def _in_brief(told: Mapping[str, Any]) -> BriefCustomer:
+    """A whole profile, told in the caller's view, in a few numbers."""
+    kind, identity = told["archetype"], told["identity"] or {}
+    return BriefCustomer(
+        customer_id=told["customer_id"],
+        name=identity.get("name"),
+        email=identity.get("email"),
+        archetype=kind and BriefArchetype(id=kind["archetype_id"], name=kind["segment_name"], level=kind["level"]),
+        ltv=told["lifetime_value"],
+        churn_risk=told["churn_risk_score"],
+        total_orders=told["total_orders"],
+        avg_order_value=told["avg_order_value"],
+        **{name: told[name] for name in ("currency", "timezone", "run_id", "as_of", "rules_as_of", "message")},
+    )
 
 
 async def search(resources: Resources, caller: Caller, query: str, *, limit: int) -> FoundCustomers:
@@ -546,6 +616,10 @@ async def _briefs(resources: Resources, caller: Caller, rows: Sequence[Row]) -> 
 
 
 # How things are written
+
+
+def _moment_of(as_of: date | datetime, timezone: str) -> datetime:
+    return as_of if isinstance(as_of, datetime) else start_of_day(as_of, timezone)
 
 
 def start_of_day(day: date, timezone: str) -> datetime:

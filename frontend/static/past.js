@@ -1,0 +1,86 @@
+// What kind of customer they have been, and what they were worth: fetched when first wanted.
+
+import * as api from "./api.js";
+import { drawGiven } from "./charts.js";
+import { h } from "./dom.js";
+import { axisWords, counted, date, money, words } from "./words.js";
+
+const LATEST = 8;
+
+export function past(profile) {
+  const body = h("div", { class: "past", "aria-live": "polite" });
+  const fill = async () => {
+    body.replaceChildren(h("p", { class: "fine" }, "Looking back"));
+    try {
+      await tell(body, await api.past(profile.customer_id, api.newest("past")), profile);
+    } catch (problem) {
+      if (problem.name === "AbortError") return;
+      const retry = h("button", { class: "button", type: "button", onclick: fill }, "Try again");
+      body.replaceChildren(h("p", { class: "fine" }, "The past could not be read. ", retry));
+    }
+  };
+  fill();
+  return body;
+}
+
+async function tell(body, answer, { currency }) {
+  const { snapshots, changes, deltas, chart, message } = answer;
+  if (snapshots.length === 0) {
+    body.replaceChildren(h("p", {}, message));
+    return;
+  }
+  const canvas = h("div", { class: "chart past-chart" });
+  const lately = deltas.at(-1);
+  body.replaceChildren(
+    ...[
+      h("p", {}, known(snapshots), lately && ` ${compared(lately, currency)}`),
+      chart && canvas,
+      changes.length > 0 ? list(changes) : snapshots.length > 1 && h("p", {}, "Nothing about them has changed."),
+    ].filter(Boolean),
+  );
+  const failed = () => canvas.replaceChildren(h("p", { class: "fine" }, "The chart could not be drawn."));
+  if (chart) await drawGiven(canvas, chart).catch(failed);
+}
+
+const known = (snapshots) =>
+  snapshots.length === 1
+    ? `Known as of ${date(snapshots[0].date)} alone so far. Each day adds to this.`
+    : `Kept of ${counted(snapshots.length, "day")}, from ${date(snapshots[0].date)} to ${date(snapshots.at(-1).date)}.`;
+
+/** "Since 5 Mar 2026: 2 more orders, $40 more spent." */
+function compared({ compared_with: day, orders, lifetime_value: value }, currency) {
+  const bought = orders > 0 ? counted(orders, "more order", "more orders") : "no further order";
+  const spent = value === 0 ? "" : `, ${money(Math.abs(value), currency)} ${value > 0 ? "more" : "less"} spent`;
+  return `Since ${date(day)}: ${bought}${spent}.`;
+}
+
+/** The latest changes first; older ones when asked for. */
+function list(changes) {
+  const shown = h("ul", { class: "past-changes" }, changes.slice(0, LATEST).map(line));
+  const older = changes.slice(LATEST);
+  if (older.length === 0) return shown;
+  const more = h("button", { class: "button", type: "button" }, `Show ${counted(older.length, "older change")}`);
+  more.addEventListener("click", () => {
+    shown.append(...older.map(line));
+    more.remove();
+  });
+  return h("div", {}, shown, more);
+}
+
+function line({ axis, date: day, from_name: from, to_name: to, by_discovery: renamed }) {
+  const what = axis === null ? [kind(from), kind(to)] : [words(from), words(to)];
+  return h(
+    "li",
+    {},
+    h("time", { datetime: day, class: "fine" }, date(day)),
+    h(
+      "span",
+      {},
+      axis === null ? h("strong", {}, "Kind of customer") : axisWords(axis),
+      `: ${what[0]} → ${what[1]}`,
+      renamed && h("span", { class: "fine block" }, "The shop was segmented anew that day; they had not moved."),
+    ),
+  );
+}
+
+const kind = (name) => (name === "Other" ? "One of the rarer kinds" : name);
