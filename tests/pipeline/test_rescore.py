@@ -24,6 +24,7 @@ from app.pipeline.rescore import rescore, score_changed
 from app.pipeline.run import RunResult
 from app.pipeline.sample import SampleShop
 from app.pipeline.score import score_customer
+from app.pipeline.thinning import thin
 from app.warehouse import publish, runs
 from app.warehouse.checks import check_star
 from app.warehouse.engine import Database
@@ -47,7 +48,9 @@ from tests.fakes import (
 #: Enough where it is the placing that matters, and quicker than all fourteen.
 FEW_AXES = ("purchase_value", "purchase_frequency", "category_exploration")
 TWO_AXES = ("purchase_value", "purchase_frequency")
-DIMENSIONS, FACTS = STAR[:4], STAR[4:]
+FACTS = STAR[4:]
+#: Later than anything the corner shop did.
+LATE = at("2024-08-01")
 
 
 async def star(database: Database, store_id: str, tables: Sequence[str] = STAR) -> dict[str, list[str]]:
@@ -262,14 +265,15 @@ def test_a_kind_that_nobody_is_of_stays_and_can_be_moved_into_again(story: list[
     assert {returned.kinds[f"new{i:02}"] for i in range(12)} == {small}
 
 
-def test_a_segment_that_nobody_is_in_keeps_what_it_says(story: list[Day]) -> None:
+def test_a_segment_that_nobody_is_in_says_so_and_what_those_were_like_who_were(story: list[Day]) -> None:
     discovered, moved, *_ = story
     told = {each["segment_id"]: each for axis in moved.result.report["axes"] for each in axis.get("segments", [])}
     empty = [segment for segment, each in told.items() if each["count"] == 0]
     assert empty
     for segment in empty:
-        assert moved.said[segment] == discovered.said[segment] == told[segment]["interpretation"]
-        assert told[segment]["share"] == 0
+        (share, *what), (before, *what_it_was) = (day.said[segment].split(" ") for day in (moved, discovered))
+        assert (share, what) == ("0.0", what_it_was) and float(before) > 0
+        assert (told[segment]["share"], told[segment]["interpretation"]) == (0, moved.said[segment])
     assert any(moved.said[segment] != discovered.said[segment] for segment in set(told) - set(empty))
 
 
@@ -324,6 +328,55 @@ async def test_who_is_scored_alone_stands_where_the_rescoring_placed_them(databa
         alone = await score_customer(database, store_id, customer)
         assert (alone.archetype_id, alone.interpretation) == (archetype, interpretation)
         assert_alike(dict(alone.fuzzy_memberships), memberships)
+
+
+async def test_who_asks_for_help_moves_to_what_is_read_from_tickets(database: Database, store_id: str) -> None:
+    """An axis of two readings: each has segments of its own."""
+    await put(database, store_id, a_shop(60))
+    asked = [Ticket(f"t{i}-{n}", f"c{i:03}", at(f"2024-02-0{n + 1}")) for i in range(12) for n in range(2)]
+    await put(database, store_id, asked)
+    axes = ("support_history", "purchase_value")
+    found = await segmented(database, store_id, axes=axes, as_of=LATE, min_population=30)
+    support = found.report["axes"][-1]
+    assert [(each["source"], each["n_customers"]) for each in support["readings"]] == [("orders", 48), ("tickets", 12)]
+    before = await star(database, store_id)
+    again = await rescore(database, store_id, now=NOW, as_of=LATE)
+    assert_same_star(await star(database, store_id), before)
+    assert_alike(plain(again.report["axes"]), plain(found.report["axes"]))
+
+    await put(database, store_id, [Ticket(f"t30-{n}", "c030", at(f"2024-02-0{n + 1}")) for n in range(2)])
+    moved = await rescore(database, store_id, now=NOW, as_of=LATE)
+    support = moved.report["axes"][-1]
+    assert [(each["source"], each["n_customers"]) for each in support["readings"]] == [("orders", 47), ("tickets", 13)]
+    assert moved.report["drift"]["support_history"] > 0
+    assert moved.report["drift"]["purchase_value"] == 0
+    await assert_whole(database, store_id)
+
+
+async def test_a_shop_without_structure_is_rescored_as_one_kind(database: Database, store_id: str) -> None:
+    everyone = [r for i in range(30) for r in bought(f"c{i}", f"o{i}", "2024-03-01", ("tea", "1", "2"))]
+    await put(database, store_id, everyone)
+    await segmented(database, store_id, axes=TWO_AXES, as_of=LATE, min_population=10)
+    await put(database, store_id, monthly("big", 1))
+    result = await rescore(database, store_id, now=NOW, as_of=LATE)
+    assert (result.report["n_customers"], result.report["archetypes"]["levels"][1]["count"]) == (31, 1)
+    assert set(result.report["drift"].values()) == {0.0}
+    await assert_whole(database, store_id)
+
+
+async def test_rescorings_go_on_when_the_days_before_them_are_forgotten(database: Database, store_id: str) -> None:
+    """The discovery's own rows among them: its rules are those of each rescoring."""
+    found = await open_shop(database, store_id, as_of=at("2024-03-05"))
+    await rescore(database, store_id, now=NOW, as_of=at("2024-03-06"))
+    last = await rescore(database, store_id, now=NOW, as_of=at("2024-03-07"))
+    assert await thin(database, store_id, now=NOW, daily_days=7) > 0
+    kept = await rows(database, "SELECT DISTINCT run_id FROM dim_segment_master WHERE store_id = :s", s=store_id)
+    assert kept == [(last.run_id,)]
+    before = await star(database, store_id)
+    again = await rescore(database, store_id, now=NOW, as_of=at("2024-03-07"))
+    assert_same_star(await star(database, store_id), before)
+    assert again.report["rules_run_id"] == found.run_id
+    assert again.report["drift"] == last.report["drift"]
 
 
 # The moment
@@ -462,9 +515,6 @@ async def test_a_rescoring_that_is_killed_leaves_the_old_run_served_and_the_way_
 # Whose records have changed
 
 
-LATE = at("2024-06-01")
-
-
 async def changed_shop(database: Database, store_id: str) -> set[str]:
     """A shop discovered as of a day on which all of these changes are past. Returns whom they are of."""
     await open_shop(database, store_id, as_of=LATE)
@@ -567,7 +617,7 @@ async def test_where_nothing_is_served_nobody_is_scored_and_nothing_forgotten(
 async def test_who_comes_after_the_moment_of_the_run_waits_for_the_next(database: Database, store_id: str) -> None:
     await open_shop(database, store_id, as_of=LATE)
     before = await star(database, store_id)
-    await put(database, store_id, [Customer("new"), *bought("new", "n", "2024-06-02", ("tea", "1", "9"))])
+    await put(database, store_id, [Customer("new"), *bought("new", "n", "2024-08-02", ("tea", "1", "9"))])
     assert await score_changed(database, store_id) == 1
     assert await star(database, store_id) == before
     assert await noted(database, store_id) == set()
@@ -594,4 +644,32 @@ async def test_an_import_that_a_run_has_not_seen_is_still_to_be_scored_after_it(
     scored = await star(database, store_id, FACTS[:3])
     await rescore(database, store_id, now=NOW, as_of=LATE)
     assert_same_star(await star(database, store_id, FACTS[:3]), scored)
+    assert await noted(database, store_id) == set()
+
+
+async def test_a_discovery_has_seen_what_it_stands_on(database: Database, store_id: str) -> None:
+    await changed_shop(database, store_id)
+    await segmented(database, store_id, axes=FEW_AXES, as_of=LATE, min_population=30, max_k=4, min_members=2)
+    assert await noted(database, store_id) == set()
+
+
+async def test_customers_scored_while_a_run_is_published_stop_neither(
+    database: Database, store_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await changed_shop(database, store_id)
+    whole, half_scored = publish.replace_customers, asyncio.Event()
+
+    async def replace(*arguments: Any) -> None:
+        await whole(*arguments)
+        half_scored.set()
+        for _ in range(100):  # until the run waits for us
+            if await value(database, "SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                return
+            await asyncio.sleep(0.05)
+
+    monkeypatch.setattr(publish, "replace_customers", replace)
+    scoring = asyncio.create_task(score_changed(database, store_id))
+    await half_scored.wait()
+    await asyncio.gather(scoring, rescore(database, store_id, now=NOW, as_of=LATE))
+    await assert_whole(database, store_id)
     assert await noted(database, store_id) == set()
