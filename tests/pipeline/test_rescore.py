@@ -553,7 +553,7 @@ async def test_whoever_changed_is_scored_to_what_a_rescoring_gives(database: Dat
 async def test_scored_twice_is_scored_once(database: Database, store_id: str) -> None:
     await changed_shop(database, store_id)
     assert await score_changed(database, store_id) == 4
-    query = "SELECT customer_id, xmin::text FROM fact_customer_current WHERE store_id = :s ORDER BY 1"
+    query = "SELECT customer_id, xmin::text FROM fact_customer_standing WHERE store_id = :s ORDER BY 1"
     before = await rows(database, query, s=store_id)
     assert await score_changed(database, store_id) == 0
     assert await rows(database, query, s=store_id) == before
