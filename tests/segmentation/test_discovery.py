@@ -130,7 +130,7 @@ def test_progress_is_told_axis_by_axis() -> None:
         options=DiscoveryOptions(),
         progress=lambda step, done: heard.append((step, done)),
     )
-    assert heard == [("clustering", 0.0), ("clustering", 0.5), ("archetypes", 0.0)]
+    assert heard == [("clustering", 0.0), ("clustering", 0.5), ("clustering", 1.0), ("archetypes", 0.0)]
 
 
 def assert_sound(found: Discovery, n_customers: int) -> None:
