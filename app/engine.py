@@ -9,6 +9,7 @@ features = EcommerceFeatureExtractor().extract_all_features("C12345", orders, it
 print(features["purchase_frequency"]["orders_per_month"])
 """
 
+import os
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -74,7 +75,7 @@ class EcommerceClusteringEngine:
         options = RunOptions(
             as_of=_aware(as_of),
             min_population=self._min_population,
-            discovery=discovery_options(self._settings, self._k_range),
+            discovery=discovery_options(self._settings, self._k_range, threads=os.cpu_count() or 1),
             tier_mode=TierMode(self._settings.ltv_tier_mode.value),
         )
         async with self._open() as database:

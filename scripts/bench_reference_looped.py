@@ -31,6 +31,7 @@ from app.domain.features import (
     ZERO_WITHOUT_GOODS,
 )
 from app.segmentation.axes import AXES
+from app.segmentation.clustering import on_one_thread
 
 SILHOUETTE_CUSTOMERS = 10_000
 STARTS = 10
@@ -79,7 +80,8 @@ async def looped_pipeline(
     progress("features", 0.0)
     features = looped_features(frames, as_of=as_of, timezone=timezone)
     progress("clustering", 0.0)
-    memberships = {axis.name: _memberships(features[list(axis.feature_names)].to_numpy()) for axis in AXES}
+    with on_one_thread():  # left to itself it takes every core for these small arrays, and is several times slower
+        memberships = {axis.name: _memberships(features[list(axis.feature_names)].to_numpy()) for axis in AXES}
     progress("storing", 0.0)
     await driver.executemany(
         _INSERT, [_row(customer, number, features, memberships) for number, customer in enumerate(features.index)]

@@ -14,6 +14,7 @@ from sklearn.metrics import silhouette_score
 from sklearn.preprocessing import StandardScaler
 
 from app.pipeline.sample import SampleShop
+from app.segmentation.clustering import on_one_thread
 from scripts.bench_shops import FILE_STAND_IN
 
 
@@ -42,7 +43,8 @@ def plain_segmentation(axes: list[list[NDArray[np.float64]]]) -> list[int]:
         scaled = StandardScaler().fit_transform(np.column_stack(columns))
         scores = {}
         for k in range(2, 7):
-            labels = KMeans(n_clusters=k, n_init=10, random_state=0).fit_predict(scaled)
+            with on_one_thread():  # left to itself it takes every core for these small arrays, and is slower
+                labels = KMeans(n_clusters=k, n_init=10, random_state=0).fit_predict(scaled)
             scores[k] = silhouette_score(scaled, labels)
         chosen.append(max(scores, key=lambda k: scores[k]))
     return chosen

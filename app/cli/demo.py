@@ -1,6 +1,7 @@
 """`demo`: the built-in shop, loaded and segmented where nothing is yet, and served."""
 
 import argparse
+import os
 
 from app.cli.options import Commands
 from app.cli.output import progress, say
@@ -93,7 +94,9 @@ async def _segment(resources: Resources) -> None:
     say("Looking for segments ...")
     options = RunOptions(
         min_population=1,
-        discovery=discovery_options(settings, KRange(dynamic=settings.enable_dynamic_k_range)),
+        discovery=discovery_options(
+            settings, KRange(dynamic=settings.enable_dynamic_k_range), threads=os.cpu_count() or 1
+        ),
         tier_mode=TierMode(settings.ltv_tier_mode.value),
     )
     with progress() as listener:

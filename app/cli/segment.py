@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 from pathlib import Path
 
 from app.cli.options import Commands, add_store, day, start_of, store_of, whole_number
@@ -91,6 +92,7 @@ async def _options(database: Database, store_id: str, wanted: argparse.Namespace
             settings,
             KRange(wanted.min_k, wanted.max_k, settings.enable_dynamic_k_range),
             sample_size=wanted.sample_size,
+            threads=os.cpu_count() or 1,
         ),
         tier_mode=TierMode(settings.ltv_tier_mode.value),
     )

@@ -19,6 +19,7 @@ from app.core.config import Settings
 from app.core.errors import AlertNotTold, AlertRefused
 from app.jobs.slack import RETRY_AFTER_SECONDS, Outcome, escaped, post
 from app.pipeline.drift import Migrations, migrations
+from app.pipeline.placing import last_day
 from app.warehouse import alerts
 from app.warehouse.alerts import Kind
 from app.warehouse.engine import Connection, Database
@@ -80,17 +81,19 @@ async def _found(connection: Connection, store_id: str, settings: Settings) -> t
     store = await read_store(connection, store_id)
     if store.served_run_id is None:
         return None
-    day = await alerts.day_of_run(connection, store_id, store.served_run_id)
-    if day is None:
-        return None
+    run = await read_run(connection, store.served_run_id)
+    day = last_day(run.as_of, store.timezone)
     reasons: dict[Kind, str] = {}
     moved = await migrations(connection, store_id, days=_WEEK)
     if moved is not None and moved.span.now.day == day and moved.share > settings.alert_migration_share:
         reasons[Kind.migration] = _of_migration(moved, bearable=settings.alert_migration_share)
-    run = await read_run(connection, store.served_run_id)
-    shifted = {axis: psi for axis, psi in run.report.get("drift", {}).items() if psi > settings.drift_threshold}
-    if shifted:
-        reasons[Kind.drift] = _of_drift(shifted, bearable=settings.drift_threshold)
+    # Where they shifted too far a discovery follows at once: it may be served by now, and knows of no shift.
+    shifts = await alerts.read_shifts(connection, store_id)
+    if shifts is not None and last_day(shifts.as_of, store.timezone) == day:
+        far = {axis: psi for axis, psi in shifts.by_axis.items() if psi > settings.drift_threshold}
+        if far:
+            found_anew = shifts.run_id != run.run_id
+            reasons[Kind.drift] = _of_drift(far, bearable=settings.drift_threshold, found_anew=found_anew)
     return day, reasons
 
 
@@ -108,12 +111,13 @@ def _of_migration(moved: Migrations, *, bearable: float) -> str:
     )
 
 
-def _of_drift(shifted: Mapping[str, float], *, bearable: float) -> str:
-    largest_first = sorted(shifted.items(), key=lambda item: (-item[1], item[0]))
+def _of_drift(far: Mapping[str, float], *, bearable: float, found_anew: bool) -> str:
+    largest_first = sorted(far.items(), key=lambda item: (-item[1], item[0]))
     axes = ", ".join(f"{axis.replace('_', ' ')} {psi:.2f}" for axis, psi in largest_first)
+    since = "Segments have been found anew since." if found_anew else "It is time to find segments anew."
     return (
         f"The shares of the segments have shifted by more than {bearable:g} (population stability index) since they "
-        f"were found: {axes}. It is time to find segments anew."
+        f"were found: {axes}. {since}"
     )
 
 

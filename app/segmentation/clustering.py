@@ -9,7 +9,8 @@ that resamples of the customers bring back (Hennig 2007). The axis has structure
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -279,7 +280,7 @@ def fit_axis(
         start = in_units_of(scaler, served, features)
     # On one thread: arrays this small are slower on many, several times so where other work wants the cores too, and
     # the order in which threads add up changes the centers' last bits.
-    with threadpool_limits(limits=1):
+    with on_one_thread():
         tried = _clusterings(scaled, k_range.candidates(len(scaled)), rng, start, sample_size=sample_size, seed=seed)
         chosen, stability = None, None
         served_k = None if start is None else len(start)
@@ -320,6 +321,16 @@ def fit_axis(
 class _Clustering:
     of: TriedK
     centers: Array
+
+
+@contextmanager
+def on_one_thread() -> Iterator[None]:
+    """What this thread computes, it computes by itself."""
+    # Only libraries that are loaded by now are held to it, and this one brings some of its own.
+    import sklearn.cluster  # noqa: F401
+
+    with threadpool_limits(limits=1):
+        yield
 
 
 def _clusterings(

@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from app.core.errors import InvalidInput
 from app.core.progress import Progress, unheard
 from app.segmentation.archetypes import ANY, Archetypes, Codes, find_archetypes
 from app.segmentation.axes import FOLLOWING, LEADING, Axis, AxisStatus, Need, Source
-from app.segmentation.clustering import FittedAxis, KRange, Labels, fit_axis, shared
+from app.segmentation.clustering import FittedAxis, KRange, Labels, fit_axis, on_one_thread, shared
 from app.segmentation.identity import (
     NOBODY,
     Change,
@@ -192,7 +191,7 @@ def discover(
         return _discover_axis(store_id, axis, features, available, options, before)
 
     # Linear algebra on one thread, here too: several axes at a time would otherwise set it back for each other.
-    with threadpool_limits(limits=1), ThreadPoolExecutor(max_workers=options.threads) as pool:
+    with on_one_thread(), ThreadPoolExecutor(max_workers=options.threads) as pool:
         progress("clustering", 0.0)
         for axis in pool.map(fitted, speaking):
             found.append(axis)

@@ -181,10 +181,10 @@ def traits(
     # Python's own lists, and what many share worked out once: looking things up is what would take the time.
     order = np.argsort(-far, axis=0, kind="stable")[:MOST_TRAITS].T.tolist()
     reached = np.take_along_axis(far, np.array(order).T, axis=0).T.tolist()
-    columns = {name: column.tolist() for name, column in values.items()}
     chosen = told.T.tolist()
     features = [_features(axis) for axis in axes]
     shop = {name: feature.number(norms.typical[name]) for each in features for name, feature in _by_name(each, norms)}
+    columns = {each.name: values[each.name].tolist() for of_axis in features for each in of_axis if each.name in shop}
     label = cache(words)
     found = []
     for number, (axis_numbers, extremes) in enumerate(zip(order, reached, strict=True)):

@@ -1,15 +1,16 @@
-"""What was told of a store already."""
+"""What a rescoring found of a store that is worth telling, and what of it was told already."""
 
 import hashlib
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.warehouse.tables import alerts_told, fact_customer_history
+from app.warehouse.tables import alerts_told, segmentation_runs
 
 
 class Kind(StrEnum):
@@ -19,18 +20,29 @@ class Kind(StrEnum):
     drift = "drift"
 
 
+@dataclass(frozen=True, slots=True)
+class Shifts:
+    """How far the shares of segments had shifted as of a moment. by_axis : population stability index"""
+
+    run_id: int
+    as_of: datetime
+    by_axis: Mapping[str, float]
+
+
 def lock_key(store_id: str) -> int:
     """The advisory lock that who is telling of a store holds: a signed 64-bit number."""
     digest = hashlib.sha256(f"alerts of {store_id}".encode()).digest()
     return int.from_bytes(digest[:8], "big", signed=True)
 
 
-async def day_of_run(connection: AsyncConnection, store_id: str, run_id: int) -> date | None:
-    """The shop's day a run took its snapshot of; None where a later run has taken that day over."""
-    table = fact_customer_history
-    query = select(func.max(table.c.snapshot_date)).where(table.c.store_id == store_id, table.c.run_id == run_id)
-    day: date | None = (await connection.execute(query)).scalar_one()
-    return day
+async def read_shifts(connection: AsyncConnection, store_id: str) -> Shifts | None:
+    """What the latest rescoring found, whether or not a discovery is served since; None before the first."""
+    table = segmentation_runs
+    query = select(table.c.run_id, table.c.as_of, table.c.report["drift"]).where(
+        table.c.store_id == store_id, table.c.status == "published", table.c.kind == "rescoring"
+    )
+    found = (await connection.execute(query.order_by(table.c.run_id.desc()).limit(1))).one_or_none()
+    return None if found is None else Shifts(*found)
 
 
 async def begin(connection: AsyncConnection, store_id: str, day: date, kinds: Collection[Kind]) -> Mapping[Kind, bool]:

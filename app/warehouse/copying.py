@@ -1,16 +1,18 @@
-"""COPY, both ways, between the database and columns: as CSV, which Polars reads and writes at C speed."""
+"""COPY, both ways, between the database and columns: as CSV, which Polars reads and writes at C speed, or as it is."""
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import polars as pl
+from sqlalchemy import Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.warehouse import binary
 from app.warehouse.engine import raw
 
-_ROWS_AT_ONCE = 20_000
+_ROWS_AT_ONCE = 10_000
 
 
 async def copy_out(
@@ -25,24 +27,40 @@ async def copy_out(
 
 
 async def copy_in(connection: AsyncConnection, table: str, rows: pl.DataFrame) -> None:
-    """Rows into a table, by the names of their columns; some at a time, so that their text never stands in memory."""
+    """Rows into a table, by the names of their columns. Every value may be its text; what is missing is null."""
     driver: Any = await raw(connection)
-    await driver.copy_to_table(table, source=_written(rows), columns=rows.columns, format="csv")
-
-
-async def _written(rows: pl.DataFrame) -> AsyncIterator[bytes]:
-    """The rows as CSV, piece by piece; the next is written in a thread while the server takes in the one before."""
 
     def text(piece: pl.DataFrame) -> bytes:
         csv = io.BytesIO()
         piece.write_csv(csv, include_header=False)
         return csv.getvalue()
 
-    pieces = rows.iter_slices(_ROWS_AT_ONCE)
+    await driver.copy_to_table(table, source=_pieces(rows, text), columns=rows.columns, format="csv")
+
+
+async def copy_in_binary(connection: AsyncConnection, table: Table, rows: pl.DataFrame, *, into: str = "") -> None:
+    """The same of rows whose columns have the types of the table's, in half the time.
+
+    into : another table of the same columns
+    """
+    driver: Any = await raw(connection)
+    columns = binary.columns_of(rows, table)
+    source = _pieces(rows, lambda piece: binary.rows_of(piece, table, columns), before=binary.HEAD, after=binary.TAIL)
+    await driver.copy_to_table(into or table.name, source=source, columns=columns.names, format="binary")
+
+
+async def _pieces(
+    rows: pl.DataFrame, write: Callable[[pl.DataFrame], bytes], *, before: bytes = b"", after: bytes = b""
+) -> AsyncIterator[bytes]:
+    """The rows as they are written, some at a time so that they never stand in memory whole; the next are written in a
+    thread while the server takes in those before.
+    """
     coming = None
+    if before:
+        yield before
     try:
-        for piece in pieces:
-            ready, coming = coming, asyncio.create_task(asyncio.to_thread(text, piece))
+        for piece in rows.iter_slices(_ROWS_AT_ONCE):
+            ready, coming = coming, asyncio.create_task(asyncio.to_thread(write, piece))
             if ready is not None:
                 yield await ready
         if coming is not None:
@@ -50,3 +68,5 @@ async def _written(rows: pl.DataFrame) -> AsyncIterator[bytes]:
     finally:
         if coming is not None:
             await asyncio.gather(coming, return_exceptions=True)
+    if after:
+        yield after

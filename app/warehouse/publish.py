@@ -13,7 +13,7 @@ import polars as pl
 from sqlalchemy import delete, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.warehouse.copying import copy_in, copy_out
+from app.warehouse.copying import copy_in, copy_in_binary, copy_out
 from app.warehouse.engine import raw
 from app.warehouse.tables import (
     archetype_lineage,
@@ -21,17 +21,21 @@ from app.warehouse.tables import (
     dim_archetype_l2,
     dim_archetype_l3,
     dim_segment_master,
-    fact_customer_current,
     fact_customer_history,
+    fact_customer_standing,
     segment_lineage,
     stores,
 )
 
 # Parents first. Dimensions stay: they say by which rules, and under which names, customers stood on days gone by.
 _DIMENSIONS = (dim_segment_master, dim_archetype_l1, dim_archetype_l2, dim_archetype_l3)
+#: Customers' rows go by the name of the view that puts the names back into them.
+_CURRENT = "fact_customer_current"
+#: What the planner is told of a run: a sample of 300 rows for each, which is enough to see that all are of one run.
+_STATISTICS = 10
 # Of whoever was of another RFM group before: which, and since when.
 _RFM_BEFORE = """
-    SELECT customer_id, rfm_group, rfm_previous_group, rfm_changed_on FROM fact_customer_current
+    SELECT customer_id, rfm_group, rfm_previous_group, rfm_changed_on FROM fact_customer_standing
     WHERE store_id = $1 AND rfm_group IS NOT NULL
       AND run_id = (SELECT served_run_id FROM stores WHERE store_id = $1)
 """
@@ -43,10 +47,10 @@ _RFM_COLUMNS = {
 }
 # The same of one row that takes the place of another: names on the right are of the row there is.
 _KEEP_RFM = (
-    ", rfm_previous_group = CASE WHEN fact_customer_current.rfm_group <> excluded.rfm_group"
-    " THEN fact_customer_current.rfm_group ELSE fact_customer_current.rfm_previous_group END"
-    ", rfm_changed_on = CASE WHEN fact_customer_current.rfm_group <> excluded.rfm_group"
-    " THEN excluded.snapshot_date ELSE fact_customer_current.rfm_changed_on END"
+    ", rfm_previous_group = CASE WHEN fact_customer_standing.rfm_group <> excluded.rfm_group"
+    " THEN fact_customer_standing.rfm_group ELSE fact_customer_standing.rfm_previous_group END"
+    ", rfm_changed_on = CASE WHEN fact_customer_standing.rfm_group <> excluded.rfm_group"
+    " THEN excluded.snapshot_date ELSE fact_customer_standing.rfm_changed_on END"
 )
 
 
@@ -58,18 +62,19 @@ async def publish(connection: AsyncConnection, store_id: str, run_id: int, star:
     """
     for table in _DIMENSIONS:
         await _copy(connection, store_id, run_id, table.name, star[table.name])
-    current = await _with_rfm_before(connection, store_id, star[fact_customer_current.name])
-    await _copy(connection, store_id, run_id, fact_customer_current.name, current)
+    current = await _with_rfm_before(connection, store_id, star[_CURRENT])
+    await copy_in_binary(connection, fact_customer_standing, _keyed(current, store_id, run_id))
     for table in (segment_lineage, archetype_lineage):
         if table.name in star:
             await _copy(connection, store_id, run_id, table.name, star[table.name])
     await _take_snapshot(connection, store_id, run_id, star[fact_customer_history.name])
     await connection.execute(update(stores).where(stores.c.store_id == store_id).values(served_run_id=run_id))
-    table = fact_customer_current
+    table = fact_customer_standing
     await connection.execute(delete(table).where(table.c.store_id == store_id, table.c.run_id != run_id))
     # Who reads them has planned for what was there before: nothing, at a store's first run. The dimensions of a
     # rescoring are like those there are, and with every run that is kept it takes longer to look at them all.
     anew = (*_DIMENSIONS, table) if segment_lineage.name in star else (table,)
+    await connection.execute(text(f"SET LOCAL default_statistics_target = {_STATISTICS}"))
     await connection.execute(text("ANALYZE " + ", ".join(each.name for each in anew)))
 
 
@@ -90,7 +95,7 @@ async def _with_rfm_before(connection: AsyncConnection, store_id: str, current: 
 async def replace_customer(connection: AsyncConnection, store_id: str, run_id: int, row: Mapping[str, Any]) -> None:
     """Put one customer's row of the served run in place of the one there is. Hold the run first (`hold_served_run`).
 
-    row : of fact_customer_current, {column: value}, JSON as text; what it does not name, such as what was predicted,
+    row : of fact_customer_standing, {column: value}; what it does not name, such as what was predicted,
           stays as it is
     """
     driver: Any = await raw(connection)
@@ -99,14 +104,16 @@ async def replace_customer(connection: AsyncConnection, store_id: str, run_id: i
 
 async def replace_customers(connection: AsyncConnection, store_id: str, run_id: int, rows: pl.DataFrame) -> None:
     """The same of many customers. Hold the run first (`hold_served_run`)."""
-    keyed = rows.with_columns(store_id=pl.lit(store_id), run_id=pl.lit(run_id))
+    keyed = _keyed(rows, store_id, run_id)
     columns = ", ".join(keyed.columns)
     driver: Any = await raw(connection)
     # Through a table of this transaction's own: COPY knows no conflicts.
-    await driver.execute("CREATE TEMPORARY TABLE scored (LIKE fact_customer_current INCLUDING DEFAULTS) ON COMMIT DROP")
-    await copy_in(connection, "scored", keyed)
     await driver.execute(
-        f"INSERT INTO fact_customer_current ({columns}) SELECT {columns} FROM scored {_instead(keyed.columns)}"  # noqa: S608
+        "CREATE TEMPORARY TABLE scored (LIKE fact_customer_standing INCLUDING DEFAULTS) ON COMMIT DROP"
+    )
+    await copy_in_binary(connection, fact_customer_standing, keyed, into="scored")
+    await driver.execute(
+        f"INSERT INTO fact_customer_standing ({columns}) SELECT {columns} FROM scored {_instead(keyed.columns)}"  # noqa: S608
     )
 
 
@@ -115,7 +122,7 @@ def _replacing(columns: tuple[str, ...]) -> str:
     """An upsert of one row, by its keys. columns : besides store_id and run_id"""
     names = ", ".join(("store_id", "run_id", *columns))
     numbers = ", ".join(f"${number}" for number in range(1, len(columns) + 3))
-    return f"INSERT INTO fact_customer_current ({names}) VALUES ({numbers}) {_instead(columns)}"  # noqa: S608
+    return f"INSERT INTO fact_customer_standing ({names}) VALUES ({numbers}) {_instead(columns)}"  # noqa: S608
 
 
 def _instead(columns: Sequence[str]) -> str:
@@ -130,8 +137,12 @@ async def _take_snapshot(connection: AsyncConnection, store_id: str, run_id: int
     table = fact_customer_history
     days = history["snapshot_date"].unique().to_list()
     await connection.execute(delete(table).where(table.c.store_id == store_id, table.c.snapshot_date.in_(days)))
-    await _copy(connection, store_id, run_id, table.name, history)
+    await copy_in_binary(connection, table, _keyed(history, store_id, run_id))
 
 
 async def _copy(connection: AsyncConnection, store_id: str, run_id: int, table: str, rows: pl.DataFrame) -> None:
-    await copy_in(connection, table, rows.with_columns(store_id=pl.lit(store_id), run_id=pl.lit(run_id)))
+    await copy_in(connection, table, _keyed(rows, store_id, run_id))
+
+
+def _keyed(rows: pl.DataFrame, store_id: str, run_id: int) -> pl.DataFrame:
+    return rows.with_columns(store_id=pl.lit(store_id), run_id=pl.lit(run_id))

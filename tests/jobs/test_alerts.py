@@ -59,9 +59,10 @@ async def publish_day(
     )
     rules = await rows(database, query, s=store_id)
     async with database.transaction() as connection:
-        run_id = await runs.start_run(connection, store_id, {})
+        kind: runs.Kind = "discovery" if discovery or not rules else "rescoring"
+        run_id = await runs.start_run(connection, store_id, {}, kind=kind)
         report = {"drift": dict(drift or {}), "rules_run_id": run_id if discovery or not rules else rules[0][0]}
-        await runs.finish_run(connection, run_id, as_of=at(f"{day}"), report=report, yardstick={})
+        await runs.finish_run(connection, run_id, as_of=at(f"{day + timedelta(days=1)}"), report=report, yardstick={})
     for archetype_id, name in NAMES.items():
         await execute(
             database,
@@ -102,7 +103,7 @@ async def moved(database: Database, store_id: str) -> str:
 
 
 async def open_store(database: Database, store_id: str) -> None:
-    await put(database, store_id, [Customer(f"c{i + 1}") for i in range(len(TODAY + NEWCOMERS))])
+    await put(database, store_id, [Customer(f"c{i + 1}") for i in range(len(TODAY + NEWCOMERS))], timezone="UTC")
 
 
 async def told(database: Database, store_id: str) -> list[tuple[object, ...]]:
@@ -132,6 +133,7 @@ async def test_axes_whose_segments_shifted_are_told_of_the_largest_first(
 ) -> None:
     await open_store(database, store_id)
     drift = {"purchase_value": 0.26, "return_behavior": 0.25, "purchase_frequency": 1.2}
+    await publish_day(database, store_id, DAY, THEN, discovery=True)
     await publish_day(database, store_id, DAY, THEN, drift)
     assert await tell(database, store_id, settings=listening(settings, slack.url), now=NOW) == 1
     (message,) = slack.messages
@@ -339,6 +341,19 @@ async def test_archetypes_that_a_discovery_drew_anew_are_not_told_as_customers_w
 ) -> None:
     await publish_day(database, moved, DAY, TODAY, discovery=True)
     assert await tell(database, moved, settings=listening(settings, slack.url), now=NOW) == 0
+
+
+async def test_a_shift_is_told_also_where_the_discovery_it_led_to_is_served_already(
+    database: Database, settings: Settings, moved: str, slack: FakeSlack
+) -> None:
+    await publish_day(database, moved, DAY, TODAY, {"purchase_value": 0.3})
+    await publish_day(database, moved, DAY, TODAY, discovery=True)
+    mine = listening(settings, slack.url)
+    assert await tell(database, moved, settings=mine, now=NOW) == 1
+    assert slack.messages[0]["text"].endswith("found: purchase value 0.30. Segments have been found anew since.")
+    # Of the day after there is no rescoring yet.
+    await publish_day(database, moved, DAY + timedelta(days=1), TODAY, discovery=True)
+    assert await tell(database, moved, settings=mine, now=NOW) == 0
 
 
 async def test_a_past_day_segmented_again_is_not_told_with_the_moves_of_the_latest(

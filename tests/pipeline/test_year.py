@@ -110,6 +110,10 @@ class Year:
         ordered = self.ordered[customer_id]
         return (day - ordered[bisect_right(ordered, day) - 1]).days + 1
 
+    def long_for(self, who: CustomerTruth, day: date) -> float:
+        """Days after which somebody who did not order has left, as far as that can be known."""
+        return max(3 * usual_gap(who, day), 2 * self.border(day).recency_days)
+
     def regulars(self, day: date) -> Iterator[CustomerTruth]:
         """Of those who have ordered."""
         for customer_id in self.history[day]:
@@ -253,23 +257,19 @@ async def test_each_day_says_what_had_been_ordered_by_then(year: Year) -> None:
 
 
 async def test_who_left_for_good_is_found_among_those_longest_away(year: Year) -> None:
-    """Once they have been away for three of their usual gaps, which 1 of 1,000 gaps outlasts (a gamma of shape 5), and
-    for twice the border. The axis's other features do not know that somebody left: to outweigh that they would have to
-    lie two standard deviations out, which of a normal 5 % do.
+    """Once they left three of their usual gaps ago, which 1 of 1,000 gaps outlasts (a gamma of shape 5), and twice the
+    border. The axis's other features do not know that somebody left: to outweigh that they would have to lie two
+    standard deviations out, which of a normal 5 % do.
     """
     found = Counter[bool]()
     of_this_year = set()
     for day in DAYS:
         for who in year.regulars(day):
-            if who.lapsed_on is not None and who.lapsed_on <= day and is_overdue(year, who, day):
+            if who.lapsed_on is not None and (day - who.lapsed_on).days > year.long_for(who, day):
                 found[year.is_gone(who.customer_id, day)] += 1
                 of_this_year |= {who.customer_id} if who.lapsed_on >= DAYS[0] else set()
     assert len(of_this_year) > N_BUYERS / 20
     assert found[True] / found.total() >= 0.95
-
-
-def is_overdue(year: Year, who: CustomerTruth, day: date) -> bool:
-    return year.away(who.customer_id, day) > max(3 * usual_gap(who, day), 2 * year.border(day).recency_days)
 
 
 async def test_who_leaves_within_the_year_is_seen_to_go(year: Year) -> None:
@@ -279,7 +279,7 @@ async def test_who_leaves_within_the_year_is_seen_to_go(year: Year) -> None:
         last = max(each for each in year.ordered[who.customer_id])
         if who.lapsed_on is None or not DAYS[0] <= last <= who.lapsed_on:
             continue
-        overdue = next((day for day in DAYS if day > last and is_overdue(year, who, day)), None)
+        overdue = next((day for day in DAYS if (day - last).days > year.long_for(who, day)), None)
         if overdue is None:
             continue
         gone = [day for day in DAYS if last <= day <= overdue and year.is_gone(who.customer_id, day)]

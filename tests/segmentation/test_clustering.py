@@ -1,6 +1,9 @@
 """One axis: scaling, the choice of k, and whether there is anything to see."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -473,6 +476,33 @@ def test_the_dominant_segment_is_that_of_the_nearest_center() -> None:
     assert np.array_equal(
         fitted.memberships(values).argmax(axis=1), nearest(fitted.scaler.apply(values), fitted.centers)
     )
+
+
+def test_clusters_are_found_on_one_thread_from_the_first_of_a_process_on() -> None:
+    script = """
+import numpy
+from threadpoolctl import threadpool_info
+from app.segmentation import clustering
+
+found = clustering._kmeans_centers
+
+def watched(*arguments, **options):
+    centers = found(*arguments, **options)
+    print({each["num_threads"] for each in threadpool_info()})
+    return centers
+
+clustering._kmeans_centers = watched
+points = numpy.random.default_rng(0).normal(size=(60, 2))
+clustering.fit_axis("shape", ("x", "y"), ("none", "none"), points, k_range=clustering.KRange(2, 2))
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.splitlines()
+    assert set(told) == {"{1}"}
 
 
 # Of many customers
