@@ -21,6 +21,7 @@ from app.segmentation.archetypes import (
     close_seconds,
     defining,
     differing,
+    distinct_rows,
     mean_top_membership,
     nearest_bands,
     place,
@@ -96,7 +97,7 @@ class ServedRun:
         band = bands(mean_top_membership(memberships), (lower, upper))
         close = defining(close_seconds(memberships), theirs)
         # Few are the ways to stand, whatever the number of customers: each is looked up once.
-        ways, mine = _distinct(np.column_stack([number, close]))
+        ways, mine, _ = distinct_rows(np.column_stack([number, close]))
         level3 = np.array([self._level3(ids[way[0]], way[1:], signature) for way in ways.tolist()])[mine]
         return Standing(
             level1=np.array(ids)[number].tolist(),
@@ -114,15 +115,6 @@ class ServedRun:
         forms = self.archetypes.level3[level1]
         # Too rare a set of second segments is read as none being close.
         return next((each for stored, each in forms if stored == seconds), self.otherwise[level1])
-
-
-def _distinct(rows: Codes) -> tuple[Codes, NDArray[np.intp]]:
-    """The distinct rows, and for each row which of them it is. Compared as bytes: numpy sorts columns one by one."""
-    packed = np.ascontiguousarray(rows.astype(np.int32))
-    _, first, mine = np.unique(
-        packed.view(f"V{packed.itemsize * packed.shape[1]}").ravel(), return_index=True, return_inverse=True
-    )
-    return rows[first], mine
 
 
 # A published run never changes, so what was read of one stays true; databases count their runs each for itself.
