@@ -455,10 +455,10 @@ async def test_a_failure_in_the_middle_of_publishing_keeps_the_old_run(
     before = await star(database, store_id)
     whole = publish.copy_in_binary
 
-    async def copy(connection: Any, into: Any, facts: Any) -> None:
+    async def copy(connection: Any, into: Any, rows_of_it: Any) -> None:
         if into.name == table:
             raise RuntimeError("the disk is full")
-        await whole(connection, into, facts)
+        await whole(connection, into, rows_of_it)
 
     monkeypatch.setattr(publish, "copy_in_binary", copy)
     with pytest.raises(RuntimeError, match="disk is full"):
