@@ -6,7 +6,6 @@ the forms of single values are those of the server's send and receive functions.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -24,43 +23,32 @@ _FLOAT8, _INT2, _TEXT = 701, 21, 25  # the types' numbers in pg_type
 _NULL = (-1).to_bytes(4, "big", signed=True)
 _POSTGRES_EPOCH = date(2000, 1, 1).toordinal() - date(1970, 1, 1).toordinal()
 _BASE, _GROUPS = 10_000, 5  # numeric is written in groups of four digits: four before the point, one behind it
+_TOO_MUCH = 1e16
 
 _Fixed = tuple[NDArray[Any], Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """The columns in the order that `rows_of` writes them in: those of fixed length, then the others."""
-
-    fixed: tuple[str, ...]
-    others: tuple[str, ...]
-
-    @property
-    def names(self) -> list[str]:
-        return [*self.fixed, *self.others]
+def columns_of(rows: pl.DataFrame, table: Table) -> tuple[list[str], list[str]]:
+    """The columns of fixed length and the others: in that order `rows_of` writes them."""
+    fixed = [name for name in rows.columns if _is_fixed(rows[name], table.c[name].type)]
+    return fixed, [name for name in rows.columns if name not in fixed]
 
 
-def columns_of(rows: pl.DataFrame, table: Table) -> Columns:
-    """A column without nulls among all the rows may be of fixed length; what has nulls is not."""
-    fixed = tuple(name for name in rows.columns if _is_fixed(rows[name], table.c[name].type))
-    return Columns(fixed, tuple(name for name in rows.columns if name not in fixed))
+def rows_of(rows: pl.DataFrame, table: Table, fixed: Sequence[str], others: Sequence[str]) -> bytes:
+    """The rows without head and tail. fixed, others : of `columns_of`, for all of the rows that these are some of
 
-
-def rows_of(rows: pl.DataFrame, table: Table, columns: Columns) -> bytes:
-    """The rows without head and tail. columns : of all of the rows that these are some of
-
-    Lists of numbers are columns of polars' Array type; JSON is text.
+    Lists of numbers are columns of polars' Array type; JSON is text. A column without nulls among all the rows may be
+    of fixed length; what has nulls is not.
     """
-    fixed = columns.fixed
     blocks = [_block(rows[name], table.c[name].type) for name in fixed]
     form = np.dtype([("columns", ">i2"), *((name, block.dtype) for name, block in zip(fixed, blocks, strict=True))])
     laid_out = np.zeros(rows.height, dtype=form)
-    laid_out["columns"] = len(columns.names)
+    laid_out["columns"] = len(fixed) + len(others)
     for name, block in zip(fixed, blocks, strict=True):
         laid_out[name] = block
     whole, width = laid_out.tobytes(), form.itemsize
     parts = [[whole[start : start + width] for start in range(0, len(whole), width)]]
-    parts += [_written(rows[name], table.c[name].type) for name in columns.others]
+    parts += [_written(rows[name], table.c[name].type) for name in others]
     return b"".join([part for row in zip(*parts, strict=True) for part in row])
 
 
@@ -113,18 +101,16 @@ def _numerics(values: NDArray[Any], *, scale: int) -> NDArray[Any]:
     """Amounts of up to sixteen digits before the point and four behind it."""
     if scale != 4:
         raise ValueError("amounts are written with four digits behind the point, one group")
-    amounts = values.astype(np.float64)
-    if not (np.abs(amounts) < float(_BASE) ** (_GROUPS - 1)).all():
-        raise ValueError("an amount has more than sixteen digits before the point, or is no number")
-    # Apart from what is behind the point: multiplied as one they would not fit into 64 bits.
-    left = np.floor(np.abs(amounts))
-    behind = np.round((np.abs(amounts) - left) * _BASE)
-    left, behind = (left + (behind == _BASE)).astype(np.int64), (behind % _BASE).astype(np.int64)
+    if not (np.abs(values) < _TOO_MUCH).all():
+        raise ValueError("an amount has more than sixteen digits before the point")
+    before = np.floor(np.abs(values))
+    behind = np.round((np.abs(values) - before) * _BASE).astype(np.int64)
     head = [("length", ">i4"), ("groups", ">i2"), ("weight", ">i2"), ("sign", ">u2"), ("scale", ">i2")]
     block = np.empty(len(values), dtype=[*head, ("digits", ">i2", (_GROUPS,))])
     block["length"], block["groups"], block["weight"], block["scale"] = block.dtype.itemsize - 4, _GROUPS, 3, scale
-    block["sign"] = np.where((amounts < 0) & (left + behind > 0), 0x4000, 0)
-    block["digits"][:, -1] = behind
+    block["sign"] = np.where(values < 0, 0x4000, 0)
+    left = before.astype(np.int64) + behind // _BASE
+    block["digits"][:, -1] = behind % _BASE
     for group in reversed(range(_GROUPS - 1)):
         block["digits"][:, group] = left % _BASE
         left //= _BASE

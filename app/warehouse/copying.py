@@ -3,6 +3,7 @@
 import asyncio
 import io
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -44,9 +45,10 @@ async def copy_in_binary(connection: AsyncConnection, table: Table, rows: pl.Dat
     into : another table of the same columns
     """
     driver: Any = await raw(connection)
-    columns = binary.columns_of(rows, table)
-    source = _pieces(rows, lambda piece: binary.rows_of(piece, table, columns), before=binary.HEAD, after=binary.TAIL)
-    await driver.copy_to_table(into or table.name, source=source, columns=columns.names, format="binary")
+    fixed, others = binary.columns_of(rows, table)
+    written = partial(binary.rows_of, table=table, fixed=fixed, others=others)
+    source = _pieces(rows, written, before=binary.HEAD, after=binary.TAIL)
+    await driver.copy_to_table(into or table.name, source=source, columns=[*fixed, *others], format="binary")
 
 
 async def _pieces(
