@@ -140,9 +140,9 @@ def plain(report: Any) -> Any:
 async def test_right_after_a_discovery_nothing_changes_but_the_number_of_the_run(
     database: Database, store_id: str
 ) -> None:
-    source = SampleShop(customers=150)
+    source = SampleShop(customers=120)
     await ingest(database, source, store_id=store_id, timezone="UTC", currency="USD", pseudonym_secret=SECRET)
-    found = await segmented(database, store_id, max_k=4, min_members=3)
+    found = await segmented(database, store_id, min_members=3)
     before = await star(database, store_id)
     again = await rescore(database, store_id, now=NOW)
 
@@ -553,7 +553,7 @@ async def test_whoever_changed_is_scored_to_what_a_rescoring_gives(database: Dat
 async def test_scored_twice_is_scored_once(database: Database, store_id: str) -> None:
     await changed_shop(database, store_id)
     assert await score_changed(database, store_id) == 4
-    query = "SELECT customer_id, xmin::text FROM fact_customer_current WHERE store_id = :s ORDER BY 1"
+    query = "SELECT customer_id, xmin::text FROM fact_customer_standing WHERE store_id = :s ORDER BY 1"
     before = await rows(database, query, s=store_id)
     assert await score_changed(database, store_id) == 0
     assert await rows(database, query, s=store_id) == before
