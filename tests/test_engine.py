@@ -128,7 +128,7 @@ async def test_a_profile_is_kept_only_when_asked_for(database: Database, setting
     await put(database, store_id, a_shop(30))
     engine = EcommerceClusteringEngine(2, 3, settings=settings, database=database, min_population=10)
     await engine.discover_multi_axis_segments(store_id)
-    query = "SELECT xmin::text FROM customer_profiles WHERE store_id = :s AND customer_id = 'c001'"
+    query = "SELECT xmin::text FROM fact_customer_current WHERE store_id = :s AND customer_id = 'c001'"
     before = await value(database, query, s=store_id)
     await engine.calculate_customer_profile("c001", store_id)
     assert await value(database, query, s=store_id) == before

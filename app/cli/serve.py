@@ -15,6 +15,7 @@ from app.cli.options import Commands
 from app.cli.output import say
 from app.core.config import Settings
 from app.core.errors import ConfigurationError, DatabaseUnavailable, PortInUse
+from app.jobs.worker import Worker
 from app.main import create_app
 from app.resources import Resources, open_resources
 
@@ -84,9 +85,6 @@ async def serve(
 
     when_up : called once the port answers; works : do the jobs that wait as well
     """
-    # Here and not above: it loads the queue, which other commands do without.
-    from app.jobs.worker import Worker
-
     config = uvicorn.Config(
         create_app(resources=resources),
         http="httptools",

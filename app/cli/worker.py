@@ -10,6 +10,7 @@ from app.cli.options import Commands
 from app.cli.output import say
 from app.core.config import Settings
 from app.core.errors import DatabaseUnavailable
+from app.jobs.worker import Worker
 from app.resources import open_database
 from app.warehouse.engine import Database
 from app.warehouse.migrate import migrate
@@ -32,9 +33,6 @@ def add_commands(commands: Commands, shared: argparse.ArgumentParser) -> None:
 
 
 async def _run(_wanted: argparse.Namespace, settings: Settings) -> int:
-    # Here and not above: it loads the queue, which other commands do without.
-    from app.jobs.worker import Worker
-
     async with open_database(settings) as database:
         await _in_shape(database, settings)
         worker = Worker(database, settings)

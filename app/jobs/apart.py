@@ -54,7 +54,6 @@ class Apart:
             *(sys.executable, "-m", "app.jobs.child"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            process_group=0,  # Ctrl-C is ours to answer; of our session still, or its niceness would mean nothing to us
         )
         assert process.stdin is not None and process.stdout is not None  # noqa: S101  both are pipes
         log.debug("apart.begun", pid=process.pid)

@@ -70,6 +70,9 @@ WORK: dict[str, Work] = {"discover": discover, "rescore": rescore, "score": scor
 
 def main() -> None:
     """Answers {"failed", "kind", "passes"}, or what the work says."""
+    # Ctrl-C is for who gave the order to answer. Of that one's session still, or its niceness would mean nothing to it.
+    # Done here, because the loop that serving runs on cannot ask for it.
+    os.setpgrp()
     order = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_the_input, daemon=True).start()
     for name in _THREADS:

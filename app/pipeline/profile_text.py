@@ -11,6 +11,7 @@ A run writes everyone's at once (`own_texts`), scoring one customer writes their
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cache
 
 import numpy as np
 import polars as pl
@@ -98,4 +99,5 @@ def own_text(
 
 def _traits_json(axes: Sequence[PlacedAxis], values: Mapping[str, Array], yardstick: Yardstick) -> list[str]:
     told = traits(yardstick.norms, [each.axis for each in axes], [each.dominant for each in axes], values)
-    return [_encoded(each) if each else "[]" for each in told]
+    encoded = cache(_encoded)
+    return [f"[{','.join([encoded(trait) for trait in each])}]" for each in told]

@@ -65,6 +65,7 @@ def run_report(
                 discovery.signature[axis].axis.name for axis in discovery.archetypes.order if discovery.signature
             ],
             "least_members": discovery.archetypes.least,
+            "level3_otherwise": _level3_otherwise(star["dim_archetype_l3"]),
         },
         "rfm": {"scores": dict(SCORES), "groups": _rfm_groups(star["fact_customer_current"])},
     }
@@ -270,6 +271,17 @@ def _level(archetypes: pl.DataFrame, n_customers: int) -> dict[str, Any]:
         "largest": int(sizes.max()),
         "in_useful_sizes": float(sizes[useful].sum() / n_customers),
     }
+
+
+def _level3_otherwise(level3: pl.DataFrame) -> dict[str, str]:
+    """Of archetypes whose members all lean somewhere: the form that takes in who leans elsewhere, or nowhere.
+
+    It is the largest. A rescoring counts anew and keeps to it, or customers would change their form because others did.
+    """
+    largest = level3.sort(["member_count", "archetype_id"], descending=[True, False])
+    plain = level3.filter(pl.col("second_segments") == "{}")
+    without = largest.join(plain, on="parent_id", how="anti").unique("parent_id", keep="first", maintain_order=True)
+    return dict(without.select("parent_id", "archetype_id").iter_rows())
 
 
 def _folding(distance: NDArray[np.int64]) -> dict[str, Any]:

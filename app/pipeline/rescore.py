@@ -25,7 +25,7 @@ from app.pipeline.served import ServedRun, served
 from app.pipeline.star import archetype_profiles, customer_rows, group_figures, history_rows
 from app.segmentation.drift import psi
 from app.segmentation.membership import Array
-from app.segmentation.naming import interpretation
+from app.segmentation.naming import interpretation, interpretation_of_nobody
 from app.warehouse import changes, publish, runs
 from app.warehouse.behaviour import Behaviour, read_behaviour, read_behaviour_of
 from app.warehouse.dimensions import read_dimensions
@@ -157,7 +157,7 @@ def _star(
 
 
 def _segments(segments: pl.DataFrame, axes: list[PlacedAxis], values: Mapping[str, Array]) -> pl.DataFrame:
-    """The segments as they are, with whom they hold now. What nobody is in keeps the sentence it had."""
+    """The segments as they are, with whom they hold now. What nobody is in says what those were like who were."""
     n_customers = len(values["lifetime_value"])
     told = {}
     for axis in axes:
@@ -174,8 +174,8 @@ def _segments(segments: pl.DataFrame, axes: list[PlacedAxis], values: Mapping[st
     for axis_name, name, was in segments.select("axis_name", "segment_name", "interpretation").iter_rows():
         count, of_axis, typical, source = told[axis_name, name]
         share = count / n_customers
-        says = interpretation(of_axis, typical, share=share, source=source) if count else was
-        rows.append((says, 100 * share, count))
+        of_members = interpretation(of_axis, typical, share=share, source=source) if count else None
+        rows.append((of_members or interpretation_of_nobody(was), 100 * share, count))
     columns = ["interpretation", "population_percentage", "customer_count"]
     return segments.with_columns(pl.DataFrame(rows, schema=columns, orient="row"))
 

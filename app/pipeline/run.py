@@ -30,6 +30,7 @@ from app.segmentation.identity import Earlier
 from app.warehouse import changes, publish, runs
 from app.warehouse.behaviour import Behaviour, read_behaviour
 from app.warehouse.engine import Connection, Database
+from app.warehouse.standings import read_segments_stood_in
 from app.warehouse.stores import Store, last_record_at, orders_since, read_store
 
 log = structlog.get_logger()
@@ -154,7 +155,11 @@ async def _discover(
         behaviour = await read_behaviour(connection, store.store_id, as_of=as_of, timezone=store.timezone)
         orders_after = await orders_since(connection, store.store_id, as_of)
         earlier = await earlier_run(database, connection, store)
-        stood = None if earlier is None else await _stood(connection, store.store_id, earlier)
+        stood = (
+            None
+            if earlier is None
+            else await read_segments_stood_in(connection, store.store_id, earlier.run_id, list(earlier.axes))
+        )
         seen = await changes.seen_by(connection)
     n_customers = len(behaviour.customer_ids)
     if n_customers < options.min_population or n_customers == 0:
@@ -217,16 +222,6 @@ def _found_in(
     report["previous_run_id"] = None if earlier is None else earlier.run_id
     report["since"] = None if earlier is None else since(star["segment_lineage"], star["archetype_lineage"])
     return star, report, yardstick.stored()
-
-
-async def _stood(connection: Connection, store_id: str, earlier: Earlier) -> pl.DataFrame:
-    """Where everyone stood in the run before: `customer_id` and, by axis, the id of their segment."""
-    rows = await runs.read_segments_stood_in(connection, store_id, earlier.run_id)
-    return pl.DataFrame(
-        [(customer_id, *ids) for customer_id, ids in rows],
-        schema={"customer_id": pl.String, **dict.fromkeys(earlier.axes, pl.String)},
-        orient="row",
-    )
 
 
 def needs_met(behaviour: Behaviour) -> frozenset[Need]:

@@ -1,7 +1,6 @@
 """One customer, now: placed by the served run's own scalers, centers and archetypes, without running it again."""
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +12,7 @@ from app.pipeline.placing import PlacedAxis, last_day
 from app.pipeline.profile_text import profile_form
 from app.pipeline.served import ServedRun, served
 from app.pipeline.star import by_axis, customer_row, features_by_axis
+from app.segmentation.membership import strengths
 from app.warehouse import publish
 from app.warehouse.behaviour import read_behaviour_of_one
 from app.warehouse.engine import Connection, Database
@@ -126,7 +126,7 @@ async def _scored(
 def _profile(
     store: Store, run: ServedRun, as_of: datetime, axes: Sequence[PlacedAxis], row: Mapping[str, Any]
 ) -> CustomerProfile:
-    dominant = json.loads(row["dominant_segments"])
+    dominant = {axis.axis.name: axis.dominant[0] for axis in axes}
     return CustomerProfile(
         customer_id=row["customer_id"],
         store_id=store.store_id,
@@ -135,7 +135,7 @@ def _profile(
         archetype_id=row["archetype_id"],
         fuzzy_memberships=by_axis(axes, row["memberships"]),
         dominant_segments=dominant,
-        membership_strength=json.loads(row["membership_strengths"]),
+        membership_strength={axis.axis.name: strengths(axis.memberships)[0].value for axis in axes},
         interpretation=", ".join(dominant.values()),
         feature_vectors=features_by_axis(axes, row["features"]),
         rfm_scores=(row["rfm_recency"], row["rfm_frequency"], row["rfm_monetary"]),

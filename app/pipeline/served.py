@@ -21,6 +21,7 @@ from app.segmentation.archetypes import (
     close_seconds,
     defining,
     differing,
+    distinct_rows,
     mean_top_membership,
     nearest_bands,
     place,
@@ -57,6 +58,7 @@ class ServedRun:
                  where the axis has no part in it
     order      : those axes in the order archetypes are split by
     by_band    : (n_level1, bands) per level-1 archetype the id of level 2 for each band, or for the nearest there is
+    otherwise  : per level-1 archetype the id of level 3 for who leans to what no other form of it does
     """
 
     run: Run
@@ -66,6 +68,7 @@ class ServedRun:
     signatures: Codes
     order: tuple[int, ...]
     by_band: NDArray[np.str_]
+    otherwise: Mapping[str, str]
 
     def place(self, values: Mapping[str, Array]) -> tuple[list[PlacedAxis], Standing]:
         """Customers on every axis and among the archetypes. values : metrics and features, each (n_customers,)"""
@@ -85,8 +88,7 @@ class ServedRun:
         ids = list(self.archetypes.level1)
         if not signature:
             level2 = next(iter(self.archetypes.level2.values()))
-            plain = self.archetypes.level3[ids[0]][0][1]
-            return Standing([ids[0]] * n, [level2] * n, [plain] * n, np.zeros(n, dtype=np.int64))
+            return Standing([ids[0]] * n, [level2] * n, [self.otherwise[ids[0]]] * n, np.zeros(n, dtype=np.int64))
         memberships = [axis.memberships for axis in signature]
         own = np.stack([shares.argmax(axis=1) for shares in memberships], axis=1)
         number = place(memberships, self.signatures, self.order)
@@ -95,7 +97,7 @@ class ServedRun:
         band = bands(mean_top_membership(memberships), (lower, upper))
         close = defining(close_seconds(memberships), theirs)
         # Few are the ways to stand, whatever the number of customers: each is looked up once.
-        ways, mine = _distinct(np.column_stack([number, close]))
+        ways, mine, _ = distinct_rows(np.column_stack([number, close]))
         level3 = np.array([self._level3(ids[way[0]], way[1:], signature) for way in ways.tolist()])[mine]
         return Standing(
             level1=np.array(ids)[number].tolist(),
@@ -111,17 +113,8 @@ class ServedRun:
             if code != NONE_CLOSE
         }
         forms = self.archetypes.level3[level1]
-        # Too rare a set of second segments is read as none being close; without that form, the largest takes them in.
-        return next((each for wanted in (seconds, {}) for stored, each in forms if stored == wanted), forms[0][1])
-
-
-def _distinct(rows: Codes) -> tuple[Codes, NDArray[np.intp]]:
-    """The distinct rows, and for each row which of them it is. Compared as bytes: numpy sorts columns one by one."""
-    packed = np.ascontiguousarray(rows.astype(np.int32))
-    _, first, mine = np.unique(
-        packed.view(f"V{packed.itemsize * packed.shape[1]}").ravel(), return_index=True, return_inverse=True
-    )
-    return rows[first], mine
+        # Too rare a set of second segments is read as none being close.
+        return next((each for stored, each in forms if stored == seconds), self.otherwise[level1])
 
 
 # A published run never changes, so what was read of one stays true; databases count their runs each for itself.
@@ -169,12 +162,23 @@ async def _read(connection: Connection, store_id: str, run_id: int) -> ServedRun
         signatures=signatures,
         order=tuple(signature.index(name) for name in run.report["archetypes"]["order"]),
         by_band=np.array([_by_band(archetypes, level1) for level1 in archetypes.level1]),
+        otherwise=_otherwise(archetypes, run.report["archetypes"].get("level3_otherwise", {})),
     )
 
 
 def _by_band(archetypes: StoredArchetypes, level1: str) -> list[str]:
     there = np.array([position for position, band in enumerate(BANDS) if (level1, band) in archetypes.level2])
     return [archetypes.level2[level1, BANDS[position]] for position in nearest_bands(there)]
+
+
+def _otherwise(archetypes: StoredArchetypes, told: Mapping[str, str]) -> dict[str, str]:
+    """The form of those who lean nowhere, where there is one; else the one that the run tells. Runs of older versions
+    tell none: there it is the largest.
+    """
+    return {
+        level1: next((each for stored, each in forms if not stored), told.get(level1, forms[0][1]))
+        for level1, forms in archetypes.level3.items()
+    }
 
 
 def _axes(segments: Sequence[StoredSegment]) -> tuple[_Axis, ...]:

@@ -20,7 +20,7 @@ from app.segmentation.archetypes import ANY, BANDS, NONE_CLOSE, archetype_ids, m
 from app.segmentation.clustering import shared
 from app.segmentation.discovery import DiscoveredAxis, Discovery, Segment
 from app.segmentation.identity import NOBODY, EarlierKind
-from app.segmentation.membership import STRENGTHS, Array, strength_codes
+from app.segmentation.membership import Array
 from app.segmentation.naming import EVERYONE
 from app.segmentation.norms import UNUSUAL_FOR_A_GROUP, traits, typical_value
 from app.segmentation.readings import asks
@@ -85,10 +85,7 @@ def customer_rows(
     as_of: datetime,
     yardstick: Yardstick,
 ) -> pl.DataFrame:
-    """Rows of `fact_customer_current`, of a whole shop."""
-    dominant = [pl.Series(axis.axis.name, axis.names)[axis.memberships.argmax(axis=1)] for axis in axes]
-    words = pl.Series(STRENGTHS, dtype=pl.String)
-    strengths = [words[strength_codes(axis.memberships)].alias(axis.axis.name) for axis in axes]
+    """Rows of `fact_customer_standing`, of a whole shop."""
     clear = [axis.memberships for axis in axes if axis.in_signature] or [np.ones((len(customer_ids), 1))]
     rfm = _rfm_scores(values, yardstick)
     return pl.DataFrame(
@@ -102,8 +99,6 @@ def customer_rows(
             "days_since_last_purchase": values["recency_days"].astype(np.int64),
             "customer_tenure_days": values["tenure_days"].astype(np.int64),
             "avg_order_value": np.round(values["avg_order_value"], 4),
-            "dominant_segments": _json(pl.DataFrame(dominant)),
-            "membership_strengths": _json(pl.DataFrame(strengths)),
             "cluster_confidence": np.round(mean_top_membership(clear), _DECIMALS),
             "fold_distance": standing.fold_distance,
             "snapshot_date": [snapshot] * len(customer_ids),
@@ -129,9 +124,8 @@ def customer_row(
     as_of: datetime,
     yardstick: Yardstick,
 ) -> dict[str, Any]:
-    """The same row of one customer, {column: value}: arrays hold one row. JSON is text."""
+    """The same row of one customer, {column: value}: arrays hold one row."""
     clear = [axis.memberships for axis in axes if axis.in_signature] or [np.ones((1, 1))]
-    strengths = {axis.axis.name: STRENGTHS[strength_codes(axis.memberships)[0]].value for axis in axes}
     rfm = _rfm_scores(values, yardstick)
     return {
         "customer_id": customer_id,
@@ -142,8 +136,6 @@ def customer_row(
         "total_orders": int(values["total_orders"][0]),
         "days_since_last_purchase": int(values["recency_days"][0]),
         "customer_tenure_days": int(values["tenure_days"][0]),
-        "dominant_segments": _dumped({axis.axis.name: axis.dominant[0] for axis in axes}),
-        "membership_strengths": _dumped(strengths),
         "cluster_confidence": round(float(mean_top_membership(clear)[0]), _DECIMALS),
         "fold_distance": int(standing.fold_distance[0]),
         "snapshot_date": snapshot,
@@ -508,8 +500,3 @@ def _words(name: str) -> str:
 
 def _dumped(value: Any) -> str:
     return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-
-
-def _json(frame: pl.DataFrame) -> pl.Series:
-    """One JSON object per row, its keys the columns."""
-    return frame.select(pl.struct(pl.all()).struct.json_encode()).to_series()

@@ -62,7 +62,8 @@ class Feature:
 
     def phrase(self, value: float) -> str:
         """The number in words: "5 orders", "1 order", "12 % of spend refunded"."""
-        return _ONE_OF_MANY.sub(r"1 \1", self.says.format(self._told(value)))
+        told = self.says.format(self._told(value))
+        return _ONE_OF_MANY.sub(r"1 \1", told) if told.startswith("1 ") else told
 
     def number(self, value: float) -> str:
         """The number alone, as the phrase writes it: "5", "12 %"."""

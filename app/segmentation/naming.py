@@ -206,6 +206,15 @@ def interpretation(axis: Axis, typical: Mapping[str, float], *, share: float, so
     return f"{100 * share:.1f} % of customers{typically}."
 
 
+def interpretation_of_nobody(was: str) -> str:
+    """The sentence of a segment that nobody is in any more: what they were like stays, how many they are does not.
+
+    was : the sentence that `interpretation` made of those who were in it
+    """
+    _, of_customers, typically = was.partition(" % of customers")
+    return f"{0:.1f}{of_customers}{typically}" if of_customers else was
+
+
 def _naming(axis: Axis, source: Source) -> tuple[Rule, ...] | Ranked:
     from_tickets = _NAMES_FROM_TICKETS.get(axis.name) if source is Source.tickets else None
     return from_tickets or _NAMES[axis.name]

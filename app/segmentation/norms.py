@@ -176,33 +176,30 @@ def traits(
     """
     told, far = _candidates(norms, axes, segments, values)
     n = len(next(iter(values.values())))
+    found: list[list[str]] = [[] for _ in range(n)]
     if not len(far):
-        return [[] for _ in range(n)]
-    # Python's own lists, and what many share worked out once: looking things up is what would take the time.
-    order = np.argsort(-far, axis=0, kind="stable")[:MOST_TRAITS].T.tolist()
-    reached = np.take_along_axis(far, np.array(order).T, axis=0).T.tolist()
-    columns = {name: column.tolist() for name, column in values.items()}
-    chosen = told.T.tolist()
+        return found
     features = [_features(axis) for axis in axes]
-    shop = {name: feature.number(norms.typical[name]) for each in features for name, feature in _by_name(each, norms)}
-    label = cache(words)
-    found = []
-    for number, (axis_numbers, extremes) in enumerate(zip(order, reached, strict=True)):
-        mine = []
-        for axis_number, extreme in zip(axis_numbers, extremes, strict=True):
-            if extreme < unusual:
-                break
-            feature = features[axis_number][chosen[number][axis_number]]
-            value = columns[feature.name][number]
-            told_by = label(norms.told_by(axes[axis_number], segments[axis_number][number], feature, value))
-            mine.append(f"{told_by}: {feature.phrase(value)} (shop: {shop[feature.name]})")
-        found.append(mine)
+    order = np.argsort(-far, axis=0, kind="stable")[:MOST_TRAITS]
+    # Rank by rank, and what belongs to one segment, feature and value is worded once: most are of many customers.
+    for ranked in order:
+        extreme = far[ranked, np.arange(n)]
+        feature_of = told[ranked, np.arange(n)]
+        for axis_number, (axis, own) in enumerate(zip(axes, features, strict=True)):
+            for number, feature in enumerate(own):
+                whom = np.flatnonzero((ranked == axis_number) & (feature_of == number) & (extreme >= unusual))
+                if not len(whom):
+                    continue
+                names = segments[axis_number]
+                worded = cache(partial(_trait, norms, axis, feature))
+                for who, value in zip(whom.tolist(), values[feature.name][whom].tolist(), strict=True):
+                    found[who].append(worded(names[who], value))
     return found
 
 
-def _by_name(features: Sequence[Feature], norms: ShopNorms) -> list[tuple[str, Feature]]:
-    """Those that the shop has a number of."""
-    return [(feature.name, feature) for feature in features if feature.name in norms.typical]
+def _trait(norms: ShopNorms, axis: Axis, feature: Feature, segment: str, value: float) -> str:
+    label = words(norms.told_by(axis, segment, feature, value))
+    return f"{label}: {feature.phrase(value)} (shop: {feature.number(norms.typical[feature.name])})"
 
 
 def _features(axis: Axis) -> tuple[Feature, ...]:

@@ -20,8 +20,11 @@ class Check:
     holds: bool
 
 
+# What a run writes carries the moment it was published at.
 _SCORED_SINCE = """
-    SELECT count(*) FROM fact_customer_current WHERE store_id = :store AND run_id = :run AND snapshot_date <> :day
+    SELECT count(*) FROM fact_customer_current WHERE store_id = :store AND run_id = :run AND updated_at <> (
+        SELECT finished_at FROM segmentation_runs WHERE run_id = :run
+    )
 """
 
 # Each counts what breaks the promise, of the store's served run.
@@ -33,6 +36,17 @@ _BREACHES = {
             EXCEPT
             SELECT customer_id FROM fact_customer_current WHERE store_id = :store AND run_id = :run
         ) AS missing
+    """,
+    "every fact has a profile that tells all axes": """
+        SELECT count(*) FROM fact_customer_current AS fact
+        CROSS JOIN (
+            SELECT count(*) AS segments, count(DISTINCT axis_name) AS axes,
+                max(first_feature + jsonb_array_length(scaler_params -> 'features')) - 1 AS features
+            FROM dim_segment_master WHERE store_id = :store AND run_id = :run
+        ) AS told
+        WHERE fact.store_id = :store AND fact.run_id = :run
+            AND (cardinality(fact.memberships), cardinality(fact.dominant), cardinality(fact.features))
+                IS DISTINCT FROM (told.segments, told.axes, told.features)
     """,
     "no customer's row of another run is left": """
         SELECT count(*) FROM fact_customer_current WHERE store_id = :store AND run_id <> :run
@@ -46,6 +60,53 @@ _BREACHES = {
             GROUP BY fact.customer_id, segment.axis_name
         ) AS sums WHERE total IS NULL OR abs(total - 1) > 1e-9
     """,
+    # Counts are those of the run: each customer scored anew since may have moved one of them by one.
+    "archetypes count their members rightly": """
+        SELECT count(*) FROM (
+            SELECT archetype_id, member_count FROM dim_archetype_l1 WHERE store_id = :store AND run_id = :run
+            UNION ALL
+            SELECT archetype_id, member_count FROM dim_archetype_l2 WHERE store_id = :store AND run_id = :run
+            UNION ALL
+            SELECT archetype_id, member_count FROM dim_archetype_l3 WHERE store_id = :store AND run_id = :run
+        ) AS told
+        FULL JOIN (
+            SELECT kind.archetype_id, count(*) AS members FROM fact_customer_current AS fact
+            CROSS JOIN LATERAL (
+                VALUES (1, fact.archetype_id), (2, fact.archetype_level2_id), (3, fact.archetype_level3_id)
+            ) AS kind(level, archetype_id)
+            WHERE fact.store_id = :store AND fact.run_id = :run GROUP BY kind.level, kind.archetype_id
+        ) AS there USING (archetype_id)
+        WHERE abs(coalesce(member_count, 0) - coalesce(members, 0)) > :scored_since
+    """,
+    "levels 2 and 3 nest in level 1": """
+        SELECT count(*) FROM fact_customer_current AS fact
+        JOIN dim_archetype_l2 AS two ON two.store_id = fact.store_id AND two.run_id = fact.run_id
+            AND two.archetype_id = fact.archetype_level2_id
+        JOIN dim_archetype_l3 AS three ON three.store_id = fact.store_id AND three.run_id = fact.run_id
+            AND three.archetype_id = fact.archetype_level3_id
+        WHERE fact.store_id = :store AND fact.run_id = :run
+            AND (two.parent_id <> fact.archetype_id OR three.parent_id <> fact.archetype_id)
+    """,
+    "segments count their customers rightly": """
+        SELECT count(*) FROM (
+            SELECT axis_name, segment_name, customer_count FROM dim_segment_master
+            WHERE store_id = :store AND run_id = :run
+        ) AS told
+        FULL JOIN (
+            SELECT axis.key AS axis_name, axis.value AS segment_name, count(*) AS customers
+            FROM fact_customer_current AS fact, jsonb_each_text(fact.dominant_segments) AS axis
+            WHERE fact.store_id = :store AND fact.run_id = :run GROUP BY axis.key, axis.value
+        ) AS there USING (axis_name, segment_name)
+        WHERE abs(coalesce(customer_count, 0) - coalesce(customers, 0)) > :scored_since
+    """,
+    # A profile names the top segments by their places.
+    "profiles name the segments that are counted": """
+        SELECT count(*) FROM fact_customer_current AS fact
+        WHERE fact.store_id = :store AND fact.run_id = :run AND fact.dominant_segments IS DISTINCT FROM (
+            SELECT jsonb_object_agg(segment.axis_name, segment.segment_name) FROM dim_segment_master AS segment
+            WHERE segment.store_id = :store AND segment.run_id = :run AND segment.place = ANY (fact.dominant)
+        )
+    """,
     "lifetime values agree with orders less refunds": """
         SELECT count(*) FROM fact_customer_current AS fact
         WHERE fact.store_id = :store AND fact.run_id = :run AND fact.snapshot_date = :day AND fact.lifetime_value <> (
@@ -56,32 +117,35 @@ _BREACHES = {
             WHERE store_id = :store AND customer_id = fact.customer_id AND refunded_at < :as_of
         )
     """,
-    # Of an axis that the run before did not have, or had from other features, nothing is known.
+    # Of an axis that the run before did not have, or had from other features, nothing is known. A rescoring has the
+    # lineage of the discovery whose rules it goes by.
     "every segment and archetype says where it comes from": """
+        WITH rules AS (SELECT rules_run_id AS run_id FROM segmentation_runs WHERE run_id = :run)
         SELECT count(*) FROM (
             SELECT segment_id FROM dim_segment_master
             WHERE store_id = :store AND run_id = :run AND axis_name IN (
                 SELECT told ->> 'axis' FROM segmentation_runs, jsonb_array_elements(report -> 'axes') AS told
                 WHERE run_id = :run AND jsonb_typeof(told -> 'drift') = 'object'
-                UNION SELECT axis_name FROM segment_lineage WHERE store_id = :store AND run_id = :run
+                UNION SELECT axis_name FROM segment_lineage JOIN rules USING (run_id) WHERE store_id = :store
             )
-            EXCEPT SELECT current_id FROM segment_lineage WHERE store_id = :store AND run_id = :run
+            EXCEPT SELECT current_id FROM segment_lineage JOIN rules USING (run_id) WHERE store_id = :store
             UNION ALL (
                 SELECT kind.archetype_id FROM dim_archetype_l1 AS kind JOIN segmentation_runs AS run USING (run_id)
                 WHERE kind.store_id = :store AND kind.run_id = :run
                   AND jsonb_typeof(run.report #> '{since,archetypes}') = 'object'
-                EXCEPT SELECT current_id FROM archetype_lineage WHERE store_id = :store AND run_id = :run
+                EXCEPT SELECT current_id FROM archetype_lineage JOIN rules USING (run_id) WHERE store_id = :store
             )
         ) AS untold
     """,
     "lineage leads to segments and archetypes that there are": """
+        WITH rules AS (SELECT rules_run_id AS run_id FROM segmentation_runs WHERE run_id = :run)
         SELECT count(*) FROM (
-            SELECT current_id FROM segment_lineage
-            WHERE store_id = :store AND run_id = :run AND current_id IS NOT NULL
+            SELECT current_id FROM segment_lineage JOIN rules USING (run_id)
+            WHERE store_id = :store AND current_id IS NOT NULL
             EXCEPT SELECT segment_id FROM dim_segment_master WHERE store_id = :store AND run_id = :run
             UNION ALL (
-                SELECT current_id FROM archetype_lineage
-                WHERE store_id = :store AND run_id = :run AND current_id IS NOT NULL
+                SELECT current_id FROM archetype_lineage JOIN rules USING (run_id)
+                WHERE store_id = :store AND current_id IS NOT NULL
                 EXCEPT SELECT archetype_id FROM dim_archetype_l1 WHERE store_id = :store AND run_id = :run
             )
         ) AS unknown
@@ -102,7 +166,7 @@ async def check_star(connection: AsyncConnection, store_id: str) -> list[Check]:
     store = await read_store(connection, store_id)
     day = (run.as_of - timedelta(microseconds=1)).astimezone(ZoneInfo(store.timezone)).date()
     values = {"store": store_id, "run": run.run_id, "as_of": run.as_of, "day": day}
-    scored_since = {name: values[name] for name in ("store", "run", "day")}
+    scored_since = {name: values[name] for name in ("store", "run")}
     values["scored_since"] = (await connection.execute(text(_SCORED_SINCE), scored_since)).scalar_one()
     checks = []
     for promise, query in _BREACHES.items():

@@ -21,19 +21,21 @@ from app.warehouse.tables import (
     dim_archetype_l2,
     dim_archetype_l3,
     dim_segment_master,
-    fact_customer_current,
     fact_customer_history,
+    fact_customer_standing,
     segment_lineage,
     stores,
 )
 
 # Parents first. Dimensions stay: they say by which rules, and under which names, customers stood on days gone by.
 _DIMENSIONS = (dim_segment_master, dim_archetype_l1, dim_archetype_l2, dim_archetype_l3)
+#: Customers' rows go by the name of the view that puts the names back into them.
+_CURRENT = "fact_customer_current"
 #: What the planner is told of a run: a sample of 300 rows for each, which is enough to see that all are of one run.
 _STATISTICS = 10
 # Of whoever was of another RFM group before: which, and since when.
 _RFM_BEFORE = """
-    SELECT customer_id, rfm_group, rfm_previous_group, rfm_changed_on FROM fact_customer_current
+    SELECT customer_id, rfm_group, rfm_previous_group, rfm_changed_on FROM fact_customer_standing
     WHERE store_id = $1 AND rfm_group IS NOT NULL
       AND run_id = (SELECT served_run_id FROM stores WHERE store_id = $1)
 """
@@ -45,10 +47,10 @@ _RFM_COLUMNS = {
 }
 # The same of one row that takes the place of another: names on the right are of the row there is.
 _KEEP_RFM = (
-    ", rfm_previous_group = CASE WHEN fact_customer_current.rfm_group <> excluded.rfm_group"
-    " THEN fact_customer_current.rfm_group ELSE fact_customer_current.rfm_previous_group END"
-    ", rfm_changed_on = CASE WHEN fact_customer_current.rfm_group <> excluded.rfm_group"
-    " THEN excluded.snapshot_date ELSE fact_customer_current.rfm_changed_on END"
+    ", rfm_previous_group = CASE WHEN fact_customer_standing.rfm_group <> excluded.rfm_group"
+    " THEN fact_customer_standing.rfm_group ELSE fact_customer_standing.rfm_previous_group END"
+    ", rfm_changed_on = CASE WHEN fact_customer_standing.rfm_group <> excluded.rfm_group"
+    " THEN excluded.snapshot_date ELSE fact_customer_standing.rfm_changed_on END"
 )
 
 
@@ -60,14 +62,14 @@ async def publish(connection: AsyncConnection, store_id: str, run_id: int, star:
     """
     for table in _DIMENSIONS:
         await _copy(connection, store_id, run_id, table.name, star[table.name])
-    current = await _with_rfm_before(connection, store_id, star[fact_customer_current.name])
-    await copy_in_binary(connection, fact_customer_current, _keyed(current, store_id, run_id))
+    current = await _with_rfm_before(connection, store_id, star[_CURRENT])
+    await copy_in_binary(connection, fact_customer_standing, _keyed(current, store_id, run_id))
     for table in (segment_lineage, archetype_lineage):
         if table.name in star:
             await _copy(connection, store_id, run_id, table.name, star[table.name])
     await _take_snapshot(connection, store_id, run_id, star[fact_customer_history.name])
     await connection.execute(update(stores).where(stores.c.store_id == store_id).values(served_run_id=run_id))
-    table = fact_customer_current
+    table = fact_customer_standing
     await connection.execute(delete(table).where(table.c.store_id == store_id, table.c.run_id != run_id))
     # Who reads them has planned for what was there before: nothing, at a store's first run. The dimensions of a
     # rescoring are like those there are, and with every run that is kept it takes longer to look at them all.
@@ -93,7 +95,7 @@ async def _with_rfm_before(connection: AsyncConnection, store_id: str, current: 
 async def replace_customer(connection: AsyncConnection, store_id: str, run_id: int, row: Mapping[str, Any]) -> None:
     """Put one customer's row of the served run in place of the one there is. Hold the run first (`hold_served_run`).
 
-    row : of fact_customer_current, {column: value}, JSON as text; what it does not name, such as what was predicted,
+    row : of fact_customer_standing, {column: value}; what it does not name, such as what was predicted,
           stays as it is
     """
     driver: Any = await raw(connection)
@@ -106,10 +108,12 @@ async def replace_customers(connection: AsyncConnection, store_id: str, run_id: 
     columns = ", ".join(keyed.columns)
     driver: Any = await raw(connection)
     # Through a table of this transaction's own: COPY knows no conflicts.
-    await driver.execute("CREATE TEMPORARY TABLE scored (LIKE fact_customer_current INCLUDING DEFAULTS) ON COMMIT DROP")
-    await copy_in_binary(connection, fact_customer_current, keyed, into="scored")
     await driver.execute(
-        f"INSERT INTO fact_customer_current ({columns}) SELECT {columns} FROM scored {_instead(keyed.columns)}"  # noqa: S608
+        "CREATE TEMPORARY TABLE scored (LIKE fact_customer_standing INCLUDING DEFAULTS) ON COMMIT DROP"
+    )
+    await copy_in_binary(connection, fact_customer_standing, keyed, into="scored")
+    await driver.execute(
+        f"INSERT INTO fact_customer_standing ({columns}) SELECT {columns} FROM scored {_instead(keyed.columns)}"  # noqa: S608
     )
 
 
@@ -118,7 +122,7 @@ def _replacing(columns: tuple[str, ...]) -> str:
     """An upsert of one row, by its keys. columns : besides store_id and run_id"""
     names = ", ".join(("store_id", "run_id", *columns))
     numbers = ", ".join(f"${number}" for number in range(1, len(columns) + 3))
-    return f"INSERT INTO fact_customer_current ({names}) VALUES ({numbers}) {_instead(columns)}"  # noqa: S608
+    return f"INSERT INTO fact_customer_standing ({names}) VALUES ({numbers}) {_instead(columns)}"  # noqa: S608
 
 
 def _instead(columns: Sequence[str]) -> str:

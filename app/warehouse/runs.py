@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.core.errors import NothingPublished, RunEnded
 from app.warehouse.engine import Database, Row
 from app.warehouse.stores import Store, read_store
-from app.warehouse.tables import fact_customer_history, segmentation_runs
+from app.warehouse.tables import segmentation_runs
 
 # The parts that a run's yardstick has; one of an older version lacks some.
 _YARDSTICK_PARTS = frozenset({"norms", "tiers", "rfm"})
@@ -221,13 +221,3 @@ async def read_yardstick(connection: AsyncConnection, run_id: int) -> Mapping[st
     query = select(segmentation_runs.c.yardstick).where(segmentation_runs.c.run_id == run_id)
     kept: Mapping[str, Any] | None = (await connection.execute(query)).scalar_one()
     return kept if kept is not None and kept.keys() >= _YARDSTICK_PARTS else None
-
-
-async def read_segments_stood_in(
-    connection: AsyncConnection, store_id: str, run_id: int
-) -> list[tuple[str, list[str]]]:
-    """Everyone's dominant segments when a run was published: (customer_id, ids in the order of the run's axes)."""
-    table = fact_customer_history
-    query = select(table.c.customer_id, table.c.segment_ids)
-    rows = await connection.execute(query.where(table.c.store_id == store_id, table.c.run_id == run_id))
-    return [(customer_id, ids) for customer_id, ids in rows]

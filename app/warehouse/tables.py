@@ -11,15 +11,15 @@
                   ├─ dim_segment_master                      the segments of each axis: centers, scaler, name
                   ├─ dim_archetype_l1 ─┬─ dim_archetype_l2   the kinds of customer
                   │                    └─ dim_archetype_l3
-                  ├─ fact_customer_current                   one row per customer: kind, value, memberships, features
+                  ├─ fact_customer_standing                  one row per customer: kind, value, memberships, features
                   ├─ fact_customer_history                   one row per customer and day
                   └─ segment_lineage, archetype_lineage      which group goes on as which from run to run
 
 Dimension and fact rows carry the run that wrote them. `stores.served_run_id` says which run is served; a run's rows are
 written and the switch thrown in one transaction that also sweeps the run before, so nobody reads half of two runs.
-The views `customer_profiles` (memberships and features by name), `customer_intelligence`, `combined_sales` and
-`order_line_items` are in the migrations, and so is the queue behind `jobs`: the tables `queue`, `queue_log`,
-`queue_schedules` and `queue_statistics` are pgqueuer's.
+The views `fact_customer_current` and `customer_profiles` (standings, with their segments and features by name),
+`customer_intelligence`, `combined_sales` and `order_line_items` are in the migrations, and so is the queue behind
+`jobs`: the tables `queue`, `queue_log`, `queue_schedules` and `queue_statistics` are pgqueuer's.
 
 Money is numeric(24,4) in the store's currency; times are UTC; ids are text.
 """
@@ -511,16 +511,16 @@ def _standing_columns() -> list[Column[object]]:
     ]
 
 
-fact_customer_current = Table(
-    "fact_customer_current",
+# What a run writes of each customer is kept small, and free of checks of what the same transaction writes: for a large
+# shop these are most of the time that publishing takes. `warehouse/checks.py` asks the database what they would ensure.
+fact_customer_standing = Table(
+    "fact_customer_standing",
     metadata,
     _store(),
     _run(),
     Column("customer_id", Text, nullable=False, comment="Who."),
     *_standing_columns(),
     Column("avg_order_value", MONEY, nullable=False, comment="lifetime_value / total_orders."),
-    Column("dominant_segments", JSONB, nullable=False, comment="{axis: segment name}, their own."),
-    Column("membership_strengths", JSONB, nullable=False, comment="{axis: strong, moderate, balanced or weak}."),
     Column("cluster_confidence", Double, nullable=False, comment="Mean top membership over the axes, 0 to 1."),
     Column("fold_distance", SmallInteger, nullable=False, comment="Axes on which they differ from their archetype."),
     Column("snapshot_date", Date, nullable=False, comment="The shop's day that as_of closes."),
@@ -542,9 +542,6 @@ fact_customer_current = Table(
     _changed(),
     PrimaryKeyConstraint("store_id", "customer_id", "run_id"),
     _of_customer(),
-    _of_archetype("archetype_id", 1),
-    _of_archetype("archetype_level2_id", 2),
-    _of_archetype("archetype_level3_id", 3),
     CheckConstraint("total_orders > 0", name="total_orders"),
     CheckConstraint("cluster_confidence BETWEEN 0 AND 1", name="confidence"),
     CheckConstraint("fold_distance >= 0", name="fold_distance"),
@@ -557,7 +554,7 @@ fact_customer_current = Table(
     Index("idx_intelligence_archetype", "store_id", "archetype_id"),
     Index("idx_intelligence_archetype_l2", "store_id", "archetype_level2_id"),
     Index("idx_intelligence_archetype_l3", "store_id", "archetype_level3_id"),
-    comment="Every segmented customer as they stand in the served run.",
+    comment="Every segmented customer as they stand in the served run, in numbers.",
 )
 
 fact_customer_history = Table(
@@ -571,7 +568,6 @@ fact_customer_history = Table(
     Column("segment_ids", ARRAY(Text), nullable=False, comment="Their own dominant segments, in the axes' order."),
     PrimaryKeyConstraint("store_id", "customer_id", "snapshot_date"),
     _of_customer(),
-    _of_run(),
     Index("idx_history_day", "store_id", "snapshot_date"),
     comment="Where each customer stood on each day a snapshot was taken.",
 )

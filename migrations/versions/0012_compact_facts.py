@@ -1,7 +1,8 @@
 """What a run writes of a customer, once and small: lists of numbers whose places the segments know.
 
-`customer_profiles` becomes a view that puts the names back. Written out for every customer, the names were nine tenths
-of what a run wrote.
+The rows go into `fact_customer_standing`; `fact_customer_current` and `customer_profiles` become views that put the
+names back. Written out for every customer, the names were nine tenths of what a run wrote, and checking each row's
+references to what the same transaction had just written most of the rest.
 """
 
 import sqlalchemy as sa
@@ -13,20 +14,22 @@ down_revision = "0011"
 branch_labels = None
 depends_on = None
 
-_FACTS, _SEGMENTS = "fact_customer_current", "dim_segment_master"
+_FACTS, _STANDING, _SEGMENTS = "fact_customer_current", "fact_customer_standing", "dim_segment_master"
+_RULES = ("confidence", "fold_distance", "total_orders", "rfm_scores", "churn_risk_score")
 _AXES = (
     *("purchase_frequency", "purchase_value", "category_exploration", "price_sensitivity", "purchase_cadence"),
     *("customer_maturity", "repurchase_behavior", "return_behavior", "communication_preference"),
     *("problem_complexity_profile", "loyalty_trajectory", "product_knowledge", "value_sophistication"),
     "support_history",
 )
-_READ_ONLY = ("dominant_segments", "membership_strengths", "memberships", "dominant", "features", "profile")
+_READ_ONLY = ("memberships", "dominant", "features", "profile")
+# One reading of an axis ends where the next begins; of a run whose sources have been forgotten, by what they read.
 _PLACES = f"""
     WITH ordered AS (
-        SELECT store_id, run_id, segment_id, axis_name || source AS reading,
-            jsonb_array_length(scaler_params -> 'features') AS n_features,
-            row_number() OVER by_place AS place, lag(axis_name || source) OVER by_place AS reading_before
+        SELECT store_id, run_id, segment_id, reading, jsonb_array_length(scaler_params -> 'features') AS n_features,
+            row_number() OVER by_place AS place, lag(reading) OVER by_place AS reading_before
         FROM dim_segment_master
+        CROSS JOIN LATERAL (SELECT axis_name || source || (scaler_params ->> 'features')) AS read(reading)
         WINDOW by_place AS (
             PARTITION BY store_id, run_id ORDER BY array_position(ARRAY{list(_AXES)!r}::text[], axis_name), position
         )
@@ -69,7 +72,34 @@ _LISTS = """
     WHERE fact.store_id = profile.store_id AND fact.run_id = profile.run_id
       AND fact.customer_id = profile.customer_id
 """
-_PROFILES = """
+_DOMINANT = """(
+            SELECT jsonb_object_agg(segment.axis_name, segment.segment_name)
+            FROM dim_segment_master AS segment
+            WHERE segment.store_id = fact.store_id AND segment.run_id = fact.run_id
+              AND segment.place = ANY (fact.dominant)
+        ) AS dominant_segments"""
+# The digits stand in the fourth part of what is served of a customer, one of each axis.
+_CURRENT = f"""
+    CREATE VIEW fact_customer_current AS
+    SELECT fact.store_id, fact.run_id, fact.customer_id, fact.archetype_id, fact.archetype_level2_id,
+        fact.archetype_level3_id, fact.lifetime_value, fact.total_orders, fact.days_since_last_purchase,
+        fact.customer_tenure_days, fact.avg_order_value,
+        {_DOMINANT},
+        (
+            SELECT jsonb_object_agg(segment.axis_name, (ARRAY['strong', 'weak', 'balanced', 'moderate'])[1 + substr(
+                split_part(fact.profile, E'\\t', 4), array_position(fact.dominant, segment.place), 1
+            )::int])
+            FROM dim_segment_master AS segment
+            WHERE segment.store_id = fact.store_id AND segment.run_id = fact.run_id
+              AND segment.place = ANY (fact.dominant)
+        ) AS membership_strengths,
+        fact.cluster_confidence, fact.fold_distance, fact.snapshot_date, fact.rfm_recency, fact.rfm_frequency,
+        fact.rfm_monetary, fact.rfm_group, fact.rfm_previous_group, fact.rfm_changed_on, fact.memberships,
+        fact.dominant, fact.features, fact.profile, fact.churn_risk_score, fact.updated_at
+    FROM fact_customer_standing AS fact
+"""  # noqa: S608
+_CURRENT_SAID = "Every segmented customer as they stand in the served run."
+_PROFILES = f"""
     CREATE VIEW customer_profiles AS
     SELECT fact.store_id, fact.run_id, fact.customer_id, fact.archetype_id,
         (
@@ -81,7 +111,7 @@ _PROFILES = """
                 GROUP BY segment.axis_name
             ) AS axis
         ) AS segment_memberships,
-        fact.dominant_segments,
+        {_DOMINANT},
         (
             SELECT jsonb_object_agg(segment.axis_name, (
                 SELECT jsonb_object_agg(read.feature, fact.features[segment.first_feature + read.number - 1])
@@ -99,16 +129,23 @@ _PROFILES = """
               AND segment.place = ANY (fact.dominant)
         ) AS interpretation,
         fact.lifetime_value, fact.churn_risk_score, fact.updated_at
-    FROM fact_customer_current AS fact
-"""
+    FROM fact_customer_standing AS fact
+"""  # noqa: S608
 _PROFILES_SAID = "Every segmented customer in full: memberships on every axis and the features behind them."
+_NAMES_BACK = """
+    UPDATE fact_customer_current AS fact
+    SET dominant_segments = named.dominant_segments,
+        membership_strengths = coalesce(named.membership_strengths, '{}'::jsonb)
+    FROM named_current AS named
+    WHERE named.store_id = fact.store_id AND named.run_id = fact.run_id AND named.customer_id = fact.customer_id
+"""
 _INTELLIGENCE = """
     CREATE VIEW customer_intelligence AS
     SELECT current.store_id, current.customer_id, current.archetype_id, archetype.name AS archetype_name,
            1 AS archetype_level, current.lifetime_value AS ltv, {of}.churn_risk_score AS churn_risk,
            current.cluster_confidence, {of}.updated_at
     FROM stores
-    JOIN fact_customer_current AS current
+    JOIN {table} AS current
       ON current.store_id = stores.store_id AND current.run_id = stores.served_run_id
     JOIN dim_archetype_l1 AS archetype
       ON archetype.store_id = current.store_id AND archetype.run_id = current.run_id
@@ -165,44 +202,87 @@ def upgrade() -> None:
     op.execute(_LISTS)
     op.execute("DROP VIEW customer_intelligence")
     op.drop_table("customer_profiles")
-    # Rows stay whole: looked at for what could be packed, they take twice as long to write. Nor is anybody looked up by
-    # what is in them, which would take as long to count as the rest of publishing.
-    op.execute("ALTER TABLE fact_customer_current SET (toast_tuple_target = 8160)")
-    for column in _READ_ONLY:
-        op.execute(f"ALTER TABLE fact_customer_current ALTER COLUMN {column} SET STATISTICS 0")
-    op.execute("ALTER TABLE fact_customer_history ALTER COLUMN segment_ids SET STATISTICS 0")
+    for column in ("dominant_segments", "membership_strengths"):
+        op.drop_column(_FACTS, column)
+    for level in (1, 2, 3):
+        op.drop_constraint(op.f(f"fk_fact_customer_current_dim_archetype_l{level}"), _FACTS)
+    op.drop_constraint(op.f("fk_fact_customer_history_segmentation_runs"), "fact_customer_history")
     op.create_check_constraint(
         op.f("ck_fact_customer_current_churn_risk_score"), _FACTS, "churn_risk_score BETWEEN 0 AND 1"
     )
     op.create_index("idx_intelligence_updated", _FACTS, ["store_id", "updated_at"])
+    _rename(_FACTS, _STANDING)
+    op.create_table_comment(_STANDING, "Every segmented customer as they stand in the served run, in numbers.")
+    # Rows stay whole: looked at for what could be packed, they take twice as long to write. Nor is anybody looked up by
+    # what is in them, which would take as long to count as the rest of publishing.
+    op.execute("ALTER TABLE fact_customer_standing SET (toast_tuple_target = 8160)")
+    for column in _READ_ONLY:
+        op.execute(f"ALTER TABLE fact_customer_standing ALTER COLUMN {column} SET STATISTICS 0")
+    op.execute("ALTER TABLE fact_customer_history ALTER COLUMN segment_ids SET STATISTICS 0")
+    op.execute(_CURRENT)
+    op.execute(f"COMMENT ON VIEW fact_customer_current IS '{_CURRENT_SAID}'")
     op.execute(_PROFILES)
     op.execute(f"COMMENT ON VIEW customer_profiles IS '{_PROFILES_SAID}'")
-    op.execute(_INTELLIGENCE.format(of="current"))
+    op.execute(_INTELLIGENCE.format(of="current", table=_STANDING))
     op.execute(f"COMMENT ON VIEW customer_intelligence IS '{_INTELLIGENCE_SAID}'")
 
 
 def downgrade() -> None:
     op.execute("DROP VIEW customer_intelligence")
     op.execute("ALTER VIEW customer_profiles RENAME TO named_profiles")
+    op.execute("ALTER VIEW fact_customer_current RENAME TO named_current")
+    op.execute("ALTER TABLE fact_customer_standing RESET (toast_tuple_target)")
+    op.execute("ALTER TABLE fact_customer_history ALTER COLUMN segment_ids SET STATISTICS -1")
+    _rename(_STANDING, _FACTS)
+    op.create_table_comment(_FACTS, _CURRENT_SAID)
     op.drop_index("idx_intelligence_updated", _FACTS)
+    op.drop_constraint(op.f("ck_fact_customer_current_churn_risk_score"), _FACTS)
     _create_profiles()
     kept = (
         "store_id, run_id, customer_id, archetype_id, segment_memberships, dominant_segments, feature_vectors, "
         "interpretation, lifetime_value, churn_risk_score, updated_at"
     )
     op.execute(f"INSERT INTO customer_profiles ({kept}) SELECT {kept} FROM named_profiles")  # noqa: S608
-    op.execute("DROP VIEW named_profiles")
-    op.execute("ALTER TABLE fact_customer_current RESET (toast_tuple_target)")
+    for column, comment in (
+        ("dominant_segments", "{axis: segment name}, their own."),
+        ("membership_strengths", "{axis: strong, moderate, balanced or weak}."),
+    ):
+        op.add_column(_FACTS, sa.Column(column, postgresql.JSONB(), nullable=True, comment=comment))
+    op.execute(_NAMES_BACK)
     for column in ("dominant_segments", "membership_strengths"):
-        op.execute(f"ALTER TABLE fact_customer_current ALTER COLUMN {column} SET STATISTICS -1")
-    op.execute("ALTER TABLE fact_customer_history ALTER COLUMN segment_ids SET STATISTICS -1")
-    op.drop_constraint(op.f("ck_fact_customer_current_churn_risk_score"), _FACTS)
+        op.alter_column(_FACTS, column, nullable=False)
+    op.execute("DROP VIEW named_profiles")
+    op.execute("DROP VIEW named_current")
     for column in ("updated_at", "churn_risk_score", "profile", "features", "dominant", "memberships"):
         op.drop_column(_FACTS, column)
     for column in ("first_feature", "place"):
         op.drop_column(_SEGMENTS, column)
-    op.execute(_INTELLIGENCE.format(of="profile") + _WITH_PROFILES)
+    for level, column in ((1, "archetype_id"), (2, "archetype_level2_id"), (3, "archetype_level3_id")):
+        table = f"dim_archetype_l{level}"
+        op.create_foreign_key(
+            op.f(f"fk_fact_customer_current_{table}"),
+            _FACTS,
+            table,
+            ["store_id", "run_id", column],
+            ["store_id", "run_id", "archetype_id"],
+        )
+    op.create_foreign_key(
+        op.f("fk_fact_customer_history_segmentation_runs"),
+        "fact_customer_history",
+        "segmentation_runs",
+        ["run_id"],
+        ["run_id"],
+        ondelete="CASCADE",
+    )
+    op.execute(_INTELLIGENCE.format(of="profile", table=_FACTS) + _WITH_PROFILES)
     op.execute(f"COMMENT ON VIEW customer_intelligence IS '{_INTELLIGENCE_SAID}'")
+
+
+def _rename(table: str, new: str) -> None:
+    """A table, and its constraints with it."""
+    op.rename_table(table, new)
+    for name in ("pk_{}", "fk_{}_customers", *(f"ck_{{}}_{rule}" for rule in _RULES)):
+        op.execute(f"ALTER TABLE {new} RENAME CONSTRAINT {name.format(table)} TO {name.format(new)}")
 
 
 def _create_profiles() -> None:

@@ -177,7 +177,7 @@ async def test_a_profile_that_an_older_version_stored_is_scored_at_once(
         await put(database, store_id, bought(f"c{number}", f"o{number}", f"2024-01-{number + 1:02}", ("x", "1", "5")))
     await segmented(database, store_id, min_population=1, min_members=1)
     ready = await told(empty_shop, "/api/mcp/customer/c1")
-    await execute(database, "UPDATE customer_profiles SET profile = NULL WHERE store_id = :store", store=store_id)
+    await execute(database, "UPDATE fact_customer_current SET profile = NULL WHERE store_id = :store", store=store_id)
     await execute(database, "UPDATE dim_archetype_l1 SET profile = NULL WHERE store_id = :store", store=store_id)
     scored = await told(empty_shop, "/api/mcp/customer/c1")
     assert set(scored) == set(ready)
@@ -190,7 +190,7 @@ async def test_a_run_of_an_older_version_leaves_the_orders_to_speak(
     for number in range(8):
         await put(database, store_id, bought(f"c{number}", f"o{number}", f"2024-01-{number + 1:02}", ("x", "1", "5")))
     await segmented(database, store_id, min_population=1, min_members=1)
-    await execute(database, "UPDATE customer_profiles SET profile = NULL WHERE store_id = :store", store=store_id)
+    await execute(database, "UPDATE fact_customer_current SET profile = NULL WHERE store_id = :store", store=store_id)
     await execute(database, "UPDATE segmentation_runs SET yardstick = NULL WHERE store_id = :store", store=store_id)
     older = await told(empty_shop, "/api/mcp/customer/c1")
     CustomerProfile.model_validate(older)

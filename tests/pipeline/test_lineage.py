@@ -41,17 +41,16 @@ async def lineage(database: Database, store_id: str, table: str, run_id: int | N
     return [row for row in told if run_id in (None, row["run_id"])]
 
 
+OF_SERVED = "store_id = :s AND run_id = (SELECT served_run_id FROM stores WHERE store_id = :s)"
+
+
 async def groups(database: Database, store_id: str) -> dict[str, dict[str, str]]:
     """Of what is served: {id: name} of segments and of archetypes, by the lineage they are in."""
+    segments = f"SELECT segment_id, segment_name FROM dim_segment_master WHERE {OF_SERVED}"  # noqa: S608
+    kinds = f"SELECT archetype_id, name FROM dim_archetype_l1 WHERE {OF_SERVED}"  # noqa: S608
     return {
-        "segment_lineage": dict(
-            await rows(
-                database, "SELECT segment_id, segment_name FROM dim_segment_master WHERE store_id = :s", s=store_id
-            )
-        ),
-        "archetype_lineage": dict(
-            await rows(database, "SELECT archetype_id, name FROM dim_archetype_l1 WHERE store_id = :s", s=store_id)
-        ),
+        "segment_lineage": dict(await rows(database, segments, s=store_id)),
+        "archetype_lineage": dict(await rows(database, kinds, s=store_id)),
     }
 
 
@@ -140,7 +139,7 @@ async def test_names_and_ids_are_nobody_elses_after_a_run_that_goes_on(database:
         ("dim_archetype_l2", "name"),
         ("dim_archetype_l3", "name"),
     ):
-        twice = f"SELECT {columns} FROM {table} WHERE store_id = :s GROUP BY {columns} HAVING count(*) > 1"  # noqa: S608
+        twice = f"SELECT {columns} FROM {table} WHERE {OF_SERVED} GROUP BY {columns} HAVING count(*) > 1"  # noqa: S608
         assert await rows(database, twice, s=store_id) == [], (table, columns)
 
 

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from app.domain.features import FEATURES, GAP_STAND_IN_DAYS, METRICS
+from app.domain.profile_form import STRENGTH_WORDS
 from app.domain.rfm import rfm_quintiles
 from app.domain.value_tiers import value_tiers
 from app.pipeline.placing import PlacedAxis, Standing
-from app.pipeline.profile_text import profile_text, profile_texts
+from app.pipeline.profile_text import own_text, own_texts, profile_form
 from app.pipeline.yardstick import Yardstick, yardstick_from
 from app.segmentation.axes import Source, axes_named
-from app.segmentation.membership import Array, strengths
+from app.segmentation.membership import STRENGTHS, Array, strengths
 from app.segmentation.norms import shop_norms
 
 AS_OF = datetime(2025, 10, 23, 5, tzinfo=UTC)
@@ -22,7 +23,7 @@ N = 60
 
 
 def placed(memberships: Array) -> list[PlacedAxis]:
-    names, sources = ("high_value", "mid_tier", 'bud"get\\'), (Source.orders, Source.tickets, Source.tickets)
+    names, sources = ("high_value", "mid %s tier, 100 %", 'bud"get\\'), (Source.orders, Source.tickets, Source.tickets)
     return [
         PlacedAxis(axis, names, sources, memberships, in_signature=True) for axis in axes_named(["value", "frequency"])
     ]
@@ -59,8 +60,17 @@ def yardstick(shop: dict[str, Any]) -> Yardstick:
 
 
 def texts(shop: dict[str, Any]) -> list[str]:
+    """Everyone's, filled into what the run's profiles have in common."""
     arguments = (shop["axes"], shop["standing"], shop["values"])
-    return profile_texts(*arguments, yardstick=yardstick(shop), as_of=AS_OF).to_list()
+    own = own_texts(*arguments, yardstick=yardstick(shop), as_of=AS_OF).to_list()
+    return [filled(shop["axes"], text, number, yardstick(shop)) for number, text in enumerate(own)]
+
+
+def filled(axes: list[PlacedAxis], own: str, number: int, measure: Yardstick) -> str:
+    """The text of the customer of that number."""
+    shares = [share for axis in axes for share in axis.memberships[number].tolist()]
+    tops = [1 + 3 * place + int(axis.memberships[number].argmax()) for place, axis in enumerate(axes)]
+    return profile_form(axes, measure).filled(own, shares, tops)
 
 
 def test_each_text_is_the_inside_of_an_object_with_the_documents_fields(shop: dict[str, Any]) -> None:
@@ -79,7 +89,8 @@ def test_each_text_is_the_inside_of_an_object_with_the_documents_fields(shop: di
             assert sum(shares.values()) == pytest.approx(1, abs=1e-8)
             assert shares == pytest.approx(dict(zip(axis.names, axis.memberships[number], strict=True)), abs=1e-8)
             assert told["dominant_segments"][axis.axis.name] == max(shares, key=shares.__getitem__)
-            assert told["membership_strength"][axis.axis.name] in {"strong", "moderate", "balanced", "weak"}
+            assert told["membership_strength"][axis.axis.name] == strengths(axis.memberships)[number]
+            assert told["axis_sources"][axis.axis.name] == axis.read_from[number]
         assert told["interpretation"] == ", ".join(told["dominant_segments"].values())
         assert told["ltv_tier"] in {"vip", "high", "standard", "low"}
         assert 0 < told["ltv_top_percent"] <= 100
@@ -87,6 +98,10 @@ def test_each_text_is_the_inside_of_an_object_with_the_documents_fields(shop: di
         assert (told["churn_risk"], told["churn_risk_score"]) == (None, None)
         assert told["as_of"] == "2025-10-23T05:00:00+00:00"
         assert len(told["key_traits"]) <= 3
+
+
+def test_every_strength_has_its_word() -> None:
+    assert tuple(each.value for each in STRENGTHS) == STRENGTH_WORDS
 
 
 def test_a_customer_who_has_come_once_has_no_usual_gap(shop: dict[str, Any]) -> None:
@@ -108,6 +123,6 @@ def test_one_customer_alone_gets_the_text_written_among_all(shop: dict[str, Any]
         )
         values = {name: column[one] for name, column in shop["values"].items()}
         axes = placed(shop["axes"][0].memberships[one])
-        clear = {axis.axis.name: strengths(axis.memberships)[0].value for axis in axes}
-        alone = profile_text(axes, standing, values, strengths=clear, yardstick=kept, as_of=AS_OF)
+        own = own_text(axes, standing, values, yardstick=kept, as_of=AS_OF)
+        alone = filled(axes, own, 0, kept)
         assert list(json.loads(f"{{{alone}}}").items()) == list(json.loads(f"{{{among_all}}}").items())

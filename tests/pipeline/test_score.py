@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 
 from app.core.errors import CustomerNotFound, NothingPublished, OutdatedRun, StoreNotFound
+from app.domain.profile_form import ProfileForm
 from app.domain.records import Customer, Ticket
+from app.domain.value_tiers import value_tiers_from
 from app.pipeline.ingest import ingest
 from app.pipeline.run import RunResult
 from app.pipeline.sample import SampleShop
 from app.pipeline.score import score_customer
 from app.warehouse.checks import check_star
+from app.warehouse.customers import read_form
 from app.warehouse.engine import Database
 from tests.fakes import (
     SECRET,
@@ -37,18 +40,42 @@ N_CUSTOMERS = 91
 
 STORED = """
     SELECT customer_id, profile.archetype_id, segment_memberships, profile.dominant_segments, membership_strengths,
-        feature_vectors, interpretation, profile.lifetime_value::float8, profile.profile, fold_distance,
-        rfm_recency, rfm_frequency, rfm_monetary, rfm_group
-    FROM customer_profiles AS profile JOIN fact_customer_current USING (store_id, run_id, customer_id)
+        feature_vectors, interpretation, profile.lifetime_value::float8, fact.profile, fold_distance,
+        rfm_recency, rfm_frequency, rfm_monetary, rfm_group, memberships, dominant
+    FROM customer_profiles AS profile JOIN fact_customer_current AS fact USING (store_id, run_id, customer_id)
     WHERE store_id = :store ORDER BY customer_id
 """
 
 
 @dataclass(frozen=True)
 class Shop:
+    """stored : per customer what the database keeps of them; texts : and the text of their profile"""
+
     store_id: str
     result: RunResult
     stored: dict[str, tuple[Any, ...]]
+    texts: dict[str, dict[str, Any]]
+
+
+async def shop_of(database: Database, store_id: str, result: RunResult) -> Shop:
+    """A store as it is served."""
+    stored = {row[0]: row for row in await rows(database, STORED, store=store_id)}
+    # Put together from the database alone.
+    form = await read_form(database, store_id, result.run_id)
+    segments = list(zip(form["axes"], form["names"], form["sources"], strict=True))
+    axes = [
+        (
+            axis,
+            [name for each, name, _ in segments if each == axis],
+            [source for each, _, source in segments if each == axis],
+        )
+        for axis in dict.fromkeys(form["axes"])
+    ]
+    profiles = ProfileForm(axes, cutoffs=value_tiers_from(json.loads(form["tiers"])).cutoffs())
+    texts = {
+        customer: json.loads(f"{{{profiles.filled(row[8], row[-2], row[-1])}}}") for customer, row in stored.items()
+    }
+    return Shop(store_id, result, stored, texts)
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +91,7 @@ async def shop(database: Database) -> Shop:
         pseudonym_secret=SECRET,
     )
     result = await segmented(database, store_id, max_k=5, min_members=2, min_population=50)
-    stored = {row[0]: row for row in await rows(database, STORED, store=store_id)}
-    return Shop(store_id, result, stored)
+    return await shop_of(database, store_id, result)
 
 
 async def test_every_customer_scores_as_the_run_placed_them(database: Database, shop: Shop) -> None:
@@ -74,13 +100,13 @@ async def test_every_customer_scores_as_the_run_placed_them(database: Database, 
     before = await dump(database, shop.store_id, STAR, without=leave_out)
     for customer_id, stored in shop.stored.items():
         profile = await score_customer(database, shop.store_id, customer_id, keep=True)
-        _, archetype, memberships, dominant, strengths, features, words, worth, text, _, *rfm = stored
+        _, archetype, memberships, dominant, strengths, features, words, worth, _, _, *rfm, _, _ = stored
         assert profile.archetype_id == archetype
         assert_alike(profile.fuzzy_memberships, memberships)
         assert_alike(profile.feature_vectors, features)
         assert (profile.dominant_segments, profile.membership_strength) == (dominant, strengths)
         assert (profile.interpretation, profile.lifetime_value) == (words, pytest.approx(worth, abs=1e-9))
-        assert_alike(json.loads(f"{{{profile.text}}}"), json.loads(f"{{{text}}}"))
+        assert_alike(json.loads(f"{{{profile.text}}}"), shop.texts[customer_id])
         assert [*profile.rfm_scores, profile.rfm_group] == rfm
         assert (profile.customer_id, profile.store_id, profile.run_id) == (
             customer_id,
@@ -99,8 +125,7 @@ async def asking_shop(database: Database) -> Shop:
     source = SampleShop(customers=1_500)
     await ingest(database, source, store_id=store_id, timezone="UTC", currency="USD", pseudonym_secret=SECRET)
     result = await segmented(database, store_id)
-    stored = {row[0]: row for row in await rows(database, STORED, store=store_id)}
-    return Shop(store_id, result, stored)
+    return await shop_of(database, store_id, result)
 
 
 ASKING = "SELECT customer_id FROM tickets WHERE store_id = :store GROUP BY 1 HAVING count(*) >= 2"
@@ -109,8 +134,8 @@ READ_FROM_TICKETS = ("communication_preference", "problem_complexity_profile", "
 
 async def test_who_has_two_tickets_is_read_from_them_and_no_one_else(database: Database, asking_shop: Shop) -> None:
     asking = {customer for (customer,) in await rows(database, ASKING, store=asking_shop.store_id)}
-    for customer_id, stored in asking_shop.stored.items():
-        sources = json.loads(f"{{{stored[8]}}}")["axis_sources"]
+    for customer_id, text in asking_shop.texts.items():
+        sources = text["axis_sources"]
         read_from_tickets = {axis for axis, source in sources.items() if source == "tickets"}
         assert read_from_tickets == (set(READ_FROM_TICKETS) if customer_id in asking else set())
         assert len(sources) == 14
@@ -124,12 +149,12 @@ async def test_everyone_scores_as_the_run_placed_them_whatever_they_are_read_fro
     some = [*[each for each in known if each in asking][:25], *[each for each in known if each not in asking][:15]]
     for customer_id in some:
         profile = await score_customer(database, asking_shop.store_id, customer_id)
-        _, archetype, memberships, dominant, strengths, features, _, _, text, *_ = asking_shop.stored[customer_id]
+        _, archetype, memberships, dominant, strengths, features, *_ = asking_shop.stored[customer_id]
         assert profile.archetype_id == archetype
         assert_alike(profile.fuzzy_memberships, memberships)
         assert_alike(profile.feature_vectors, features)
         assert (profile.dominant_segments, profile.membership_strength) == (dominant, strengths)
-        assert_alike(json.loads(f"{{{profile.text}}}"), json.loads(f"{{{text}}}"))
+        assert_alike(json.loads(f"{{{profile.text}}}"), asking_shop.texts[customer_id])
 
 
 async def test_a_second_ticket_moves_a_customer_to_the_other_reading(database: Database, asking_shop: Shop) -> None:
@@ -285,7 +310,7 @@ async def test_what_was_predicted_of_someone_stands_until_it_is_predicted_anew(
     await segmented(database, store_id, min_population=10)
     await execute(
         database,
-        "UPDATE customer_profiles SET churn_risk_score = .25 WHERE store_id = :store AND customer_id = 'c001'",
+        "UPDATE fact_customer_current SET churn_risk_score = .25 WHERE store_id = :store AND customer_id = 'c001'",
         store=store_id,
     )
     await score_customer(database, store_id, "c001", keep=True)

@@ -17,6 +17,7 @@ from app.domain.features import FEATURES, METRICS
 from app.domain.rfm import GROUPS
 from app.domain.value_tiers import TierMode
 from app.pipeline.placing import Standing
+from app.pipeline.profile_text import profile_form
 from app.pipeline.report import run_report
 from app.pipeline.star import customer_row, placed, star_of
 from app.pipeline.yardstick import Yardstick, yardstick_of
@@ -73,7 +74,33 @@ class Run:
 
     @property
     def profiles(self) -> pl.DataFrame:
-        return self.star["customer_profiles"]
+        """What `customer_profiles` tells: the names that the segments give to the numbers of each row."""
+        segments = self.star["dim_segment_master"].sort("place").to_dicts()
+        assert [each["place"] for each in segments] == list(range(1, len(segments) + 1))
+        form = profile_form([placed(axis) for axis in self.discovery.axes], self.yardstick)
+        told = []
+        for row in self.facts.iter_rows(named=True):
+            memberships, features = numbers(row["memberships"]), numbers(row["features"])
+            dominant = [int(place) for place in elements(row["dominant"])]
+            shares: dict[str, dict[str, float]] = {}
+            for segment, share in zip(segments, memberships, strict=True):
+                shares.setdefault(segment["axis_name"], {})[segment["segment_name"]] = share
+            vectors = {}
+            for segment in (segments[place - 1] for place in dominant):
+                read_by = json.loads(segment["scaler_params"])["features"]
+                first = segment["first_feature"] - 1
+                mine = features[first : first + len(read_by)]
+                vectors[segment["axis_name"]] = dict(zip(read_by, mine, strict=True))
+            told.append(
+                {
+                    "customer_id": row["customer_id"],
+                    "segment_memberships": json.dumps(shares),
+                    "feature_vectors": json.dumps(vectors),
+                    "interpretation": ", ".join(segments[place - 1]["segment_name"] for place in dominant),
+                    "profile": form.filled(row["profile"], memberships, dominant),
+                }
+            )
+        return pl.DataFrame(told)
 
 
 def run_of(values: dict[str, Array], *, axes: list[str] | None = None, after: Run | None = None, **options: Any) -> Run:
@@ -120,6 +147,10 @@ def elements(literal: str) -> list[str]:
     return literal[1:-1].split(",") if literal != "{}" else []
 
 
+def numbers(literal: str) -> list[float]:
+    return [float(each) for each in elements(literal)]
+
+
 def test_every_customer_has_one_fact_one_profile_and_one_day_of_history(run: Run) -> None:
     history = run.star["fact_customer_history"]
     for table in (run.facts, run.profiles, history):
@@ -127,7 +158,6 @@ def test_every_customer_has_one_fact_one_profile_and_one_day_of_history(run: Run
         assert table.null_count().sum_horizontal().item() == 0
     for column in ("archetype_id", "archetype_level2_id", "archetype_level3_id", "lifetime_value", "total_orders"):
         assert history[column].equals(run.facts[column])
-    assert run.profiles["archetype_id"].equals(run.facts["archetype_id"])
     assert set(history["snapshot_date"]) == {DAY}
 
 
@@ -233,7 +263,17 @@ def test_nothing_leans_to_what_it_is(run: Run) -> None:
         assert ("Leaning" in row["name"]) == bool(seconds)
 
 
-def test_memberships_read_back_from_json_to_a_thousand_millionth(run: Run) -> None:
+def test_a_customers_lists_hold_a_number_for_every_segment_axis_and_feature(run: Run) -> None:
+    segments = run.star["dim_segment_master"]
+    features = sum(len(reading.fitted.features) for axis in run.discovery.axes for reading in axis.readings)
+    assert [segments["place"].min(), segments["place"].n_unique()] == [1, segments.height]
+    for row in run.facts.iter_rows(named=True):
+        assert len(elements(row["memberships"])) == segments.height
+        assert len(elements(row["dominant"])) == len(run.discovery.axes)
+        assert len(elements(row["features"])) == features
+
+
+def test_memberships_read_back_to_a_thousand_millionth(run: Run) -> None:
     stored = parsed(run.profiles["segment_memberships"])
     for axis in run.discovery.axes:
         for customer, of_all in enumerate(stored):
@@ -244,15 +284,19 @@ def test_memberships_read_back_from_json_to_a_thousand_millionth(run: Run) -> No
 
 
 def test_dominant_segments_strengths_and_interpretation_tell_of_the_memberships(run: Run) -> None:
-    assert run.profiles["dominant_segments"].equals(run.facts["dominant_segments"])
     columns = ("dominant_segments", "membership_strengths")
     dominant, strengths = (parsed(run.facts[column]) for column in columns)
-    for customer, shares_of in enumerate(parsed(run.profiles["segment_memberships"])):
+    profiles = run.profiles
+    for customer, shares_of in enumerate(parsed(profiles["segment_memberships"])):
         for axis, shares in shares_of.items():
             assert shares[dominant[customer][axis]] == max(shares.values())
             assert strengths[customer][axis] in STRENGTHS
             assert (strengths[customer][axis] == "strong") == (round(max(shares.values()), 12) >= 0.7)
-        assert run.profiles["interpretation"][customer] == ", ".join(dominant[customer].values())
+        assert profiles["interpretation"][customer] == ", ".join(dominant[customer].values())
+        text = readable(profiles["profile"][customer])
+        assert text["interpretation"] == profiles["interpretation"][customer]
+        assert text["fuzzy_memberships"] == shares_of
+        assert (text["dominant_segments"], text["membership_strength"]) == (dominant[customer], strengths[customer])
 
 
 def test_feature_vectors_hold_what_each_customer_is_read_by_on_every_axis(run: Run) -> None:
@@ -307,7 +351,6 @@ def test_the_segment_master_is_enough_to_place_customers_again(run: Run) -> None
 def test_money_has_four_decimals_at_most_and_agrees_with_the_cents_spent(run: Run) -> None:
     money: Mapping[str, tuple[str, ...]] = {
         "fact_customer_current": ("lifetime_value", "avg_order_value"),
-        "customer_profiles": ("lifetime_value",),
         **{f"dim_archetype_l{level}": ("avg_ltv", "total_ltv", "avg_order_value") for level in (1, 2, 3)},
     }
     for table, columns in money.items():
@@ -336,14 +379,16 @@ def test_one_customer_alone_gets_the_rows_written_among_all(run: Run) -> None:
         standing = star_standing(run, one)
         alone = [replace(axis, memberships=axis.memberships[one]) for axis in axes]
         values = {name: column[one] for name, column in run.values.items()}
-        rows = customer_row(
+        row = customer_row(
             run.ids[customer], values, alone, standing, snapshot=DAY, as_of=AS_OF, yardstick=run.yardstick
         )
-        for table in ("fact_customer_current", "customer_profiles"):
-            (among_all,) = run.star[table][one].to_dicts()
-            assert rows[table].keys() == among_all.keys()
-            for column, value in among_all.items():
-                assert_alike(readable(rows[table][column]), readable(value))
+        (among_all,) = run.facts[one].to_dicts()
+        assert row.keys() == among_all.keys()
+        for column, value in among_all.items():
+            if column in ("memberships", "dominant", "features"):
+                assert_alike(row[column], numbers(value))
+            else:
+                assert_alike(readable(row[column]), readable(value))
 
 
 def readable(value: Any) -> Any:

@@ -19,7 +19,9 @@ from app.segmentation.clustering import (
     MIN_SHARE,
     NULL_MARGIN,
     REFITS,
+    REFITS_OF_MANY,
     STABLE,
+    START_SAMPLE,
     TIE,
     FittedAxis,
     KRange,
@@ -501,3 +503,43 @@ clustering.fit_axis("shape", ("x", "y"), ("none", "none"), points, k_range=clust
         text=True,
     ).stdout.splitlines()
     assert set(told) == {"{1}"}
+
+
+# Of many customers
+
+
+def test_of_many_customers_fewer_starts_find_the_groups_there_are() -> None:
+    values, truth = planted(4, each=START_SAMPLE // 4 + 300)
+    assert len(values) > START_SAMPLE
+    fitted = fit(values, KRange(3, 4))
+    assert fitted.n_segments == 4
+    assert same_groups(fitted.memberships(values).argmax(axis=1), truth)
+    assert fitted.stability is not None
+    assert (fitted.stability.refits, fitted.stability.kept) == (REFITS_OF_MANY, 1.0)
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_of_many_customers_a_fit_is_the_same_bit_for_bit_again(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    monkeypatch.setattr(clustering, "START_SAMPLE", 300)
+    values = np.random.default_rng(seed).gamma(2, size=(1_500, 3))
+    values[:600] += [4.0, 0.0, 4.0]
+    one, other = (fit(values, KRange(2, 4), seed=seed) for _ in range(2))
+    assert one.has_structure and np.array_equal(one.centers, other.centers)
+    assert (one.tried, one.stability) == (other.tried, other.stability)
+
+
+def test_of_many_customers_nobody_stands_nearer_to_the_center_of_others_than_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Tried on a sample, the centers are gone on with until nobody changes sides, so a search from them ends there."""
+    monkeypatch.setattr(clustering, "START_SAMPLE", 300)
+    values = np.random.default_rng(3).gamma(2, size=(1_500, 2))
+    values[:600] += [5.0, 5.0]
+    fitted = fit(values, KRange(2, 3))
+    assert fitted.has_structure
+    scaled = fitted.scaler.apply(values)
+    own = nearest(scaled, fitted.centers)
+    means = np.stack([scaled[own == segment].mean(axis=0) for segment in range(fitted.n_segments)])
+    assert means == pytest.approx(fitted.centers, abs=1e-6)
+    again = fit(values, KRange(2, 3), served=fitted)
+    assert again.centers == pytest.approx(fitted.centers, abs=1e-6)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from app.core.errors import InvalidInput
 from app.domain.features import FEATURES, METRICS
+from app.segmentation import clustering
 from app.segmentation.axes import AXES, Axis, Need, axes_named
 from app.segmentation.clustering import KRange
 from app.segmentation.discovery import Discovery, DiscoveryOptions, discover, segment_id
@@ -179,3 +180,20 @@ def test_clusters_fitted_on_few_hold_for_all() -> None:
     found = discovered(values, TWO_AXES, sample_size=90)
     assert_sound(found, 600)
     assert len(set(zip(truth.tolist(), found.archetypes.level1.tolist(), strict=True))) == 3
+
+
+def test_axes_clustered_one_or_two_at_a_time_are_the_same_bit_for_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of more customers than starts are tried on all of."""
+    monkeypatch.setattr(clustering, "START_SAMPLE", 400)
+    axes = axes_named(["value", "maturity", "frequency", "support_history"])
+    planted, _ = planted_shop(3, each=400)
+    shapeless = shapeless_shop(1_200)
+    values = {name: column * shapeless[name] for name, column in planted.items()}
+    one, two, again = (discovered(values, axes, threads=threads) for threads in (1, 2, 2))
+    assert any(axis.has_structure for axis in one.axes)
+    for other in (two, again):
+        for left, right in zip(one.axes, other.axes, strict=True):
+            assert np.array_equal(left.memberships, right.memberships) and left.segments == right.segments
+            assert left.fitted.tried == right.fitted.tried and left.fitted.stability == right.fitted.stability
+        for level in ("level1", "level2", "level3", "signatures"):
+            assert np.array_equal(getattr(one.archetypes, level), getattr(other.archetypes, level))

@@ -37,17 +37,16 @@ async def broken(connection: AsyncConnection) -> dict[str, int | float]:
 ONE = "store_id = :store AND customer_id = (SELECT min(customer_id) FROM fact_customer_current WHERE store_id = :store)"
 SPLIT = "(SELECT min(axis_name) FROM dim_segment_master WHERE store_id = :store AND position = 1)"
 EARLIER_RUN = """
-    WITH earlier AS (
-        INSERT INTO segmentation_runs (store_id, status, parameters) VALUES (:store, 'published', '{}')
-        RETURNING run_id
-    )
-    INSERT INTO %(table)s SELECT (jsonb_populate_record(NULL::%(table)s,
-        to_jsonb(t) || jsonb_build_object('run_id', earlier.run_id))).*
-    FROM %(table)s AS t, earlier WHERE store_id = :store LIMIT 1
+    INSERT INTO fact_customer_current SELECT (jsonb_populate_record(t, jsonb_build_object('run_id', earlier.run_id))).*
+    FROM fact_customer_current AS t, (
+        SELECT min(run_id) AS run_id FROM dim_archetype_l1 WHERE store_id = :store
+    ) AS earlier
+    WHERE {one}
 """
 SEGMENTED = "every customer with an order before as_of is segmented"
-PROFILED = "every fact has a profile and every profile a fact"
-SWEPT = "no row of another run is left"
+PROFILED = "every fact has a profile that tells all axes"
+NAMED = "profiles name the segments that are counted"
+SWEPT = "no customer's row of another run is left"
 SUMS = "memberships of every axis sum to 1"
 COUNTED = "archetypes count their members rightly"
 NESTED = "levels 2 and 3 nest in level 1"
@@ -58,15 +57,34 @@ LED = "lineage leads to segments and archetypes that there are"
 
 BREACHES = {
     "a customer is missing": (["DELETE FROM fact_customer_current WHERE {one}"], SEGMENTED),
-    "a profile is missing": (["DELETE FROM customer_profiles WHERE {one}"], PROFILED),
-    "a fact is missing": (["DELETE FROM fact_customer_current WHERE {one}"], PROFILED),
-    "a segment of an older run": ([EARLIER_RUN % {"table": "dim_segment_master"}], SWEPT),
-    "a profile of an older run": ([EARLIER_RUN % {"table": "customer_profiles"}], SWEPT),
-    "a membership too high": (
+    "a profile is missing": (
+        ["UPDATE fact_customer_current SET memberships = NULL, dominant = NULL, features = NULL WHERE {one}"],
+        PROFILED,
+    ),
+    **{
+        f"a profile without {column}": ([f"UPDATE fact_customer_current SET {column} = NULL WHERE {{one}}"], PROFILED)  # noqa: S608
+        for column in ("memberships", "dominant", "features")
+    },
+    "a profile of an axis too few": (
+        ["UPDATE fact_customer_current SET dominant = dominant[2:] WHERE {one}"],
+        PROFILED,
+    ),
+    "a profile of a feature too many": (
+        ["UPDATE fact_customer_current SET features = features || 0.5::float8 WHERE {one}"],
+        PROFILED,
+    ),
+    "a profile that names another top segment": (
         [
-            "UPDATE customer_profiles SET segment_memberships = jsonb_set(segment_memberships, "
-            "'{purchase_value}', jsonb_build_object('a', 0.7, 'b', 0.4)) WHERE {one}"
+            "UPDATE fact_customer_current AS fact SET dominant = array_replace(dominant, mine.place, other.place) "
+            "FROM dim_segment_master AS mine JOIN dim_segment_master AS other USING (store_id, run_id, axis_name) "
+            "WHERE fact.store_id = mine.store_id AND fact.run_id = mine.run_id AND mine.axis_name = {split} "
+            "AND mine.place = ANY (fact.dominant) AND other.place <> mine.place AND fact.{one}"
         ],
+        NAMED,
+    ),
+    "a customer of an older run": ([EARLIER_RUN], SWEPT),
+    "a membership too high": (
+        ["UPDATE fact_customer_current SET memberships[1] = memberships[1] + 0.1 WHERE {one}"],
         SUMS,
     ),
     "an archetype of one member too many": (
@@ -115,7 +133,6 @@ BREACHES = {
         ["UPDATE archetype_lineage SET current_id = 'arch_0' WHERE store_id = :store AND step = 0"],
         LED,
     ),
-    "an archetype of an older run": ([EARLIER_RUN % {"table": "dim_archetype_l1"}], SWEPT),
     "a level-2 archetype of one member too many": (
         ["UPDATE dim_archetype_l2 SET member_count = member_count + 1 WHERE store_id = :store"],
         COUNTED,
@@ -146,7 +163,7 @@ async def plant(connection: AsyncConnection, statements: list[str]) -> None:
 
 async def test_a_good_star_holds_every_promise(connection: AsyncConnection) -> None:
     checks = await check_star(connection, STORE)
-    expected = {SEGMENTED, PROFILED, SWEPT, SUMS, COUNTED, NESTED, COVERED, WORTH, TRACED, LED}
+    expected = {SEGMENTED, PROFILED, NAMED, SWEPT, SUMS, COUNTED, NESTED, COVERED, WORTH, TRACED, LED}
     assert {check.promise for check in checks} >= expected
     assert all(check.holds and check.found == 0 for check in checks)
 

@@ -1,6 +1,7 @@
 """The schema: up, down and up again, one at a time, and what it refuses."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,10 +10,13 @@ from sqlalchemy.exc import IntegrityError
 
 from app.core.config import Settings
 from app.core.errors import ConfigurationError
+from app.domain.records import Customer, Ticket
+from app.pipeline.score import score_customer
+from app.warehouse.checks import check_star
 from app.warehouse.engine import Database
 from app.warehouse.migrate import current_revision, differences, downgrade, migrate
 from tests.conftest import own_database
-from tests.fakes import bought, dump, execute, put, rows, value
+from tests.fakes import STAR, a_shop, at, bought, dump, execute, put, rows, segmented, value
 
 
 @pytest.fixture
@@ -212,6 +216,216 @@ async def test_money_is_decimal_and_times_carry_their_zone(database: Database) -
     assert wrong == []
 
 
+# What runs have written, through migration 0012: numbers in lists whose places the segments know.
+
+OLD_SEGMENT = """
+    INSERT INTO dim_segment_master (store_id, run_id, segment_id, axis_name, position, segment_name, interpretation,
+        source, cluster_center, scaler_params, population_percentage, customer_count)
+    VALUES ('corner', :run, :id, :axis, :position, :name, '', :source, '[]',
+        jsonb_build_object('features', CAST(:features AS text[])), 50, 1)
+"""
+# As they were written in: in no order. A later axis first, the second segment before the first.
+OLD_SEGMENTS = [
+    ("support_history", 2, "asks_often", "tickets", ["tickets_per_order", "tickets_a_year"]),
+    ("support_history", 0, "quiet", "orders", ["days_of_silence"]),
+    ("support_history", 1, "asks", "tickets", ["tickets_per_order", "tickets_a_year"]),
+    ("purchase_value", 1, 'say "low", 100 %', "orders", ["lifetime_value", "avg_order_value"]),
+    ("purchase_value", 0, "high", "orders", ["lifetime_value", "avg_order_value"]),
+    ("purchase_frequency", 0, "everyone", "orders", ["orders_per_month"]),
+]
+OLD_PROFILES = [
+    {
+        "customer_id": "ada",
+        "segment_memberships": {
+            "support_history": {"asks": 0.125, "quiet": 0, "asks_often": 0.875},
+            "purchase_value": {"high": 0.123456789012, 'say "low", 100 %': 0.876543210988},
+            "purchase_frequency": {"everyone": 1},
+        },
+        "dominant_segments": {
+            "purchase_frequency": "everyone",
+            "purchase_value": 'say "low", 100 %',
+            "support_history": "asks_often",
+        },
+        "feature_vectors": {
+            "support_history": {"tickets_a_year": 12.5, "tickets_per_order": 1e-12},
+            "purchase_value": {"avg_order_value": -3.5, "lifetime_value": 7},
+            "purchase_frequency": {"orders_per_month": 0.25},
+        },
+        "interpretation": 'everyone, say "low", 100 %, asks_often',
+        "lifetime_value": "7.0001",
+        "churn_risk_score": 0.3,
+    },
+    {
+        "customer_id": "bea",
+        "segment_memberships": {
+            "support_history": {"asks": 0, "quiet": 1, "asks_often": 0},
+            "purchase_value": {"high": 0.5, 'say "low", 100 %': 0.5},
+            "purchase_frequency": {"everyone": 1},
+        },
+        "dominant_segments": {
+            "purchase_frequency": "everyone",
+            "purchase_value": "high",
+            "support_history": "quiet",
+        },
+        "feature_vectors": {
+            "support_history": {"days_of_silence": 400},
+            "purchase_value": {"avg_order_value": 1, "lifetime_value": 1},
+            "purchase_frequency": {"orders_per_month": 0},
+        },
+        "interpretation": "everyone, high, quiet",
+        "lifetime_value": "1",
+        "churn_risk_score": None,
+    },
+]
+OLD_ROWS = (
+    """
+    INSERT INTO dim_archetype_l1 (store_id, run_id, archetype_id, name, slug, description, member_count,
+        population_percentage, avg_ltv, total_ltv, avg_orders, avg_order_value, avg_recency_days, dominant_segments,
+        segment_ids, folded_count)
+    VALUES ('corner', :run, 'arch_1', 'All', 'all', '', 2, 100, 4, 8, 1, 4, 3, '{}', '{}', 0)
+    """,
+    *[
+        f"""
+        INSERT INTO dim_archetype_l{level} (store_id, run_id, archetype_id, name, slug, description, member_count,
+            population_percentage, avg_ltv, total_ltv, avg_orders, avg_order_value, avg_recency_days, parent_id, {own})
+        VALUES ('corner', :run, 'arch_1', 'All', 'all', '', 2, 100, 4, 8, 1, 4, 3, 'arch_1', '{value}')
+        """  # noqa: S608
+        for level, own, value in ((2, "strength_band", "core"), (3, "second_segments", "{}"))
+    ],
+)
+OLD_CUSTOMER = (
+    """
+    INSERT INTO fact_customer_current (store_id, run_id, customer_id, archetype_id, archetype_level2_id,
+        archetype_level3_id, lifetime_value, total_orders, days_since_last_purchase, customer_tenure_days,
+        avg_order_value, dominant_segments, membership_strengths, cluster_confidence, fold_distance, snapshot_date)
+    VALUES ('corner', :run, :customer_id, 'arch_1', 'arch_1', 'arch_1', CAST(:lifetime_value AS numeric), 1, 3, 3,
+        CAST(:lifetime_value AS numeric), CAST(:dominant_segments AS jsonb), '{}', 0.9, 0, '2024-03-01')
+    """,
+    """
+    INSERT INTO customer_profiles (store_id, run_id, customer_id, archetype_id, segment_memberships, dominant_segments,
+        feature_vectors, interpretation, lifetime_value, churn_risk_score, updated_at, profile)
+    VALUES ('corner', :run, :customer_id, 'arch_1', CAST(:segment_memberships AS jsonb),
+        CAST(:dominant_segments AS jsonb), CAST(:feature_vectors AS jsonb), :interpretation,
+        CAST(:lifetime_value AS numeric), :churn_risk_score, '2024-03-02 10:00+00', 'ready')
+    """,
+)
+PROFILES = """
+    SELECT store_id, run_id, customer_id, archetype_id, segment_memberships, dominant_segments, feature_vectors,
+        interpretation, lifetime_value, churn_risk_score, updated_at
+    FROM customer_profiles ORDER BY 1, 2, 3
+"""
+INTELLIGENCE = "SELECT * FROM customer_intelligence ORDER BY 1, 2"
+
+
+async def a_run_of_old(database: Database, *, served: bool, profiles: list[dict[str, Any]]) -> int:
+    """A run as it was written before 0012."""
+    run_id: int = await value(
+        database,
+        "SELECT coalesce(max(run_id), 0) + 1 FROM segmentation_runs",
+    )
+    begin = "INSERT INTO segmentation_runs (run_id, store_id, status, parameters) OVERRIDING SYSTEM VALUE "
+    await execute(database, begin + "VALUES (:run, 'corner', 'published', '{}')", run=run_id)
+    for number, (axis, position, name, source, features) in enumerate(OLD_SEGMENTS):
+        about = {"axis": axis, "position": position, "name": name, "source": source, "features": features}
+        await execute(database, OLD_SEGMENT, run=run_id, id=f"seg_{number}", **about)
+    for statement in OLD_ROWS:
+        await execute(database, statement, run=run_id)
+    for profile in profiles:
+        written = {name: json.dumps(each) if isinstance(each, dict) else each for name, each in profile.items()}
+        for statement in OLD_CUSTOMER:
+            mentioned = {name: each for name, each in written.items() if f":{name}" in statement}
+            await execute(database, statement, run=run_id, **mentioned)
+    if served:
+        await execute(database, "UPDATE stores SET served_run_id = :run WHERE store_id = 'corner'", run=run_id)
+    return run_id
+
+
+@pytest.fixture
+async def old(empty: Database) -> Database:
+    """A database as 0011 had it, with two runs. The one before is swept: of it the dimensions are left."""
+    await migrate(empty)
+    await put(empty, "corner", [*bought("ada", "o1", "2024-03-01", ("tea", "2", "3.50")), Customer("bea")])
+    await downgrade(empty, "0011")
+    await a_run_of_old(empty, served=False, profiles=[])
+    await a_run_of_old(empty, served=True, profiles=OLD_PROFILES)
+    return empty
+
+
+async def test_profiles_written_before_say_the_same_as_lists(old: Database) -> None:
+    before, intelligence = await rows(old, PROFILES), await rows(old, INTELLIGENCE)
+    assert [row[2] for row in before] == ["ada", "bea"] == [row[1] for row in intelligence]
+    await migrate(old)
+    assert await rows(old, PROFILES) == before
+    assert await rows(old, INTELLIGENCE) == intelligence
+    # In the axes' order and, within one, the centers'; what is read from the other source is not known of them.
+    kept = await rows(
+        old, "SELECT memberships, dominant, features, profile FROM fact_customer_current ORDER BY customer_id"
+    )
+    assert kept == [
+        (
+            [1, 0.123456789012, 0.876543210988, 0, 0.125, 0.875],
+            *([1, 3, 6], [0.25, 7, -3.5, 0, 1e-12, 12.5], None),
+        ),
+        ([1, 0.5, 0.5, 1, 0, 0], [1, 2, 4], [0, 1, 1, 400, 0, 0], None),
+    ]
+
+
+async def test_segments_of_every_run_written_before_know_their_places(old: Database) -> None:
+    await migrate(old)
+    query = """
+        SELECT run_id, array_agg(segment_name ORDER BY place), array_agg(place ORDER BY place),
+            array_agg(first_feature ORDER BY place)
+        FROM dim_segment_master GROUP BY 1 ORDER BY 1
+    """
+    names = ["everyone", "high", 'say "low", 100 %', "quiet", "asks", "asks_often"]
+    places = (names, [1, 2, 3, 4, 5, 6], [1, 2, 2, 4, 5, 5])
+    assert await rows(old, query) == [(1, *places), (2, *places)]
+
+
+async def test_lists_become_profiles_again_on_the_way_back(old: Database) -> None:
+    before, intelligence, made = await rows(old, PROFILES), await rows(old, INTELLIGENCE), await schema(old)
+    for _ in range(2):
+        await migrate(old)
+        await downgrade(old, "0011")
+        assert await rows(old, PROFILES) == before
+        assert await rows(old, INTELLIGENCE) == intelligence
+        assert await schema(old) == made
+    # Written anew when they are asked for.
+    assert await rows(old, "SELECT DISTINCT profile FROM customer_profiles") == [(None,)]
+
+
+async def test_a_run_written_as_lists_outlives_the_way_back_and_forth(empty: Database) -> None:
+    """Of axes with two readings and of one."""
+    await migrate(empty)
+    asking = [Ticket(f"t{i}-{j}", f"c{i:03}", at(f"2024-02-0{1 + j}")) for i in range(110) for j in range(2 + i % 5)]
+    await put(empty, "corner", [*a_shop(160), *asking])
+    first = await segmented(empty, "corner", as_of=at("2024-04-01"))
+    second = await segmented(empty, "corner")
+    sources = "SELECT count(DISTINCT source) FROM dim_segment_master WHERE axis_name = 'support_history'"
+    assert await value(empty, sources) == 2
+    # What a customer is not read by is not told of them, and nought when it comes back.
+    leave_out = ["xmin", "profile", "features"]
+    before = {table: await dump(empty, "corner", [table], without=leave_out) for table in STAR}
+    profiles = await rows(empty, PROFILES)
+    alone = await score_customer(empty, "corner", "c007")
+    assert len(profiles) == 160
+
+    await downgrade(empty, "0011")
+    assert await rows(empty, PROFILES) == profiles
+    await migrate(empty)
+    assert {table: await dump(empty, "corner", [table], without=leave_out) for table in STAR} == before
+    dimensions = await rows(empty, "SELECT DISTINCT run_id FROM dim_segment_master ORDER BY 1")
+    assert dimensions == [(first.run_id,), (second.run_id,)]
+    assert await score_customer(empty, "corner", "c007", keep=True) == alone
+    async with empty.snapshot() as connection:
+        assert [check for check in await check_star(connection, "corner") if not check.holds] == []
+
+    await downgrade(empty, "0001")  # where nobody knows what is read from tickets
+    await migrate(empty)
+    again = await rows(empty, PROFILES)
+    assert [row[2:8] for row in again] == [row[2:8] for row in profiles]
+
+
 # What the tables refuse. Each store has one customer, one order of one line, one refund, one ticket, one run.
 
 ORDER = "INSERT INTO orders (store_id, order_id, customer_id, order_date, total_price) VALUES "
@@ -225,8 +439,8 @@ REFUND = (
 )
 SEGMENT = (
     "INSERT INTO dim_segment_master (store_id, run_id, segment_id, axis_name, position, segment_name, interpretation, "
-    "cluster_center, scaler_params, population_percentage, customer_count) "
-    "VALUES (:store, {run}, 's', 'a', 0, 'n', '', '[]', '{{}}', {share}, 1)"
+    "cluster_center, scaler_params, population_percentage, customer_count, place, first_feature) "
+    "VALUES (:store, {run}, 's', 'a', 0, 'n', '', '[]', '{{}}', {share}, 1, 1, 1)"
 )
 NEWEST_RUN = "(SELECT max(run_id) FROM segmentation_runs WHERE store_id = :store)"
 REFUSED = {

@@ -1,5 +1,6 @@
 """Writing a run's rows: in one transaction, text as it is, many rows or one."""
 
+import json
 from datetime import date
 from typing import Any
 
@@ -8,9 +9,9 @@ import pytest
 from sqlalchemy import text
 
 from app.pipeline.lineage import SCHEMA, SEGMENT_SCHEMA
-from app.warehouse import publish, runs
+from app.warehouse import copying, publish, runs
 from app.warehouse.engine import Database
-from tests.fakes import STAR, a_shop, at, dump, put, rows, segmented, value
+from tests.fakes import STAR, a_shop, at, dump, execute, put, rows, segmented, value
 
 ODD = 'say "no", or\ntwo lines; {braces} \\N ünï 日本'
 
@@ -50,9 +51,11 @@ def a_star(customers: list[str], *, day: date = date(2024, 5, 1), words: str = "
                 "segment_name": [words],
                 "interpretation": [words],
                 "cluster_center": ["[0.5]"],
-                "scaler_params": ["{}"],
+                "scaler_params": ['{"features": ["lifetime_value"]}'],
                 "population_percentage": [100.0],
                 "customer_count": [n],
+                "place": [1],
+                "first_feature": [1],
             }
         ),
         "dim_archetype_l1": pl.DataFrame(
@@ -69,17 +72,11 @@ def a_star(customers: list[str], *, day: date = date(2024, 5, 1), words: str = "
                 "membership_strengths": ["{}"] * n,
                 "cluster_confidence": [0.9] * n,
                 "fold_distance": [0] * n,
-            }
-        ),
-        "customer_profiles": pl.DataFrame(
-            {
-                "customer_id": customers,
-                "archetype_id": ["arch_1"] * n,
-                "segment_memberships": ["{}"] * n,
-                "dominant_segments": ["{}"] * n,
-                "feature_vectors": ["{}"] * n,
-                "interpretation": [words] * n,
-                "lifetime_value": [5.0] * n,
+                "rfm_group": pl.Series([None] * n, dtype=pl.String),
+                "memberships": ["{1}"] * n,
+                "dominant": ["{1}"] * n,
+                "features": ["{5}"] * n,
+                "profile": [words] * n,
             }
         ),
         "fact_customer_history": pl.DataFrame({"customer_id": customers, **standing, "segment_ids": ["{seg_1}"] * n}),
@@ -88,10 +85,10 @@ def a_star(customers: list[str], *, day: date = date(2024, 5, 1), words: str = "
     }
 
 
-def rows_of(customer: str, *, words: str = "plain") -> dict[str, dict[str, Any]]:
-    """One customer's two rows, as scoring hands them over."""
-    star = a_star([customer], words=words)
-    return {table: star[table].to_dicts()[0] for table in ("fact_customer_current", "customer_profiles")}
+def row_of(customer: str, *, worth: float = 5.0, words: str = "plain") -> dict[str, Any]:
+    """One customer's row, as scoring hands it over: lists as lists."""
+    (row,) = a_star([customer], words=words)["fact_customer_current"].to_dicts()
+    return {**row, "lifetime_value": worth, "memberships": [1.0], "dominant": [1], "features": [worth]}
 
 
 async def published(database: Database, store_id: str, star: dict[str, pl.DataFrame], *, keep: bool = True) -> int:
@@ -117,10 +114,59 @@ async def test_words_are_served_as_written(database: Database, store_id: str) ->
     await published(database, store_id, a_star(["c000"], words=ODD))
     for table, column in (
         *(("dim_segment_master", "segment_name"), ("dim_archetype_l1", "name"), ("dim_archetype_l2", "description")),
-        *(("customer_profiles", "interpretation"),),
+        *(("customer_profiles", "interpretation"), ("fact_customer_current", "profile")),
     ):
         query = f"SELECT {column} FROM {table} WHERE store_id = :s"  # noqa: S608
         assert await value(database, query, s=store_id) == ODD
+
+
+async def test_profiles_put_back_the_names_of_the_numbers_that_were_written(database: Database, store_id: str) -> None:
+    """Two axes; the second is read from orders for one customer and from tickets for the other."""
+    await put(database, store_id, a_shop(2))
+    star = a_star(["c000", "c001"])
+    segments = [
+        ("seg_1", "purchase_value", 0, "low", "orders", ["worth"], 1, 1),
+        ("seg_2", "purchase_value", 1, ODD, "orders", ["worth"], 2, 1),
+        ("seg_3", "support_history", 0, "quiet", "orders", ["silence", "days"], 3, 2),
+        ("seg_4", "support_history", 1, "asks", "tickets", ["tickets"], 4, 4),
+        ("seg_5", "support_history", 2, "asks_often", "tickets", ["tickets"], 5, 4),
+    ]
+    columns = ["segment_id", "axis_name", "position", "segment_name", "source", "features", "place", "first_feature"]
+    master = pl.DataFrame(segments, schema=columns, orient="row").select(
+        pl.exclude("features"),
+        scaler_params=pl.Series([json.dumps({"features": features}) for *_, features, _, _ in segments]),
+        interpretation=pl.lit("plain"),
+        cluster_center=pl.lit("[0.5]"),
+        population_percentage=pl.lit(20.0),
+        customer_count=pl.lit(1),
+    )
+    current = star["fact_customer_current"].with_columns(
+        memberships=pl.Series(["{0.25,0.75,0.123456789012,0.876543210988,0}", "{1,0,0,0.5,0.5}"]),
+        dominant=pl.Series(["{2,3}", "{1,5}"]),
+        features=pl.Series(["{5,-0.000000000001,12,3}", "{6.5,0,13,4}"]),
+    )
+    run_id = await published(
+        database, store_id, {**star, "dim_segment_master": master, "fact_customer_current": current}
+    )
+    query = """
+        SELECT customer_id, run_id, archetype_id, segment_memberships, feature_vectors, interpretation,
+            dominant_segments, lifetime_value, churn_risk_score
+        FROM customer_profiles WHERE store_id = :s ORDER BY 1
+    """
+    of_orders = {"quiet": 0.123456789012, "asks": 0.876543210988, "asks_often": 0}
+    assert await rows(database, query, s=store_id) == [
+        (
+            *("c000", run_id, "arch_1", {"purchase_value": {"low": 0.25, ODD: 0.75}, "support_history": of_orders}),
+            {"purchase_value": {"worth": 5}, "support_history": {"silence": -1e-12, "days": 12}},
+            *(f"{ODD}, quiet", {}, 5, None),
+        ),
+        (
+            *("c001", run_id, "arch_1"),
+            {"purchase_value": {"low": 1, ODD: 0}, "support_history": {"quiet": 0, "asks": 0.5, "asks_often": 0.5}},
+            {"purchase_value": {"worth": 6.5}, "support_history": {"tickets": 4}},
+            *("low, asks_often", {}, 5, None),
+        ),
+    ]
 
 
 async def test_a_rehearsal_leaves_nothing(database: Database, store_id: str) -> None:
@@ -146,10 +192,13 @@ async def test_nothing_is_visible_before_the_switch(database: Database, store_id
 async def test_more_rows_than_are_written_at_once_all_arrive(
     database: Database, store_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publish, "_ROWS_AT_ONCE", 4)
+    monkeypatch.setattr(copying, "_ROWS_AT_ONCE", 4)
     await put(database, store_id, a_shop(11))
-    await published(database, store_id, a_star([f"c{i:03}" for i in range(11)]))
-    assert len((await dump(database, store_id, STAR))["fact_customer_current"]) == 11
+    everyone = [f"c{i:03}" for i in range(11)]
+    await published(database, store_id, a_star(everyone))
+    for table in ("fact_customer_current", "customer_profiles", "fact_customer_history"):
+        query = f"SELECT customer_id FROM {table} WHERE store_id = :s ORDER BY 1"  # noqa: S608
+        assert [customer for (customer,) in await rows(database, query, s=store_id)] == everyone
 
 
 async def test_a_customer_that_does_not_exist_is_refused_whole(database: Database, store_id: str) -> None:
@@ -185,12 +234,16 @@ async def test_replacing_a_customer_touches_nobody_else(database: Database, stor
     run_id = await published(database, store_id, a_star(["c000", "c001"]))
     before = await dump(database, store_id, STAR)
     async with database.transaction() as connection:
-        await publish.replace_customer(connection, store_id, run_id, rows_of("c001", words="replaced"))
+        await publish.replace_customer(connection, store_id, run_id, row_of("c001", worth=7.5, words="replaced"))
     after = await dump(database, store_id, STAR)
     changed = {table: len(set(after[table]) - set(before[table])) for table in STAR}
     assert changed == {**dict.fromkeys(STAR, 0), "fact_customer_current": 1, "customer_profiles": 1}
-    query = "SELECT interpretation FROM customer_profiles WHERE store_id = :s ORDER BY customer_id"
-    assert await rows(database, query, s=store_id) == [("plain",), ("replaced",)]
+    query = """
+        SELECT fact.profile, profile.lifetime_value, feature_vectors -> 'purchase_value' -> 'lifetime_value'
+        FROM customer_profiles AS profile JOIN fact_customer_current AS fact USING (store_id, customer_id)
+        WHERE store_id = :s ORDER BY customer_id
+    """
+    assert await rows(database, query, s=store_id) == [("plain", 5, 5), ("replaced", 7.5, 7.5)]
 
 
 async def test_replacing_a_customer_keeps_what_was_predicted_of_them(database: Database, store_id: str) -> None:
@@ -198,9 +251,9 @@ async def test_replacing_a_customer_keeps_what_was_predicted_of_them(database: D
     run_id = await published(database, store_id, a_star(["c000"]))
     async with database.transaction() as connection:
         await connection.execute(
-            text("UPDATE customer_profiles SET churn_risk_score = 0.3 WHERE store_id = :s"), {"s": store_id}
+            text("UPDATE fact_customer_current SET churn_risk_score = 0.3 WHERE store_id = :s"), {"s": store_id}
         )
-        await publish.replace_customer(connection, store_id, run_id, rows_of("c000"))
+        await publish.replace_customer(connection, store_id, run_id, row_of("c000"))
     assert (
         await value(database, "SELECT churn_risk_score FROM customer_profiles WHERE store_id = :s", s=store_id) == 0.3
     )
@@ -278,10 +331,9 @@ async def test_a_replaced_customer_keeps_the_group_before_and_the_day(database: 
         (date(2024, 5, 4), "c000", "champions"),
         (date(2024, 5, 4), "c002", "promising"),
     ):
-        current = {**rows_of(customer)["fact_customer_current"], "rfm_group": group, "snapshot_date": day}
+        current = {**row_of(customer), "rfm_group": group, "snapshot_date": day}
         async with database.transaction() as connection:
-            rows_there = {**rows_of(customer), "fact_customer_current": current}
-            await publish.replace_customer(connection, store_id, run_id, rows_there)
+            await publish.replace_customer(connection, store_id, run_id, current)
         found.append((await groups_of(database, store_id))[customer])
     assert found == [
         ("at_risk", "champions", "2024-05-02"),
@@ -290,6 +342,40 @@ async def test_a_replaced_customer_keeps_the_group_before_and_the_day(database: 
         ("promising", None, None),
     ]
     assert (await groups_of(database, store_id))["c001"] == ("loyal", None, None)
+
+
+async def test_replacing_many_customers_is_replacing_each_of_them(database: Database, store_id: str) -> None:
+    """Among them one who was not there yet; whoever is not named stays untouched, and so does what was predicted."""
+    stores = [store_id, f"{store_id}-other"]
+    first: dict[str, str | None] = {"c000": "champions", "c001": "loyal", "c002": "loyal"}
+    later = with_groups({"c000": "at_risk", "c001": "loyal", "c003": "promising"}, day=date(2024, 5, 2))
+    many = later["fact_customer_current"].with_columns(lifetime_value=pl.lit(7.5), profile=pl.lit(ODD))
+    lists = {"memberships": [1.0], "dominant": [1], "features": [5.0]}
+    for store in stores:
+        await put(database, store, a_shop(4))
+        run_id = await published(database, store, with_groups(first, day=date(2024, 5, 1)))
+        predicted = "UPDATE fact_customer_current SET churn_risk_score = 0.3 WHERE store_id = :s"
+        await execute(database, predicted, s=store)
+        untouched = "SELECT xmin::text FROM fact_customer_current WHERE store_id = :s AND customer_id = 'c002'"
+        before = await value(database, untouched, s=store)
+        async with database.transaction() as connection:
+            if store == store_id:
+                await publish.replace_customers(connection, store, run_id, many)
+            else:
+                for row in many.to_dicts():
+                    await publish.replace_customer(connection, store, run_id, {**row, **lists})
+        assert await value(database, untouched, s=store) == before
+    leave_out = ["xmin", "run_id", "store_id", "updated_at"]
+    together, one_by_one = [await dump(database, store, STAR, without=leave_out) for store in stores]
+    assert together == one_by_one
+    assert await groups_of(database, store_id) == {
+        "c000": ("at_risk", "champions", "2024-05-02"),
+        "c001": ("loyal", None, None),
+        "c002": ("loyal", None, None),
+        "c003": ("promising", None, None),
+    }
+    scores = "SELECT customer_id, churn_risk_score FROM customer_profiles WHERE store_id = :s ORDER BY 1"
+    assert await rows(database, scores, s=store_id) == [("c000", 0.3), ("c001", 0.3), ("c002", 0.3), ("c003", None)]
 
 
 async def test_archetype_sums_and_means_are_those_of_their_members(database: Database, store_id: str) -> None:

@@ -17,7 +17,9 @@ router = APIRouter(prefix="/api/admin", tags=["administration"])
 Admin = Annotated[Caller, Depends(Needs(Scope.admin))]
 
 _LARGEST_ID = 2**63 - 1
-JobId = Annotated[int, Path(ge=1, le=_LARGEST_ID, description="Take one from `GET /api/admin/jobs`.")]
+JobId = Annotated[
+    int, Path(ge=1, le=_LARGEST_ID, description="One of the store's; take one from `GET /api/admin/jobs`.")
+]
 IdempotencyKey = Annotated[
     str | None,
     Header(
