@@ -66,6 +66,9 @@ ZERO_WITHOUT_GOODS = (
 
 Frame = nw.LazyFrame[Any]
 
+#: More than there are customers, products or categories: two of their keys make one number that tells both.
+KEYS = 2**31
+
 
 #: When customers are looked at, float days since 1970-01-01 on the shop's clock: one moment for everyone, or one each
 #: as a frame of `customer` and `as_of_day`.
@@ -85,11 +88,10 @@ def customer_features(*, orders: Frame, lines: Frame, refunds: Frame, tickets: F
 
 def features_with_goods(*, orders: Frame, goods: Frame, refunds: Frame, tickets: Frame, as_of_day: Moment) -> Frame:
     """`customer_features` where the lines have been summed up already. goods : as `goods_totals` returns it"""
-    visits = _visits(orders)
-    spans = _spans(visits, as_of_day=as_of_day)
+    spans = _spans(orders, as_of_day=as_of_day)
     parts = [
         _order_features(orders),
-        _rhythm_features(visits, spans),
+        _rhythm_features(_visits(orders), spans),
         goods,
         _refund_features(refunds),
         _ticket_features(tickets, as_of_day=as_of_day),
@@ -112,22 +114,24 @@ def _visits(orders: Frame) -> Frame:
     days = (
         orders.with_columns(day=nw.col("day").floor())
         .group_by("customer", "day")
-        .agg(nw.col("value").sum().alias("visit_value"), nw.len().cast(nw.Float64).alias("visit_orders"))
+        .agg(nw.col("value").sum().alias("visit_value"))
     )
     previous = nw.col("day").shift(1).over("customer", order_by="day")
-    one = nw.lit(1.0)
-    return days.with_columns(gap=nw.col("day") - previous, one=one).with_columns(
+    return days.with_columns(gap=nw.col("day") - previous, one=nw.lit(1.0)).with_columns(
         number=nw.col("one").cum_sum().over("customer", order_by="day")
     )
 
 
-def _spans(visits: Frame, *, as_of_day: Moment) -> Frame:
-    """First and last visit, how many, and the time between and since."""
-    spans = visits.group_by("customer").agg(
-        nw.col("day").min().alias("first_day"),
-        nw.col("day").max().alias("last_day"),
-        nw.col("one").sum().alias("visits"),
-        nw.col("visit_orders").sum().alias("total_orders"),
+def _spans(orders: Frame, *, as_of_day: Moment) -> Frame:
+    """First and last visit, and the time between and since."""
+    spans = (
+        orders.with_columns(day=nw.col("day").floor())
+        .group_by("customer")
+        .agg(
+            nw.col("day").min().alias("first_day"),
+            nw.col("day").max().alias("last_day"),
+            nw.len().cast(nw.Float64).alias("total_orders"),
+        )
     )
     # Both in whole days of the shop's calendar; a purchase today is 0 days ago.
     today = nw.col("as_of_day").floor()
@@ -201,6 +205,7 @@ def _rhythm_features(visits: Frame, spans: Frame) -> Frame:
         nw.col("log_value").sum().alias("log_value_sum"),
         nw.col("value_by_number").sum().alias("value_by_number_sum"),
         nw.col("late").sum().alias("late_visits"),
+        nw.len().cast(nw.Float64).alias("visits"),
     )
     active = (
         measured.filter(nw.col("period") > 0)
@@ -216,15 +221,19 @@ def goods_totals(lines: Frame) -> Frame:
     `units`, `goods_paid` and `paid_on_offer` are plain sums over the lines; the rest counts products on days.
     """
     by_visit = (
-        lines.with_columns(day=nw.col("day").floor())
-        .group_by("customer", "day", "product")
-        .agg(nw.col("category").max().alias("category"))
+        lines.with_columns(day=nw.col("day").floor().cast(nw.Int32), bought=_pair("customer", "product"))
+        .group_by("bought", "day")
+        .agg(nw.col("category").max(), nw.col("customer").max())
     )
     first = nw.col("day").min().over("customer")
-    by_visit = by_visit.with_columns(on_first=_flag(nw.col("day") == first))
+    by_visit = by_visit.with_columns(on_first=_flag(nw.col("day") == first), kind=_pair("customer", "category"))
     products = (
-        by_visit.group_by("customer", "product")
-        .agg(nw.len().cast(nw.Float64).alias("times"), nw.col("on_first").max().alias("on_first"))
+        by_visit.group_by("bought")
+        .agg(
+            nw.len().cast(nw.Float64).alias("times"),
+            nw.col("on_first").max().alias("on_first"),
+            nw.col("customer").max(),
+        )
         .with_columns(times_square=nw.col("times") * nw.col("times"), one=nw.lit(1.0))
         .group_by("customer")
         .agg(
@@ -236,8 +245,8 @@ def goods_totals(lines: Frame) -> Frame:
         )
     )
     categories = (
-        by_visit.group_by("customer", "category")
-        .agg(nw.len().cast(nw.Float64).alias("times"))
+        by_visit.group_by("kind")
+        .agg(nw.len().cast(nw.Float64).alias("times"), nw.col("customer").max())
         .with_columns(times_square=nw.col("times") * nw.col("times"), one=nw.lit(1.0))
         .group_by("customer")
         .agg(nw.col("one").sum().alias("unique_categories"), nw.col("times_square").sum().alias("category_square"))
@@ -394,6 +403,11 @@ def _combined(joined: Frame) -> Frame:
     stand_ins = {**STAND_INS, **dict.fromkeys(ZERO_WITHOUT_GOODS, 0.0)}
     defined = [nw.col(name).fill_null(stand_in) for name, stand_in in stand_ins.items()]
     return features.with_columns(*defined).select("customer", *METRICS, *FEATURES)
+
+
+def _pair(one: str, other: str) -> nw.Expr:
+    """Two keys as one number, which is grouped by in two thirds of the time. Both are below KEYS."""
+    return nw.col(one) * KEYS + nw.col(other)
 
 
 def _flag(condition: nw.Expr) -> nw.Expr:

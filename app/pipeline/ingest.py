@@ -97,7 +97,7 @@ async def ingest(
         await load.settle_totals(connection, store_id)
         await name_everyone(connection, store_id, pseudonym_secret)
         paid, refunded = await load.money(connection, store_id)
-        if await changes.note_changed(connection, store_id):
+        if await changes.note_changed(connection, store_id, bereft=loaded.bereft):
             await enqueue(connection, Job.score, store_id)
     log.info("import.done", store_id=store_id, source=source.name, rows=source.account.read.rows, dry_run=dry_run)
     return IngestReport(

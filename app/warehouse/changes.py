@@ -21,6 +21,8 @@ _NOTE = """
         SELECT customer_id FROM refunds WHERE store_id = :store_id AND updated_at = now()
         UNION
         SELECT customer_id FROM tickets WHERE store_id = :store_id AND updated_at = now()
+        UNION
+        SELECT unnest(CAST(:bereft AS text[]))
     ) AS touched
     WHERE customer_id IS NOT NULL AND EXISTS (SELECT FROM segmentation_runs WHERE store_id = :store_id)
     ON CONFLICT (store_id, customer_id) DO UPDATE SET changed_in = excluded.changed_in
@@ -38,9 +40,12 @@ _TAKE = """
 """
 
 
-async def note_changed(connection: AsyncConnection, store_id: str) -> int:
-    """Write down whose orders, refunds or tickets this transaction has added or changed. Returns how many they are."""
-    return (await connection.execute(text(_NOTE), {"store_id": store_id})).rowcount
+async def note_changed(connection: AsyncConnection, store_id: str, *, bereft: Sequence[str] = ()) -> int:
+    """Write down whose orders, refunds or tickets this transaction has added or changed. Returns how many they are.
+
+    bereft : of whom it took some and gave them to others, which the records themselves do not tell any more
+    """
+    return (await connection.execute(text(_NOTE), {"store_id": store_id, "bereft": list(bereft)})).rowcount
 
 
 async def how_many(connection: AsyncConnection, store_id: str, *, most: int) -> int:

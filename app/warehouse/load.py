@@ -35,10 +35,13 @@ class Merged:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """merged : per table; repeated_lines : of the product, quantity and price of a line before them in their order"""
+    """merged : per table; repeated_lines : of the product, quantity and price of a line before them in their order;
+    bereft : customers of whose orders, refunds or tickets one is told to be somebody else's
+    """
 
     merged: list[Merged]
     repeated_lines: int
+    bereft: Sequence[str]
 
 
 _STAGING = """
@@ -183,6 +186,15 @@ _TOUCHED_CUSTOMERS = """
         UNION SELECT customer_id FROM refunds
         WHERE store_id = :store AND refund_id IN (SELECT refund_id FROM new_refunds)
     ) AS customers_and_guests WHERE customer_id IS NOT NULL
+"""
+
+_BEREFT = """
+    SELECT known.customer_id FROM orders AS known JOIN new_orders AS new USING (order_id)
+    WHERE known.store_id = :store AND known.customer_id <> new.customer_id
+    UNION SELECT known.customer_id FROM refunds AS known JOIN new_refunds AS new USING (refund_id)
+    WHERE known.store_id = :store AND known.customer_id <> new.customer_id
+    UNION SELECT known.customer_id FROM tickets AS known JOIN new_tickets AS new USING (ticket_id)
+    WHERE known.store_id = :store AND known.customer_id <> new.customer_id
 """
 
 # A refund that names its order and nobody is its order's customer's, whichever of the two is told first.
@@ -373,6 +385,7 @@ async def merge(connection: AsyncConnection, store_id: str) -> Loaded:
         # A table that was small when the planner last looked at it would be read through once for every row staged,
         # and grows while it is: hours instead of seconds.
         await driver.execute("SET LOCAL enable_nestloop = off")
+    bereft = (await connection.execute(text(_BEREFT), {"store": store_id})).scalars().all()
     merged = [await _merge(connection, store_id, target) for target in _TARGETS]
     await driver.execute("SET LOCAL enable_nestloop TO DEFAULT")
     if sum(each.inserted for each in merged) > _MANY_ROWS:
@@ -381,7 +394,7 @@ async def merge(connection: AsyncConnection, store_id: str) -> Loaded:
             "ANALYZE customers; ANALYZE orders; ANALYZE order_items; ANALYZE refunds; ANALYZE tickets;"
         )
     await connection.execute(text(_REFUNDS_OF_ORDERS), {"store": store_id})
-    return Loaded(merged=merged, repeated_lines=int(repeated))
+    return Loaded(merged=merged, repeated_lines=int(repeated), bereft=bereft)
 
 
 async def untold_returns(connection: AsyncConnection, store_id: str) -> tuple[list[Return], list[Purchase]]:

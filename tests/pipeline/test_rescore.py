@@ -140,9 +140,9 @@ def plain(report: Any) -> Any:
 async def test_right_after_a_discovery_nothing_changes_but_the_number_of_the_run(
     database: Database, store_id: str
 ) -> None:
-    source = SampleShop(customers=150)
+    source = SampleShop(customers=120)
     await ingest(database, source, store_id=store_id, timezone="UTC", currency="USD", pseudonym_secret=SECRET)
-    found = await segmented(database, store_id, max_k=4, min_members=3)
+    found = await segmented(database, store_id, min_members=3)
     before = await star(database, store_id)
     again = await rescore(database, store_id, now=NOW)
 

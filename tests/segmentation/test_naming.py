@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 
 from app.domain.features import STAND_INS
 from app.segmentation.axes import AXES, Axis, Source, axes_named
-from app.segmentation.naming import EVERYONE, interpretation, name_of_undivided, segment_names
+from app.segmentation.naming import (
+    EVERYONE,
+    interpretation,
+    interpretation_of_nobody,
+    name_of_undivided,
+    segment_names,
+)
 
 EVERY_AXIS = pytest.mark.parametrize("axis", AXES, ids=[axis.name for axis in AXES])
 FROM_TICKETS = pytest.mark.parametrize(
@@ -187,3 +193,17 @@ def test_a_one_time_buyer_is_not_said_to_come_once_a_year() -> None:
     axis = axis_named("frequency")
     told = interpretation(axis, typical | {"avg_days_between_orders": 365.0}, share=0.5)
     assert "365" not in told and "regularity" not in told
+
+
+@EVERY_AXIS
+@given(data=st.data(), share=st.floats(0, 1))
+def test_a_segment_that_nobody_is_in_any_more_says_what_those_were_like_who_were(
+    axis: Axis, data: st.DataObject, share: float
+) -> None:
+    typical = data.draw(st.fixed_dictionaries(dict.fromkeys(axis.feature_names, st.floats(0, 1e6))))
+    says = interpretation_of_nobody(interpretation(axis, typical, share=share))
+    assert says == interpretation(axis, typical, share=0.0) == interpretation_of_nobody(says)
+
+
+def test_a_sentence_that_tells_no_share_stays() -> None:
+    assert interpretation_of_nobody("Nothing is known.") == "Nothing is known."

@@ -56,6 +56,8 @@ CHANGES: dict[str, tuple[list[Record], set[str]]] = {
         [Ticket("t1", "dora", at("2024-03-04"), status="closed", resolved_at=at("2024-03-05"))],
         {"dora"},
     ),
+    "an order that is somebody else's": (bought("bea", "a1", "2024-03-01"), {"ada", "bea"}),
+    "a ticket that is somebody else's": ([Ticket("t1", "bea", at("2024-03-04"))], {"bea", "dora"}),
     "records of several": (
         [
             *bought("ada", "a2", "2024-03-05", ("jam", "1", "5")),
