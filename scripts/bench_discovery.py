@@ -1,9 +1,13 @@
 """A shop of the documents' size, segmented from Postgres to Postgres: for the first time, and going on from a run."""
 
+import os
+
 import asyncpg
 
 from app.core.clock import utc_now
-from app.pipeline.run import RunOptions, segment
+from app.core.config import load_settings
+from app.pipeline.run import RunOptions, discovery_options, segment
+from app.segmentation.clustering import KRange
 from app.warehouse.engine import Database, raw
 from scripts.bench_measured import Measured, Steps, apart, measured, median_ratio, median_steps, note
 from scripts.bench_page import Figure, Section
@@ -49,8 +53,13 @@ def _gib(runs: list[Measured]) -> tuple[float, ...]:
 
 
 def discover(url: str) -> Measured:
+    """As `segment` does it without flags."""
+    settings = load_settings()
+    k_range = KRange(dynamic=settings.enable_dynamic_k_range)
+    options = RunOptions(discovery=discovery_options(settings, k_range, threads=os.cpu_count() or 1))
+
     async def work(database: Database, steps: Steps) -> None:
-        await segment(database, STORE, RunOptions(), now=utc_now(), progress=steps)
+        await segment(database, STORE, options, now=utc_now(), progress=steps)
 
     return measured(url, work)
 

@@ -190,9 +190,9 @@ def discover(
         before = None if earlier is None else earlier.axes.get(axis.name)
         return _discover_axis(store_id, axis, features, available, options, before)
 
+    progress("clustering", 0.0)
     # Linear algebra on one thread, here too: several axes at a time would otherwise set it back for each other.
     with on_one_thread(), ThreadPoolExecutor(max_workers=options.threads) as pool:
-        progress("clustering", 0.0)
         for axis in pool.map(fitted, speaking):
             found.append(axis)
             progress("clustering", len(found) / len(speaking))
