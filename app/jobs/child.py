@@ -61,7 +61,7 @@ async def score(
     """Whoever's records have changed placed again by the rules of the served run."""
     from app.pipeline.rescore import score_changed
 
-    return {"n_customers": await score_changed(database, store_id)}
+    return {"n_customers": await score_changed(database, store_id, now=utc_now())}
 
 
 #: What can be ordered.

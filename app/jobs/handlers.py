@@ -56,7 +56,7 @@ async def score(means: Means, job_id: int, asked: Asked) -> None:
             n_scored = said["n_customers"]
         else:
             scoring = await _loaded("app.pipeline.rescore")
-            n_scored = await scoring.score_changed(means.database, store_id)
+            n_scored = await scoring.score_changed(means.database, store_id, now=utc_now())
     except (OutdatedRun, WorkFailed) as error:
         await _discover_where_outdated(means, store_id, error)
     else:

@@ -85,19 +85,21 @@ async def rescore(
     return RunResult(run_id=run.run_id, report=report)
 
 
-async def score_changed(database: Database, store_id: str) -> int:
-    """Score everyone whose records have changed since they were, by the rules of the served run and as of its moment.
+async def score_changed(database: Database, store_id: str, *, now: datetime, as_of: datetime | None = None) -> int:
+    """Score everyone whose records have changed since they were, by the rules of the served run.
+
+    as_of : only records before this moment count; None as for a discovery, so that a purchase of today counts today
 
     returns : how many. Nothing is done where nothing is served. Whoever is scored is no longer to be, in one
     transaction: done twice, or cut short and done again, it ends the same. Raises StoreNotFound or OutdatedRun.
     """
     scored = 0
-    while n_scored := await _score_some(database, store_id):
+    while n_scored := await _score_some(database, store_id, now=now, as_of=as_of):
         scored += n_scored
     return scored
 
 
-async def _score_some(database: Database, store_id: str) -> int:
+async def _score_some(database: Database, store_id: str, *, now: datetime, as_of: datetime | None) -> int:
     async with database.transaction() as connection:
         store = await runs.hold_served_run(connection, store_id)
         if store.served_run_id is None:
@@ -106,10 +108,10 @@ async def _score_some(database: Database, store_id: str) -> int:
         customer_ids = await changes.take(connection, store_id, most=_SCORED_AT_ONCE)
         if not customer_ids:
             return 0
-        as_of = rules.run.as_of
-        behaviour = await read_behaviour_of(connection, store_id, customer_ids, as_of=as_of, timezone=store.timezone)
+        moment = as_of or await latest_as_of(connection, store, now=now)
+        behaviour = await read_behaviour_of(connection, store_id, customer_ids, as_of=moment, timezone=store.timezone)
         if behaviour.customer_ids:
-            current, _, _ = await asyncio.to_thread(_scored, store, rules, behaviour, as_of=as_of)
+            current, _, _ = await asyncio.to_thread(_scored, store, rules, behaviour, as_of=moment)
             await publish.replace_customers(connection, store_id, rules.run.run_id, current)
     return len(customer_ids)
 

@@ -539,7 +539,7 @@ async def test_whoever_changed_is_scored_to_what_a_rescoring_gives(database: Dat
     changed = await changed_shop(database, store_id)
     before = await star(database, store_id, FACTS[:3])
     assert await noted(database, store_id) == changed
-    assert await score_changed(database, store_id) == 4
+    assert await score_changed(database, store_id, now=NOW, as_of=LATE) == 4
     assert await noted(database, store_id) == set()
     scored = await star(database, store_id, FACTS[:3])
     assert len(scored["fact_customer_current"]) == 61
@@ -552,10 +552,10 @@ async def test_whoever_changed_is_scored_to_what_a_rescoring_gives(database: Dat
 
 async def test_scored_twice_is_scored_once(database: Database, store_id: str) -> None:
     await changed_shop(database, store_id)
-    assert await score_changed(database, store_id) == 4
+    assert await score_changed(database, store_id, now=NOW, as_of=LATE) == 4
     query = "SELECT customer_id, xmin::text FROM fact_customer_standing WHERE store_id = :s ORDER BY 1"
     before = await rows(database, query, s=store_id)
-    assert await score_changed(database, store_id) == 0
+    assert await score_changed(database, store_id, now=NOW, as_of=LATE) == 0
     assert await rows(database, query, s=store_id) == before
 
 
@@ -574,7 +574,9 @@ async def test_two_at_once_share_the_work(database: Database, store_id: str, mon
         await whole(connection, store, run_id, current)
 
     monkeypatch.setattr(publish, "replace_customers", replace)
-    shares_of_it = await asyncio.gather(score_changed(database, store_id), score_changed(database, store_id))
+    shares_of_it = await asyncio.gather(
+        score_changed(database, store_id, now=NOW, as_of=LATE), score_changed(database, store_id, now=NOW, as_of=LATE)
+    )
     assert sorted(customer for batch in batches for customer in batch) == everyone
     assert sum(shares_of_it) == 12 and min(shares_of_it) >= 2
     assert await noted(database, store_id) == set()
@@ -592,17 +594,17 @@ async def test_cut_short_the_scoring_is_still_to_be_done(
     with monkeypatch.context() as patched:
         patched.setattr(publish, "replace_customers", broken)
         with pytest.raises(RuntimeError):
-            await score_changed(database, store_id)
+            await score_changed(database, store_id, now=NOW, as_of=LATE)
     assert await noted(database, store_id) == changed
     assert await star(database, store_id) == before
-    assert await score_changed(database, store_id) == 4
+    assert await score_changed(database, store_id, now=NOW, as_of=LATE) == 4
 
 
 async def test_where_nothing_is_served_nobody_is_scored_and_nothing_forgotten(
     database: Database, store_id: str
 ) -> None:
     with pytest.raises(StoreNotFound):
-        await score_changed(database, store_id)
+        await score_changed(database, store_id, now=NOW, as_of=LATE)
     await put(database, store_id, a_shop(10))
     await execute(
         database,
@@ -610,19 +612,21 @@ async def test_where_nothing_is_served_nobody_is_scored_and_nothing_forgotten(
         s=store_id,
     )
     await put(database, store_id, bought("c003", "more", "2024-05-02", ("tea", "3", "400")))
-    assert await score_changed(database, store_id) == 0
+    assert await score_changed(database, store_id, now=NOW, as_of=LATE) == 0
     assert await noted(database, store_id) == {"c003"}
 
 
-async def test_who_comes_after_the_moment_of_the_run_waits_for_the_next(database: Database, store_id: str) -> None:
+async def test_who_buys_after_the_moment_of_the_run_is_of_a_kind_at_once(database: Database, store_id: str) -> None:
     await open_shop(database, store_id, as_of=LATE)
-    before = await star(database, store_id)
+    before = set((await star(database, store_id))["fact_customer_current"])
     await put(database, store_id, [Customer("new"), *bought("new", "n", "2024-08-02", ("tea", "1", "9"))])
-    assert await score_changed(database, store_id) == 1
-    assert await star(database, store_id) == before
+    assert await score_changed(database, store_id, now=NOW) == 1
+    scored = set((await star(database, store_id))["fact_customer_current"])
+    assert before < scored and len(scored) == 61
+    day = "SELECT max(snapshot_date)::text FROM fact_customer_current WHERE store_id = :s"
+    assert await value(database, day, s=store_id) == "2024-08-02"
     assert await noted(database, store_id) == set()
-    await rescore(database, store_id, now=NOW)
-    assert await value(database, "SELECT count(*) FROM fact_customer_current WHERE store_id = :s", s=store_id) == 61
+    assert await score_changed(database, store_id, now=at("2024-08-02")) == 0
 
 
 async def test_an_import_that_a_run_has_not_seen_is_still_to_be_scored_after_it(
@@ -640,7 +644,7 @@ async def test_an_import_that_a_run_has_not_seen_is_still_to_be_scored_after_it(
     await rescore(database, store_id, now=NOW, as_of=LATE, progress=import_now)
     await asyncio.gather(*importing)
     assert await noted(database, store_id) == {"c004"}
-    assert await score_changed(database, store_id) == 1
+    assert await score_changed(database, store_id, now=NOW, as_of=LATE) == 1
     scored = await star(database, store_id, FACTS[:3])
     await rescore(database, store_id, now=NOW, as_of=LATE)
     assert_same_star(await star(database, store_id, FACTS[:3]), scored)
@@ -668,7 +672,7 @@ async def test_customers_scored_while_a_run_is_published_stop_neither(
             await asyncio.sleep(0.05)
 
     monkeypatch.setattr(publish, "replace_customers", replace)
-    scoring = asyncio.create_task(score_changed(database, store_id))
+    scoring = asyncio.create_task(score_changed(database, store_id, now=NOW, as_of=LATE))
     await half_scored.wait()
     await asyncio.gather(scoring, rescore(database, store_id, now=NOW, as_of=LATE))
     await assert_whole(database, store_id)

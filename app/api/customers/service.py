@@ -79,6 +79,8 @@ async def profile(
         text = await _then(resources, caller, row, moment)
     elif row["own"] is not None and row["archetype"] is not None:
         form = await _form(resources, caller.store_id, row["run_id"])
+        if form is None:
+            return await profile(resources, caller, customer_id, without=without, extras=extras)
         theirs = form.filled(row["own"], row["memberships"], row["dominant"])
         text = _segmented(row, row["run_id"], row["archetype_id"], row["archetype"], theirs, _stored_rfm(row))
     else:
@@ -146,11 +148,13 @@ async def find(resources: Resources, caller: Caller, customer_id: str) -> Row:
     return row
 
 
-async def _form(resources: Resources, store_id: str, run_id: int) -> ProfileForm:
-    """What the profiles of a run have in common; read once a run."""
+async def _form(resources: Resources, store_id: str, run_id: int) -> ProfileForm | None:
+    """What the profiles of a run have in common, read once a run; None where the run is forgotten by now."""
     known = resources.forms.get(run_id)
     if known is None:
         row = await customers.read_form(resources.database, store_id, run_id)
+        if row["axes"] is None:
+            return None
         axes: dict[str, tuple[list[str], list[str]]] = {}
         for axis, name, source in zip(row["axes"], row["names"], row["sources"], strict=True):
             names, sources = axes.setdefault(axis, ([], []))
