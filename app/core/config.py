@@ -60,9 +60,17 @@ def _a_key(key: SecretStr | None) -> SecretStr | None:
 def _a_cron_line(line: str) -> str:
     # Loaded here, because it takes a while and only who sets another schedule needs it.
     from croniter import croniter
+    from croniter.croniter import CroniterError
 
-    if len(line.split()) != 5 or not croniter.is_valid(line):
-        raise ValueError("it is no schedule; write five fields as in '0 2 * * *': minute, hour, day, month, weekday")
+    try:
+        if not re.fullmatch(r"[\d*,/-]+( [\d*,/-]+){4}", line):
+            raise ValueError
+        croniter(line).get_next()  # some never come due, such as 31 February
+    except (CroniterError, ValueError):
+        raise ValueError(
+            "it is no schedule that ever comes due; write five fields as in '0 2 * * *': minute, hour, day, month, "
+            "weekday (0 is Sunday)"
+        ) from None
     return line
 
 

@@ -30,7 +30,8 @@
     └── Unavailable               503  something we stand on is away
         ├── AlertNotTold               Slack is away or asks to wait
         ├── DatabaseUnavailable
-        └── EmbeddedDatabaseError      the packaged Postgres cannot be started
+        ├── EmbeddedDatabaseError      the packaged Postgres cannot be started
+        └── RunForgotten               a run was replaced while it was being read
 
 A message says what happened, to what, and what to do about it. The command line prints it as one line;
 `status` is the HTTP status it stands for.
@@ -263,3 +264,8 @@ class DatabaseUnavailable(Unavailable):
 
 class EmbeddedDatabaseError(Unavailable):
     pass
+
+
+class RunForgotten(Unavailable):
+    def __init__(self) -> None:
+        super().__init__("The run that was being read has just been replaced by a newer one. Ask again.")

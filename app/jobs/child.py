@@ -27,17 +27,23 @@ Work = Callable[[Database, Settings, str, Mapping[str, Any]], Awaitable[Mapping[
 async def discover(
     database: Database, settings: Settings, store_id: str, parameters: Mapping[str, Any]
 ) -> Mapping[str, Any]:
-    """Segments found anew, by the options of the command line.
+    """Segments found anew, by the options of the command line; of the axes, and of as few customers, as those served
+    were asked for.
 
     parameters : run_id of the queued run that it is, and sample_size, min_k, max_k as far as they are asked for
     """
     # Here and not above: what it loads reads how many threads it may have.
     from app.domain.value_tiers import TierMode
-    from app.pipeline.run import RunOptions, discovery_options, segment
+    from app.pipeline.run import MIN_POPULATION, RunOptions, discovery_options, segment
     from app.segmentation.clustering import KRange
+    from app.warehouse.runs import asked_of_rules
 
+    async with database.snapshot() as connection:
+        before = await asked_of_rules(connection, store_id)
     k_range = KRange(parameters.get("min_k"), parameters.get("max_k"), settings.enable_dynamic_k_range)
     options = RunOptions(
+        axes=tuple(before["axes"]) if before.get("axes") else None,
+        min_population=before.get("min_population", MIN_POPULATION),
         discovery=discovery_options(settings, k_range, sample_size=parameters.get("sample_size")),
         tier_mode=TierMode(settings.ltv_tier_mode.value),
     )

@@ -21,7 +21,7 @@ from app.core.errors import OutdatedRun, RunEnded, RunInProgress
 from app.jobs.apart import Apart
 from app.jobs.failures import WorkFailed
 from app.warehouse.changes import how_many
-from app.warehouse.engine import Connection, Database
+from app.warehouse.engine import Database
 from app.warehouse.jobs import Asked, Job, enqueue, enqueue_discovery, let_others_ask
 from app.warehouse.runs import being_segmented
 
@@ -80,14 +80,11 @@ async def rescore(means: Means, job_id: int, asked: Asked) -> None:
         await enqueue(connection, Job.thin, store_id)
         if means.settings.slack_webhook_url is not None:
             await enqueue(connection, Job.alert, store_id)
-        await _score_what_came_meanwhile(connection, store_id)
 
 
 async def discover(means: Means, _job_id: int, asked: Asked) -> None:
     """Its row among the runs is the token: whoever comes second finds it published."""
     await _run_apart(means, Job.discover, asked)
-    async with means.database.transaction() as connection:
-        await _score_what_came_meanwhile(connection, asked.store_id)
 
 
 async def thin(means: Means, _job_id: int, asked: Asked) -> None:
@@ -106,12 +103,6 @@ async def alert(means: Means, _job_id: int, asked: Asked) -> None:
 async def _loaded(module: str) -> Any:
     """What takes a second to load the first time, without anybody waiting for that."""
     return await asyncio.to_thread(import_module, module)
-
-
-async def _score_what_came_meanwhile(connection: Connection, store_id: str) -> None:
-    """Records that came while a run was under way: it has not seen them, and before a first run there are no rules."""
-    if await how_many(connection, store_id, most=1):
-        await enqueue(connection, Job.score, store_id)
 
 
 async def _discover_where_outdated(means: Means, store_id: str, error: Exception) -> None:

@@ -20,7 +20,7 @@ from app.pipeline.features import feature_values
 from app.pipeline.placing import PlacedAxis, Standing, last_day
 from app.pipeline.report import renewed_report
 from app.pipeline.run import RunResult, latest_as_of
-from app.pipeline.running import running
+from app.pipeline.running import running, score_what_came_meanwhile
 from app.pipeline.served import ServedRun, served
 from app.pipeline.star import archetype_profiles, customer_rows, group_figures, history_rows
 from app.segmentation.drift import psi
@@ -80,7 +80,7 @@ async def rescore(
             await runs.finish_run(
                 connection, run.run_id, as_of=moment, report=report, yardstick=rules.yardstick.stored()
             )
-            await changes.forget(connection, store_id, seen=seen)
+            await score_what_came_meanwhile(connection, store_id, seen=seen)
     log.info("run.rescored", run_id=run.run_id, store_id=store_id, n_customers=report["n_customers"])
     return RunResult(run_id=run.run_id, report=report)
 
@@ -90,8 +90,8 @@ async def score_changed(database: Database, store_id: str, *, now: datetime, as_
 
     as_of : only records before this moment count; None as for a discovery, so that a purchase of today counts today
 
-    returns : how many. Nothing is done where nothing is served. Whoever is scored is no longer to be, in one
-    transaction: done twice, or cut short and done again, it ends the same. Raises StoreNotFound or OutdatedRun.
+    returns : how many. Nothing is done where nothing is served. Whoever is scored is no longer to be in this run, in
+    one transaction: done twice, or cut short and done again, it ends the same. Raises StoreNotFound or OutdatedRun.
     """
     scored = 0
     while n_scored := await _score_some(database, store_id, now=now, as_of=as_of):
@@ -105,14 +105,17 @@ async def _score_some(database: Database, store_id: str, *, now: datetime, as_of
         if store.served_run_id is None:
             return 0
         rules = await served(database, connection, store_id, store.served_run_id)
-        customer_ids = await changes.take(connection, store_id, most=_SCORED_AT_ONCE)
+        run_id = rules.run.run_id
+        customer_ids = await changes.take(connection, store_id, run_id, most=_SCORED_AT_ONCE)
         if not customer_ids:
             return 0
         moment = as_of or await latest_as_of(connection, store, now=now)
         behaviour = await read_behaviour_of(connection, store_id, customer_ids, as_of=moment, timezone=store.timezone)
         if behaviour.customer_ids:
             current, _, _ = await asyncio.to_thread(_scored, store, rules, behaviour, as_of=moment)
-            await publish.replace_customers(connection, store_id, rules.run.run_id, current)
+            await publish.replace_customers(connection, store_id, run_id, current)
+        # Whose only orders went to somebody else is of no kind any more.
+        await publish.remove_customers(connection, store_id, run_id, set(customer_ids) - set(behaviour.customer_ids))
     return len(customer_ids)
 
 

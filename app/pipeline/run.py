@@ -20,7 +20,7 @@ from app.pipeline.features import feature_values
 from app.pipeline.lineage import drifts, since
 from app.pipeline.placing import last_day
 from app.pipeline.report import run_report
-from app.pipeline.running import running
+from app.pipeline.running import running, score_what_came_meanwhile
 from app.pipeline.star import star_of
 from app.pipeline.yardstick import yardstick_of
 from app.segmentation.axes import Axis, Need, axes_named
@@ -113,7 +113,7 @@ async def segment(
         async with database.transaction() as connection:
             await publish.publish(connection, store_id, run.run_id, found.star)
             await runs.finish_run(connection, run.run_id, as_of=as_of, report=found.report, yardstick=found.yardstick)
-            await changes.forget(connection, store_id, seen=found.seen)
+            await score_what_came_meanwhile(connection, store_id, seen=found.seen)
     log.info("run.published", run_id=run.run_id, store_id=store_id, n_customers=found.report["n_customers"])
     return RunResult(run_id=run.run_id, report=found.report)
 

@@ -10,8 +10,9 @@ import structlog
 
 from app.core.errors import AppError, RunInProgress
 from app.core.progress import Progress
-from app.warehouse import runs
-from app.warehouse.engine import Database
+from app.warehouse import changes, runs
+from app.warehouse.engine import Connection, Database
+from app.warehouse.jobs import Job, enqueue
 
 log = structlog.get_logger()
 
@@ -87,3 +88,13 @@ class _Notes:
                 written = latest
             except AppError as error:  # the work itself will say so if it matters
                 log.warning("run.progress_not_noted", run_id=run_id, why=str(error))
+
+
+async def score_what_came_meanwhile(connection: Connection, store_id: str, *, seen: str) -> None:
+    """Of a run that is being published: whose changes it has seen need no score, and the others are to have one.
+
+    seen : of `changes.seen_by`, when it read the records
+    """
+    await changes.forget(connection, store_id, seen=seen)
+    if await changes.how_many(connection, store_id, most=1):
+        await enqueue(connection, Job.score, store_id)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from app.core.errors import RunForgotten
 from app.warehouse.engine import Database, Row
 
 _SERVED = """
@@ -158,6 +159,13 @@ _FEW = """
 """
 
 
+# No row of a run that never was: a store without any shows no groups.
+_IS_KEPT = """
+    SELECT EXISTS (SELECT FROM dim_segment_master WHERE store_id = $1 AND run_id = $2) AS kept
+    FROM segmentation_runs WHERE store_id = $1 AND run_id = $2
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class SmallGroups:
     """Groups of a run that have few customers.
@@ -175,7 +183,13 @@ class SmallGroups:
 
 
 async def read_small_groups(database: Database, store_id: str, run_id: int, *, fewer_than: int) -> SmallGroups:
-    """The archetypes of every level, the segments of every axis and the RFM groups with fewer customers than that."""
+    """The archetypes of every level, the segments of every axis and the RFM groups with fewer customers than that.
+
+    Raises RunForgotten where the run is there no more: of one of which nothing is known, nothing is known to be large.
+    """
+    known = await database.row(_IS_KEPT, store_id, run_id)
+    if known is not None and not known["kept"]:
+        raise RunForgotten
     archetypes: set[str] = set()
     segments: dict[str, frozenset[str]] = {}
     rfm: set[str] = set()

@@ -1,7 +1,9 @@
-"""Who is to be scored anew: written with what changed about them, removed with the score.
+"""Who is to be scored anew: written with what changed about them, removed by a run that has seen the change.
 
-A row says which transaction changed the customer last. A run removes the rows of those transactions that its snapshot
-of the records could see, and no others: an import that ended meanwhile is still to be scored.
+A row says which transaction changed the customer last, and in which run they have been scored since. Scoring leaves it:
+a run that read its records before the change is published after the score, and takes it away with the run before; then
+they are to be scored once more. A run removes the rows of the transactions that its snapshot of the records could see,
+and no others.
 """
 
 from collections.abc import Sequence
@@ -25,18 +27,31 @@ _NOTE = """
         SELECT unnest(CAST(:bereft AS text[]))
     ) AS touched
     WHERE customer_id IS NOT NULL AND EXISTS (SELECT FROM segmentation_runs WHERE store_id = :store_id)
-    ON CONFLICT (store_id, customer_id) DO UPDATE SET changed_in = excluded.changed_in
+    ORDER BY customer_id
+    ON CONFLICT (store_id, customer_id) DO UPDATE SET changed_in = excluded.changed_in, scored_run_id = NULL
 """
+# A row that an import holds is being noted anew.
 _FORGET = """
-    DELETE FROM customers_changed
-    WHERE store_id = :store_id AND pg_visible_in_snapshot(changed_in::xid8, CAST(CAST(:seen AS text) AS pg_snapshot))
+    DELETE FROM customers_changed WHERE (store_id, customer_id) IN (
+        SELECT store_id, customer_id FROM customers_changed
+        WHERE store_id = :store_id
+          AND pg_visible_in_snapshot(changed_in::xid8, CAST(CAST(:seen AS text) AS pg_snapshot))
+        ORDER BY customer_id FOR UPDATE SKIP LOCKED
+    )
 """
 _TAKE = """
-    DELETE FROM customers_changed WHERE (store_id, customer_id) IN (
-        SELECT store_id, customer_id FROM customers_changed WHERE store_id = :store_id
+    UPDATE customers_changed SET scored_run_id = :run_id WHERE (store_id, customer_id) IN (
+        SELECT store_id, customer_id FROM customers_changed
+        WHERE store_id = :store_id AND scored_run_id IS DISTINCT FROM :run_id
         ORDER BY customer_id LIMIT :most FOR UPDATE SKIP LOCKED
     )
     RETURNING customer_id
+"""
+_HOW_MANY = """
+    SELECT count(*) FROM (
+        SELECT FROM customers_changed JOIN stores USING (store_id)
+        WHERE store_id = :store_id AND scored_run_id IS DISTINCT FROM served_run_id LIMIT :most
+    ) AS changed
 """
 
 
@@ -49,11 +64,9 @@ async def note_changed(connection: AsyncConnection, store_id: str, *, bereft: Se
 
 
 async def how_many(connection: AsyncConnection, store_id: str, *, most: int) -> int:
-    """How many are to be scored; not counted beyond `most`."""
-    query = text(
-        "SELECT count(*) FROM (SELECT FROM customers_changed WHERE store_id = :store_id LIMIT :most) AS changed"
-    )
-    return int((await connection.execute(query, {"store_id": store_id, "most": most})).scalar_one())
+    """How many are to be scored in the run that is served; not counted beyond `most`."""
+    found = await connection.execute(text(_HOW_MANY), {"store_id": store_id, "most": most})
+    return int(found.scalar_one())
 
 
 async def seen_by(connection: AsyncConnection) -> str:
@@ -66,7 +79,9 @@ async def forget(connection: AsyncConnection, store_id: str, *, seen: str) -> No
     await connection.execute(text(_FORGET), {"store_id": store_id, "seen": seen})
 
 
-async def take(connection: AsyncConnection, store_id: str, *, most: int) -> Sequence[str]:
-    """Some of those to be scored, sorted, removed with this transaction; two who take at once take different ones."""
-    rows = await connection.execute(text(_TAKE), {"store_id": store_id, "most": most})
+async def take(connection: AsyncConnection, store_id: str, run_id: int, *, most: int) -> Sequence[str]:
+    """Some of those to be scored in the served run, sorted, who with this transaction have been; two who take at once
+    take different ones.
+    """
+    rows = await connection.execute(text(_TAKE), {"store_id": store_id, "run_id": run_id, "most": most})
     return sorted(rows.scalars())

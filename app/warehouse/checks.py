@@ -48,6 +48,13 @@ _BREACHES = {
             AND (cardinality(fact.memberships), cardinality(fact.dominant), cardinality(fact.features))
                 IS DISTINCT FROM (told.segments, told.axes, told.features)
     """,
+    "nobody without an order is segmented": """
+        SELECT count(*) FROM (
+            SELECT customer_id FROM fact_customer_current WHERE store_id = :store AND run_id = :run
+            EXCEPT
+            SELECT customer_id FROM orders WHERE store_id = :store
+        ) AS left_over
+    """,
     "no customer's row of another run is left": """
         SELECT count(*) FROM fact_customer_current WHERE store_id = :store AND run_id <> :run
     """,

@@ -231,12 +231,22 @@ class Rules:
     as_of: datetime
 
 
+# A run's row stays when its dimensions are forgotten; any other run by the rules of the same discovery tells them too.
 _IN_FORCE = """
-    SELECT run.run_id, run.as_of FROM segmentation_runs AS run
-    WHERE run.store_id = :store_id AND run.status = 'published'
-      AND EXISTS (SELECT FROM dim_segment_master AS kept
-                  WHERE kept.store_id = run.store_id AND kept.run_id = run.run_id)
-    ORDER BY run.as_of > :as_of, CASE WHEN run.as_of > :as_of THEN run.as_of END, run.as_of DESC, run.run_id DESC
+    WITH kept AS (
+        SELECT run.run_id, run.as_of, run.rules_run_id FROM segmentation_runs AS run
+        WHERE run.store_id = :store_id AND run.status = 'published'
+          AND EXISTS (SELECT FROM dim_segment_master AS segment
+                      WHERE segment.store_id = run.store_id AND segment.run_id = run.run_id)
+    ), past AS (
+        SELECT run.as_of, run.rules_run_id FROM segmentation_runs AS run
+        WHERE run.store_id = :store_id AND run.status = 'published' AND run.as_of <= :as_of
+        ORDER BY run.as_of DESC, run.run_id DESC LIMIT 1
+    )
+    SELECT kept.run_id, coalesce(past.as_of, kept.as_of) AS as_of
+    FROM kept LEFT JOIN past ON past.rules_run_id = kept.rules_run_id
+    ORDER BY past.rules_run_id IS NULL, kept.as_of > :as_of, abs(extract(epoch FROM kept.as_of - :as_of)),
+        kept.run_id DESC
     LIMIT 1
 """
 

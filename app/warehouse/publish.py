@@ -5,7 +5,7 @@ Dimensions of runs before stay, for the days of history they say something of; `
 Until the transaction commits everyone sees the old run, after it the new one; killed before, it leaves nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -115,6 +115,16 @@ async def replace_customers(connection: AsyncConnection, store_id: str, run_id: 
     await driver.execute(
         f"INSERT INTO fact_customer_standing ({columns}) SELECT {columns} FROM scored {_instead(keyed.columns)}"  # noqa: S608
     )
+
+
+async def remove_customers(
+    connection: AsyncConnection, store_id: str, run_id: int, customer_ids: Collection[str]
+) -> None:
+    """Take customers out of the served run. Hold it first."""
+    if customer_ids:
+        of_run = fact_customer_standing.c.store_id == store_id, fact_customer_standing.c.run_id == run_id
+        whom = fact_customer_standing.c.customer_id.in_(sorted(customer_ids))
+        await connection.execute(delete(fact_customer_standing).where(*of_run, whom))
 
 
 @cache

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from sqlalchemy import func, insert, null, select, text, update
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core.errors import NothingPublished, RunEnded
@@ -221,3 +222,13 @@ async def read_yardstick(connection: AsyncConnection, run_id: int) -> Mapping[st
     query = select(segmentation_runs.c.yardstick).where(segmentation_runs.c.run_id == run_id)
     kept: Mapping[str, Any] | None = (await connection.execute(query)).scalar_one()
     return kept if kept is not None and kept.keys() >= _YARDSTICK_PARTS else None
+
+
+async def asked_of_rules(connection: AsyncConnection, store_id: str) -> Mapping[str, Any]:
+    """What the discovery was asked for whose rules are served; nothing where none is."""
+    query = text(
+        "SELECT rules.parameters FROM stores JOIN segmentation_runs AS served ON served.run_id = stores.served_run_id "
+        "JOIN segmentation_runs AS rules ON rules.run_id = served.rules_run_id WHERE stores.store_id = :store_id"
+    ).columns(parameters=JSONB)
+    found: Mapping[str, Any] | None = await connection.scalar(query, {"store_id": store_id})
+    return found or {}

@@ -7,7 +7,7 @@
             ├─ api_keys                                      who may ask
             ├─ jobs, idempotent_requests                     what is to be done, and what was asked before
             ├─ alerts_told                                   what Slack was told, once a day for each reason
-            └─ segmentation_runs                             one row per discovery
+            └─ segmentation_runs                             one row per discovery or rescoring
                   ├─ dim_segment_master                      the segments of each axis: centers, scaler, name
                   ├─ dim_archetype_l1 ─┬─ dim_archetype_l2   the kinds of customer
                   │                    └─ dim_archetype_l3
@@ -348,9 +348,10 @@ customers_changed = Table(
         server_default=text("pg_current_xact_id()::text"),
         comment="The transaction that changed them: a run that has seen it has scored them too.",
     ),
+    Column("scored_run_id", BigInteger, comment="The run they have been scored in since; null before they were."),
     PrimaryKeyConstraint("store_id", "customer_id"),
     _of_customer(),
-    comment="Who is to be scored anew: written with what changed, removed with the score.",
+    comment="Who is to be scored anew: written with what changed, removed by a run that has seen it.",
 )
 
 jobs = Table(

@@ -3,7 +3,6 @@
 import random
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -130,6 +129,15 @@ async def test_before_their_first_order_they_are_as_one_without_orders(views: Vi
     assert (brief["archetype"], brief["total_orders"], brief["ltv"]) == (None, 0, 0)
 
 
+async def test_moments_are_for_who_sees_identities(views: Views) -> None:
+    """From one to the next they would tell when each order was placed, to the second."""
+    support, analytics = views
+    whole = await told(support, "/api/mcp/customer/C0000001", as_of="2025-02-01T12:00:00Z")
+    for path in ("customer", "customers"):
+        problem = await told(analytics, f"/api/mcp/{path}/{whole['pseudonym']}", 422, as_of="2025-02-01T12:00:00Z")
+        assert problem["errors"][0]["field"] == "as_of" and "a day" in problem["detail"]
+
+
 @pytest.mark.parametrize(
     ("as_of", "says"),
     [
@@ -240,9 +248,9 @@ async def test_what_came_later_changes_no_answer_by_a_byte(views: Views, databas
         found = []
         for number, customer in enumerate(chosen[moment]):
             for path, options in PATHS if number % 4 == 0 else PATHS[::2]:
-                parameters: dict[str, Any] = {**options, "as_of": moment.isoformat().replace("+00:00", "Z")}
-                for asking, who in ((support, customer), (analytics, pseudonyms[customer])):
-                    answer = await asking.get(f"{path}{who}", params=parameters)
+                day, second = moment.astimezone(ZONE).date().isoformat(), moment.isoformat().replace("+00:00", "Z")
+                for asking, who, when in ((support, customer, second), (analytics, pseudonyms[customer], day)):
+                    answer = await asking.get(f"{path}{who}", params={**options, "as_of": when})
                     assert answer.status_code == 200, answer.text
                     found.append(answer.content)
         return found

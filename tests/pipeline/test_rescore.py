@@ -110,7 +110,12 @@ async def assert_whole(database: Database, store_id: str) -> None:
 
 
 async def noted(database: Database, store_id: str) -> set[str]:
-    found = await rows(database, "SELECT customer_id FROM customers_changed WHERE store_id = :s", s=store_id)
+    """Who is to be scored in the run that is served."""
+    query = """
+        SELECT customer_id FROM customers_changed JOIN stores USING (store_id)
+        WHERE store_id = :s AND (scored_run_id IS NULL OR scored_run_id IS DISTINCT FROM served_run_id)
+    """
+    found = await rows(database, query, s=store_id)
     return {customer for (customer,) in found}
 
 
@@ -649,6 +654,54 @@ async def test_an_import_that_a_run_has_not_seen_is_still_to_be_scored_after_it(
     await rescore(database, store_id, now=NOW, as_of=LATE)
     assert_same_star(await star(database, store_id, FACTS[:3]), scored)
     assert await noted(database, store_id) == set()
+
+
+async def test_who_was_scored_while_a_run_was_under_way_is_scored_again_after_it(
+    database: Database, store_id: str
+) -> None:
+    """The run has read their records before, and takes the row that was scored away with the run before."""
+    await open_shop(database, store_id, as_of=LATE)
+    late = bought("c004", "unseen", "2024-05-02", ("tea", "3", "400"))
+    meanwhile: list[asyncio.Task[None]] = []
+
+    async def import_and_score() -> None:
+        await put(database, store_id, late)
+        assert await score_changed(database, store_id, now=NOW, as_of=LATE) == 1
+
+    def begin(step: str, _done: float) -> None:
+        if step == "scoring":  # the records have been read
+            meanwhile.append(asyncio.create_task(import_and_score()))
+
+    async def publish_after(*arguments: Any) -> None:
+        await asyncio.gather(*meanwhile)
+        await whole(*arguments)
+
+    whole = publish.publish
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(publish, "publish", publish_after)
+        await rescore(database, store_id, now=NOW, as_of=LATE, progress=begin)
+    assert await noted(database, store_id) == {"c004"}
+    asked = "SELECT count(*) FROM jobs JOIN queue ON queue.id = jobs.job_id WHERE store_id = :s AND job = 'score'"
+    assert await value(database, asked, s=store_id) == 1
+    assert await score_changed(database, store_id, now=NOW, as_of=LATE) == 1
+    scored = await star(database, store_id, FACTS[:3])
+    await rescore(database, store_id, now=NOW, as_of=LATE)
+    assert_same_star(await star(database, store_id, FACTS[:3]), scored)
+
+
+async def test_whose_only_order_went_to_somebody_else_is_of_no_kind_any_more(database: Database, store_id: str) -> None:
+    await put(database, store_id, [Customer("lone"), *bought("lone", "only", "2024-03-01", ("tea", "1", "9"))])
+    await open_shop(database, store_id, as_of=LATE)
+    there = "SELECT count(*) FROM fact_customer_current WHERE store_id = :s AND customer_id = 'lone'"
+    assert await value(database, there, s=store_id) == 1
+    await put(database, store_id, bought("c004", "only", "2024-03-01", ("tea", "1", "9")))
+    assert await noted(database, store_id) == {"lone", "c004"}
+    assert await score_changed(database, store_id, now=NOW, as_of=LATE) == 2
+    assert await value(database, there, s=store_id) == 0
+    async with database.snapshot() as connection:
+        assert all(each.holds for each in await check_star(connection, store_id))
+    await rescore(database, store_id, now=NOW, as_of=LATE)
+    await assert_whole(database, store_id)
 
 
 async def test_a_discovery_has_seen_what_it_stands_on(database: Database, store_id: str) -> None:

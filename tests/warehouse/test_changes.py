@@ -21,7 +21,12 @@ SHOP = [
 
 
 async def noted(database: Database, store_id: str) -> set[str]:
-    found = await rows(database, "SELECT customer_id FROM customers_changed WHERE store_id = :s", s=store_id)
+    """Who is to be scored in the run that is served."""
+    query = """
+        SELECT customer_id FROM customers_changed JOIN stores USING (store_id)
+        WHERE store_id = :s AND (scored_run_id IS NULL OR scored_run_id IS DISTINCT FROM served_run_id)
+    """
+    found = await rows(database, query, s=store_id)
     return {customer for (customer,) in found}
 
 
@@ -33,6 +38,13 @@ async def open_shop(database: Database, store_id: str, records: Sequence[Record]
         "INSERT INTO segmentation_runs (store_id, status, parameters) VALUES (:s, 'published', '{}')",
         s=store_id,
     )
+
+
+async def serve(database: Database, store_id: str) -> int:
+    """Have the shop's run served."""
+    ((run_id,),) = await rows(database, "SELECT run_id FROM segmentation_runs WHERE store_id = :s", s=store_id)
+    await execute(database, "UPDATE stores SET served_run_id = :r WHERE store_id = :s", r=run_id, s=store_id)
+    return int(run_id)
 
 
 async def test_before_any_run_nobody_is_noted(database: Database, store_id: str) -> None:
@@ -136,9 +148,10 @@ async def test_two_who_take_at_once_take_different_ones(database: Database, stor
     await put(
         database, store_id, [r for i in range(5) for r in bought(f"c{i:03}", f"x{i}", "2024-04-01", ("a", "1", "1"))]
     )
+    run_id = await serve(database, store_id)
     async with database.transaction() as one, database.transaction(keep=False) as other:
-        assert await changes.take(one, store_id, most=2) == ["c000", "c001"]
-        assert await changes.take(other, store_id, most=9) == ["c002", "c003", "c004"]
+        assert await changes.take(one, store_id, run_id, most=2) == ["c000", "c001"]
+        assert await changes.take(other, store_id, run_id, most=9) == ["c002", "c003", "c004"]
     # The second gave up: those are still to be scored.
     assert await noted(database, store_id) == {"c002", "c003", "c004"}
 
@@ -146,5 +159,6 @@ async def test_two_who_take_at_once_take_different_ones(database: Database, stor
 async def test_how_many_there_are_is_not_counted_beyond_what_is_asked(database: Database, store_id: str) -> None:
     await open_shop(database, store_id)
     await put(database, store_id, [r for c in "vwxyz" for r in bought(c, f"o{c}", "2024-04-01", ("a", "1", "1"))])
+    await serve(database, store_id)
     async with database.snapshot() as connection:
         assert [await changes.how_many(connection, store_id, most=most) for most in (1, 5, 9)] == [1, 5, 5]

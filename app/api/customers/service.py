@@ -69,10 +69,14 @@ async def profile(
     without : names among PARTS
     extras  : names among EXTRAS
 
-    Raises CustomerNotFound, or InvalidParameter for a day that lies ahead, and for orders as of a day.
+    Raises CustomerNotFound, or InvalidParameter for a day that lies ahead, for orders as of a day, and for a moment
+    where the caller may not see identities.
     """
     if as_of is not None and "orders" in extras:
         raise InvalidParameter("include", "orders are told as they are now; with as_of, take /orders with end_date")
+    if isinstance(as_of, datetime) and not caller.identified:
+        # From one moment to the next it would tell the second and the amount of each order.
+        raise InvalidParameter("as_of", "with a key that sees no identities it takes a day, as in 2026-03-01")
     row = await find(resources, caller, customer_id)
     moment = None if as_of is None else _moment_of(as_of, row["timezone"])
     if moment is not None:
