@@ -23,7 +23,8 @@ def feature_values(behaviour: Behaviour, *, as_of: datetime, timezone: str) -> d
     """The metrics and features of every customer in `behaviour`, by name, in the order of its customer_ids."""
     frames = {name: nw.from_native(getattr(behaviour, name).lazy()) for name in FRAMES}
     features = customer_features(**frames, as_of_day=shop_day(as_of, timezone))
-    return rounded_values(features.collect().to_native())
+    # Piece by piece, which takes half the time of frame by frame.
+    return rounded_values(features.to_native().collect(engine="streaming"))
 
 
 def features_of_one(behaviour: Behaviour, *, as_of: datetime, timezone: str) -> dict[str, Array]:
