@@ -86,8 +86,9 @@ class _Notes:
                 async with database.transaction() as connection:
                     await runs.note_progress(connection, run_id, *latest)
                 written = latest
-            except AppError as error:  # the work itself will say so if it matters
-                log.warning("run.progress_not_noted", run_id=run_id, why=str(error))
+            except Exception as error:  # the work itself will say so if it matters
+                why = str(error) if isinstance(error, AppError) else type(error).__name__
+                log.warning("run.progress_not_noted", run_id=run_id, why=why)
 
 
 async def score_what_came_meanwhile(connection: Connection, store_id: str, *, seen: str) -> None:

@@ -72,14 +72,15 @@ async def test_of_much_progress_the_latest_is_written_down_once(
     assert await progress_of(database, run.run_id) == {"step": "scoring", "done": 0.123}
 
 
+@pytest.mark.parametrize("error", [DatabaseUnavailable("The database went away."), RuntimeError("deadlock")])
 async def test_progress_that_cannot_be_written_down_does_not_end_the_run(
-    database: Database, store: str, monkeypatch: pytest.MonkeyPatch, noting: list[tuple[str, float]]
+    database: Database, store: str, monkeypatch: pytest.MonkeyPatch, noting: list[tuple[str, float]], error: Exception
 ) -> None:
     whole = runs.note_progress
 
     async def away(*_: Any) -> None:
         monkeypatch.setattr(runs, "note_progress", whole)
-        raise DatabaseUnavailable("The database went away.")
+        raise error
 
     monkeypatch.setattr(runs, "note_progress", away)
     async with running(database, store, kind="discovery", parameters={}, progress=unheard) as run:
