@@ -23,8 +23,9 @@ FILE_STAND_IN = 20_000  # buyers of the built-in shop, where the file is absent
 
 # Whatever a run writes says which run wrote it.
 _RUNS_ROWS = """
-    SELECT string_agg(conrelid::regclass::text, ', ') FROM pg_constraint
-    WHERE contype = 'f' AND confrelid = 'segmentation_runs'::regclass AND conrelid <> 'stores'::regclass
+    SELECT string_agg(format('%I', relname), ', ') FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
+    WHERE relkind = 'r' AND attname = 'run_id' AND relname <> 'segmentation_runs'
+      AND relnamespace = 'public'::regnamespace
 """
 
 

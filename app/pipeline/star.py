@@ -192,16 +192,12 @@ def history_rows(
     current: pl.DataFrame, axes: Sequence[PlacedAxis], segments: Sequence[Sequence[HasId]]
 ) -> pl.DataFrame:
     """The day's rows of `fact_customer_history`. segments : per axis those it is placed on"""
-    ids = pl.DataFrame(
-        [
-            pl.Series(axis.axis.name, [each.segment_id for each in of_axis])[axis.memberships.argmax(axis=1)]
-            for axis, of_axis in zip(axes, segments, strict=True)
-        ]
-    )
+    ids = pl.Enum([each.segment_id for of_axis in segments for each in of_axis])
+    places = np.stack(_dominant(axes), axis=1)
     return current.select(
         *("customer_id", "snapshot_date", "archetype_id", "archetype_level2_id", "archetype_level3_id"),
         *("lifetime_value", "total_orders", "days_since_last_purchase", "customer_tenure_days"),
-    ).with_columns(segment_ids=ids.select(pl.concat_list(pl.all())).to_series())
+    ).with_columns(segment_ids=pl.Series((places - 1).astype(np.uint32).ravel()).cat.to(ids).reshape(places.shape))
 
 
 def _rfm_scores(values: Mapping[str, Array], yardstick: Yardstick) -> RfmScores:

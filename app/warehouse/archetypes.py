@@ -82,7 +82,7 @@ _MEMBERS = """
         JOIN customers AS customer USING (store_id, customer_id)
         JOIN customer_pseudonyms AS named USING (store_id, customer_id)
         WHERE standing.store_id = served.store_id AND standing.run_id = served.run_id
-          AND standing.{column} = $2
+          AND {of_kind}
           AND ($3::numeric IS NULL OR standing.lifetime_value < $3
                OR (standing.lifetime_value = $3 AND named.pseudonym > $4))
         ORDER BY standing.lifetime_value DESC, named.pseudonym
@@ -90,9 +90,14 @@ _MEMBERS = """
     ) AS page ON true
     ORDER BY page.lifetime_value DESC, page.pseudonym
 """
+# An index finds those of level 1, and the others are among them.
+_OF_LEVEL_1 = "standing.archetype_id = $2"
+_OF_LEVEL = """standing.archetype_level{level}_id = $2 AND standing.archetype_id = (
+              SELECT kind.parent_id FROM dim_archetype_l{level} AS kind
+              WHERE kind.store_id = served.store_id AND kind.run_id = served.run_id AND kind.archetype_id = $2)"""
 _MEMBERS_OF_LEVEL = {
-    level: _MEMBERS.format(served=_SERVED, column=column)
-    for level, column in ((1, "archetype_id"), (2, "archetype_level2_id"), (3, "archetype_level3_id"))
+    level: _MEMBERS.format(served=_SERVED, of_kind=of_kind)
+    for level, of_kind in ((1, _OF_LEVEL_1), (2, _OF_LEVEL.format(level=2)), (3, _OF_LEVEL.format(level=3)))
 }
 
 

@@ -37,8 +37,8 @@ def columns_of(rows: pl.DataFrame, table: Table) -> tuple[list[str], list[str]]:
 def rows_of(rows: pl.DataFrame, table: Table, fixed: Sequence[str], others: Sequence[str]) -> bytes:
     """The rows without head and tail. fixed, others : of `columns_of`, for all of the rows that these are some of
 
-    Lists of numbers are columns of polars' Array type; JSON is text. A column without nulls among all the rows may be
-    of fixed length; what has nulls is not.
+    Lists of numbers are columns of polars' Array type, lists of texts of its Array or List type; JSON is text. A column
+    without nulls among all the rows may be of fixed length; what has nulls is not.
     """
     blocks = [_block(rows[name], table.c[name].type) for name in fixed]
     form = np.dtype([("columns", ">i2"), *((name, block.dtype) for name, block in zip(fixed, blocks, strict=True))])
@@ -54,8 +54,16 @@ def rows_of(rows: pl.DataFrame, table: Table, fixed: Sequence[str], others: Sequ
 
 def _is_fixed(column: pl.Series, kind: TypeEngine[Any]) -> bool:
     if isinstance(kind, ARRAY):
-        return isinstance(column.dtype, pl.Array)
+        return isinstance(column.dtype, pl.Array) and (
+            not isinstance(kind.item_type, Text) or _one_length(column.dtype.inner) is not None
+        )
     return not isinstance(kind, Text | JSONB) and column.null_count() == 0 and column.dtype != pl.Null
+
+
+def _one_length(kind: Any) -> int | None:
+    """Of an Enum whose texts all have so many bytes; None for anything else."""
+    lengths = set(kind.categories.str.len_bytes()) if isinstance(kind, pl.Enum) else set()
+    return lengths.pop() if len(lengths) == 1 else None
 
 
 def _block(column: pl.Series, kind: TypeEngine[Any]) -> NDArray[Any]:
@@ -85,8 +93,13 @@ def _lengths(values: NDArray[Any], form: str) -> NDArray[Any]:
 
 def _lists(column: pl.Series, kind: ARRAY[Any]) -> NDArray[Any]:
     """Arrays of one dimension, all of one length: its head, then each element as a length and a value."""
-    number, form = (_FLOAT8, ">f8") if isinstance(kind.item_type, Double) else (_INT2, ">i2")
-    values = column.to_numpy()
+    if isinstance(column.dtype, pl.Array) and isinstance(column.dtype.inner, pl.Enum):
+        texts = np.array([each.encode() for each in column.dtype.inner.categories])
+        number, form = _TEXT, str(texts.dtype)
+        values = texts[column.explode().to_physical().to_numpy()].reshape(len(column), -1)
+    else:
+        number, form = (_FLOAT8, ">f8") if isinstance(kind.item_type, Double) else (_INT2, ">i2")
+        values = column.to_numpy()
     n_rows, n_values = values.shape
     element = np.dtype([("length", ">i4"), ("value", form)])
     head = [("length", ">i4"), ("dimensions", ">i4"), ("nulls", ">i4"), ("type", ">i4"), ("size", ">i4")]

@@ -33,6 +33,12 @@ _DIMENSIONS = (dim_segment_master, dim_archetype_l1, dim_archetype_l2, dim_arche
 _CURRENT = "fact_customer_current"
 #: What the planner is told of a run: a sample of 300 rows for each, which is enough to see that all are of one run.
 _STATISTICS = 10
+_GONE = """
+    SELECT past.customer_id FROM fact_customer_history AS past
+    WHERE past.store_id = :store_id AND past.run_id = :run_id AND past.snapshot_date = ANY (CAST(:days AS date[]))
+      AND NOT EXISTS (SELECT FROM customers AS customer
+                      WHERE customer.store_id = past.store_id AND customer.customer_id = past.customer_id)
+"""
 # Of whoever was of another RFM group before: which, and since when.
 _RFM_BEFORE = """
     SELECT customer_id, rfm_group, rfm_previous_group, rfm_changed_on FROM fact_customer_standing
@@ -69,6 +75,7 @@ async def publish(connection: AsyncConnection, store_id: str, run_id: int, star:
             await _copy(connection, store_id, run_id, table.name, star[table.name])
     await _take_snapshot(connection, store_id, run_id, star[fact_customer_history.name])
     await connection.execute(update(stores).where(stores.c.store_id == store_id).values(served_run_id=run_id))
+    await _leave_out_who_has_gone(connection, store_id, run_id, star[fact_customer_history.name])
     table = fact_customer_standing
     await connection.execute(delete(table).where(table.c.store_id == store_id, table.c.run_id != run_id))
     # Who reads them has planned for what was there before: nothing, at a store's first run. The dimensions of a
@@ -76,6 +83,20 @@ async def publish(connection: AsyncConnection, store_id: str, run_id: int, star:
     anew = (*_DIMENSIONS, table) if segment_lineage.name in star else (table,)
     await connection.execute(text(f"SET LOCAL default_statistics_target = {_STATISTICS}"))
     await connection.execute(text("ANALYZE " + ", ".join(each.name for each in anew)))
+
+
+async def _leave_out_who_has_gone(
+    connection: AsyncConnection, store_id: str, run_id: int, history: pl.DataFrame
+) -> None:
+    """Drop the rows of customers who were deleted while the run was under way. Having pointed the store at the run,
+    this transaction holds it: whoever deletes a customer from now on waits, and then finds the rows.
+    """
+    days = history["snapshot_date"].unique().to_list()
+    found = await connection.execute(text(_GONE), {"store_id": store_id, "run_id": run_id, "days": days})
+    gone = list(found.scalars())
+    for table in (fact_customer_standing, fact_customer_history) if gone else ():
+        of_run = table.c.store_id == store_id, table.c.run_id == run_id
+        await connection.execute(delete(table).where(*of_run, table.c.customer_id.in_(gone)))
 
 
 async def _with_rfm_before(connection: AsyncConnection, store_id: str, current: pl.DataFrame) -> pl.DataFrame:

@@ -512,8 +512,9 @@ def _standing_columns() -> list[Column[object]]:
     ]
 
 
-# What a run writes of each customer is kept small, and free of checks of what the same transaction writes: for a large
-# shop these are most of the time that publishing takes. `warehouse/checks.py` asks the database what they would ensure.
+# What a run writes of each customer is kept small, and free of references, which are looked up row by row: for a large
+# shop they are most of the time that publishing takes. Rows of a customer who is deleted go by a trigger on `customers`
+# (migration 0014), and publishing leaves out who has gone; `warehouse/checks.py` asks the database for the rest.
 fact_customer_standing = Table(
     "fact_customer_standing",
     metadata,
@@ -542,7 +543,6 @@ fact_customer_standing = Table(
     Column("churn_risk_score", Double, comment="Chance of lapsing, 0 to 1; null until predictions are published."),
     _changed(),
     PrimaryKeyConstraint("store_id", "customer_id", "run_id"),
-    _of_customer(),
     CheckConstraint("total_orders > 0", name="total_orders"),
     CheckConstraint("cluster_confidence BETWEEN 0 AND 1", name="confidence"),
     CheckConstraint("fold_distance >= 0", name="fold_distance"),
@@ -553,8 +553,6 @@ fact_customer_standing = Table(
     CheckConstraint("churn_risk_score BETWEEN 0 AND 1", name="churn_risk_score"),
     Index("idx_intelligence_updated", "store_id", "updated_at"),
     Index("idx_intelligence_archetype", "store_id", "archetype_id"),
-    Index("idx_intelligence_archetype_l2", "store_id", "archetype_level2_id"),
-    Index("idx_intelligence_archetype_l3", "store_id", "archetype_level3_id"),
     comment="Every segmented customer as they stand in the served run, in numbers.",
 )
 
@@ -568,7 +566,6 @@ fact_customer_history = Table(
     *_standing_columns(),
     Column("segment_ids", ARRAY(Text), nullable=False, comment="Their own dominant segments, in the axes' order."),
     PrimaryKeyConstraint("store_id", "customer_id", "snapshot_date"),
-    _of_customer(),
     Index("idx_history_day", "store_id", "snapshot_date"),
     comment="Where each customer stood on each day a snapshot was taken.",
 )

@@ -13,7 +13,7 @@ from sqlalchemy import ARRAY, BigInteger, Column, Date, Double, Integer, MetaDat
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.warehouse import copying
+from app.warehouse import binary, copying
 from app.warehouse.copying import copy_in_binary
 from app.warehouse.engine import Database, raw
 
@@ -71,6 +71,16 @@ async def test_every_type_comes_out_as_it_went_in(connection: AsyncConnection) -
         strict=False,
     )
     assert await back(connection, rows) == [(*row[:8], json.loads(row[8]), *row[9:]) for row in rows.rows()]
+
+
+@pytest.mark.parametrize("texts", [["seg_1", "seg_2", "seg_3"], ["a", "日本", ""]], ids=["alike", "unlike"])
+async def test_lists_of_few_texts_come_out_as_they_went_in(connection: AsyncConnection, texts: list[str]) -> None:
+    places = np.array([[0, 1], [2, 0], [1, 1]], dtype=np.uint32)
+    words = pl.Series(places.ravel()).cat.to(pl.Enum(texts)).reshape(places.shape)
+    rows = pl.DataFrame({"number": [1, 2, 3], "words": words})
+    told = [[texts[place] for place in row] for row in places]
+    assert await back(connection, rows) == [(number, each) for number, each in enumerate(told, start=1)]
+    assert binary.columns_of(rows, TRIP)[0] == (["number", "words"] if texts[0] == "seg_1" else ["number"])
 
 
 async def test_what_is_missing_is_null(connection: AsyncConnection) -> None:

@@ -1,5 +1,6 @@
 """Writing a run's rows: in one transaction, text as it is, many rows or one."""
 
+import asyncio
 import json
 from datetime import date
 from typing import Any
@@ -214,13 +215,44 @@ async def test_more_rows_than_are_written_at_once_all_arrive(
         assert [customer for (customer,) in await rows(database, query, s=store_id)] == everyone
 
 
-async def test_a_customer_that_does_not_exist_is_refused_whole(database: Database, store_id: str) -> None:
+async def test_who_was_deleted_while_the_run_was_under_way_is_left_out(database: Database, store_id: str) -> None:
+    await put(database, store_id, a_shop(2))
+    await published(database, store_id, a_star(["c000", "gone", "c001"]))
+    for table in ("fact_customer_standing", "fact_customer_history"):
+        query = f"SELECT customer_id FROM {table} WHERE store_id = :s ORDER BY 1"  # noqa: S608
+        assert await rows(database, query, s=store_id) == [("c000",), ("c001",)]
+
+
+async def test_who_is_deleted_takes_along_what_runs_wrote_of_them(database: Database, store_id: str) -> None:
+    other = f"{store_id}-other"
+    for store in (store_id, other):
+        await put(database, store, a_shop(2))
+        await published(database, store, a_star(["c000", "c001"], day=date(2024, 5, 1)))
+        await published(database, store, a_star(["c000", "c001"], day=date(2024, 5, 2)))
+    for table in ("order_items", "orders", "customers"):
+        of_one = "order_id IN (SELECT order_id FROM orders WHERE store_id = :s AND customer_id = 'c000')"
+        of_one = of_one if table == "order_items" else "customer_id = 'c000'"
+        await execute(database, f"DELETE FROM {table} WHERE store_id = :s AND {of_one}", s=store_id)  # noqa: S608
+    for table, days in (("fact_customer_standing", 1), ("fact_customer_history", 2)):
+        query = f"SELECT store_id, customer_id FROM {table} WHERE store_id IN (:s, :o) ORDER BY 1, 2"  # noqa: S608
+        left = [(store_id, "c001")] * days + [(other, "c000")] * days + [(other, "c001")] * days
+        assert await rows(database, query, s=store_id, o=other) == left
+
+
+async def test_who_deletes_a_customer_waits_for_a_run_that_is_being_published(database: Database, store_id: str) -> None:
     await put(database, store_id, a_shop(1))
-    await published(database, store_id, a_star(["c000"]))
-    before = await dump(database, store_id, STAR)
-    with pytest.raises(Exception, match="fk_fact_customer_standing_customers"):
-        await published(database, store_id, a_star(["c000", "nobody"]))
-    assert await dump(database, store_id, STAR) == before
+    await execute(database, "DELETE FROM order_items WHERE store_id = :s", s=store_id)
+    await execute(database, "DELETE FROM orders WHERE store_id = :s", s=store_id)
+    async with database.transaction() as connection:
+        run_id = await runs.start_run(connection, store_id, {})
+    async with database.transaction() as connection:
+        await publish.publish(connection, store_id, run_id, a_star(["c000"]))
+        deleting = asyncio.create_task(execute(database, "DELETE FROM customers WHERE store_id = :s", s=store_id))
+        done, _ = await asyncio.wait({deleting}, timeout=0.3)
+        assert not done
+    await deleting
+    for table in ("fact_customer_standing", "fact_customer_history"):
+        assert await value(database, f"SELECT count(*) FROM {table} WHERE store_id = :s", s=store_id) == 0  # noqa: S608
 
 
 async def test_the_history_of_other_days_stays(database: Database, store_id: str) -> None:
