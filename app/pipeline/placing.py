@@ -25,7 +25,8 @@ class PlacedAxis:
     @property
     def dominant(self) -> list[str]:
         """The name of each customer's top segment."""
-        return [self.names[position] for position in self.memberships.argmax(axis=1)]
+        names: list[str] = np.array(self.names, dtype=object)[self.memberships.argmax(axis=1)].tolist()
+        return names
 
     @property
     def read_from(self) -> list[Source]:

@@ -11,7 +11,6 @@ A run writes everyone's at once (`own_texts`), scoring one customer writes their
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import cache
 
 import numpy as np
 import polars as pl
@@ -22,7 +21,7 @@ from app.domain.value_tiers import TIERS
 from app.pipeline.placing import PlacedAxis, Standing
 from app.pipeline.yardstick import Yardstick
 from app.segmentation.membership import Array, strength_codes
-from app.segmentation.norms import traits
+from app.segmentation.norms import worded_traits
 
 _CENTS = 4  # as the database keeps money
 _encoded = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
@@ -55,7 +54,7 @@ def own_texts(
             "level3": standing.level3,
             "fold_distance": standing.fold_distance,
             "strengths": np.ascontiguousarray(strengths).view(f"S{len(axes)}").ravel().astype(str),
-            "traits": pl.Series(_traits_json(axes, values, yardstick), dtype=pl.String),
+            "traits": _traits_json(axes, values, yardstick),
             "lifetime_value": pl.Series(values["lifetime_value"]).round(_CENTS),
             "total_orders": pl.Series(values["total_orders"]).cast(pl.Int64),
             "avg_order_value": pl.Series(values["avg_order_value"]).round(_CENTS),
@@ -97,7 +96,10 @@ def own_text(
     return BETWEEN.join(str(each) for each in own)
 
 
-def _traits_json(axes: Sequence[PlacedAxis], values: Mapping[str, Array], yardstick: Yardstick) -> list[str]:
-    told = traits(yardstick.norms, [each.axis for each in axes], [each.dominant for each in axes], values)
-    encoded = cache(_encoded)
-    return [f"[{','.join([encoded(trait) for trait in each])}]" for each in told]
+def _traits_json(axes: Sequence[PlacedAxis], values: Mapping[str, Array], yardstick: Yardstick) -> pl.Series:
+    texts, places = worded_traits(
+        yardstick.norms, [each.axis for each in axes], [each.dominant for each in axes], values
+    )
+    encoded = pl.Series([*(_encoded(text) for text in texts), None], dtype=pl.String)  # NO_TRAIT is the last
+    told = pl.DataFrame([encoded[of_rank % len(encoded)] for of_rank in places])
+    return told.select(pl.lit("[") + pl.concat_str(pl.all(), separator=",", ignore_nulls=True) + "]").to_series()

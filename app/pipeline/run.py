@@ -2,7 +2,9 @@
 
 import asyncio
 import math
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -36,6 +38,7 @@ from app.warehouse.stores import Store, last_record_at, orders_since, read_store
 log = structlog.get_logger()
 
 MIN_POPULATION = 100
+_TURN_SECONDS = 0.0005
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,20 +105,51 @@ async def segment(
     async with database.snapshot() as connection:
         store = await read_store(connection, store_id)
         as_of = options.as_of or await latest_as_of(connection, store, now=now)
+    with _threads_taking_turns():
+        return await _segment(database, store, axes, options, as_of=as_of, run_id=run_id, progress=progress)
+
+
+@contextmanager
+def _threads_taking_turns() -> Iterator[None]:
+    """A run is thousands of short calls into compiled code and many small writes to the server, after each of which a
+    thread waits for the other to let go of the interpreter: by default up to 5 ms, which is longer than most of them.
+    """
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(_TURN_SECONDS)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)
+
+
+async def _segment(
+    database: Database,
+    store: Store,
+    axes: tuple[Axis, ...],
+    options: RunOptions,
+    *,
+    as_of: datetime,
+    run_id: int | None,
+    progress: Progress,
+) -> RunResult:
+    store_id = store.store_id
     if options.dry_run:
         found = await _discover(database, store, axes, options, as_of=as_of, progress=progress)
-        return RunResult(run_id=None, report=found.report)
+        return RunResult(run_id=None, report=found.report())
     async with running(
         database, store_id, kind="discovery", parameters=_parameters(options), run_id=run_id, progress=progress
     ) as run:
         found = await _discover(database, store, axes, options, as_of=as_of, progress=run.progress)
         run.progress("publishing", 0.0)
+        # Beside it, because the server has the most of publishing to do.
+        reporting = asyncio.create_task(asyncio.to_thread(found.report))
         async with database.transaction() as connection:
             await publish.publish(connection, store_id, run.run_id, found.star)
-            await runs.finish_run(connection, run.run_id, as_of=as_of, report=found.report, yardstick=found.yardstick)
+            report = await reporting
+            await runs.finish_run(connection, run.run_id, as_of=as_of, report=report, yardstick=found.yardstick)
             await score_what_came_meanwhile(connection, store_id, seen=found.seen)
-    log.info("run.published", run_id=run.run_id, store_id=store_id, n_customers=found.report["n_customers"])
-    return RunResult(run_id=run.run_id, report=found.report)
+    log.info("run.published", run_id=run.run_id, store_id=store_id, n_customers=report["n_customers"])
+    return RunResult(run_id=run.run_id, report=report)
 
 
 async def latest_as_of(connection: Connection, store: Store, *, now: datetime) -> datetime:
@@ -134,10 +168,12 @@ async def latest_as_of(connection: Connection, store: Store, *, now: datetime) -
 
 @dataclass(frozen=True, slots=True)
 class _Found:
+    """report : told when it is called for; seen : the records it was found in, for `changes.forget`"""
+
     star: dict[str, pl.DataFrame]
-    report: dict[str, Any]
+    report: Callable[[], dict[str, Any]]
     yardstick: dict[str, Any]
-    seen: str  # the records it was found in, for `changes.forget`
+    seen: str
 
 
 async def _discover(
@@ -150,6 +186,7 @@ async def _discover(
     progress: Progress,
 ) -> _Found:
     progress("reading", 0.0)
+
     async with database.snapshot() as connection:
         store = await read_store(connection, store.store_id)  # another run may have been published since
         behaviour = await read_behaviour(connection, store.store_id, as_of=as_of, timezone=store.timezone)
@@ -166,8 +203,9 @@ async def _discover(
         raise NotEnoughCustomers(
             found=n_customers, needed=max(options.min_population, 1), store_id=store.store_id, as_of=as_of
         )
+
     # In a thread, so that meanwhile the run can say how far it is.
-    star, report, yardstick = await asyncio.to_thread(
+    return await asyncio.to_thread(
         _found_in,
         store,
         behaviour,
@@ -177,9 +215,9 @@ async def _discover(
         earlier=earlier,
         stood=stood,
         orders_after=orders_after,
+        seen=seen,
         progress=progress,
     )
-    return _Found(star=star, report=report, yardstick=yardstick, seen=seen)
 
 
 def _found_in(
@@ -192,9 +230,9 @@ def _found_in(
     earlier: Earlier | None,
     stood: pl.DataFrame | None,
     orders_after: int,
+    seen: str,
     progress: Progress,
-) -> tuple[dict[str, pl.DataFrame], dict[str, Any], dict[str, Any]]:
-    """The star, the report and the yardstick of what customers did."""
+) -> _Found:
     progress("features", 0.0)
     values = feature_values(behaviour, as_of=as_of, timezone=store.timezone)
     discovery = discover(
@@ -216,12 +254,16 @@ def _found_in(
         as_of=as_of,
         yardstick=yardstick,
     )
-    report = run_report(store, discovery, star, values, as_of=as_of, orders_after=orders_after)
-    drifted = drifts(discovery, behaviour.customer_ids, stood)
-    report["axes"] = [{**axis, "drift": drifted.get(axis["axis"])} for axis in report["axes"]]
-    report["previous_run_id"] = None if earlier is None else earlier.run_id
-    report["since"] = None if earlier is None else since(star["segment_lineage"], star["archetype_lineage"])
-    return star, report, yardstick.stored()
+
+    def report() -> dict[str, Any]:
+        told = run_report(store, discovery, star, values, as_of=as_of, orders_after=orders_after)
+        drifted = drifts(discovery, behaviour.customer_ids, stood)
+        told["axes"] = [{**axis, "drift": drifted.get(axis["axis"])} for axis in told["axes"]]
+        told["previous_run_id"] = None if earlier is None else earlier.run_id
+        told["since"] = None if earlier is None else since(star["segment_lineage"], star["archetype_lineage"])
+        return told
+
+    return _Found(star=star, report=report, yardstick=yardstick.stored(), seen=seen)
 
 
 def needs_met(behaviour: Behaviour) -> frozenset[Need]:

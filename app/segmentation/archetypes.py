@@ -26,6 +26,7 @@ NONE_CLOSE = -1
 ANY = -1
 FOLLOWING_TIMES = 4
 STAYS, COMES = 0.6, 1.5
+_MOST_CODES = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,16 +208,18 @@ def place(memberships: Sequence[Array], signatures: Codes, order: Sequence[int])
 def distinct_rows(rows: Codes) -> tuple[Codes, NDArray[np.intp], NDArray[np.intp]]:
     """The different rows in order, for each row which of them it is, and how often each comes.
 
-    As np.unique along an axis gives them, in an eighth of its time: numbers with their highest byte first sort as bytes
-    as they do as numbers.
+    As np.unique along an axis gives them, in a fraction of its time: column by column, what rows are so far is one
+    number, and their places among the different ones keep it small.
     """
-    packed = np.ascontiguousarray((rows - rows.min()).astype(">u4"))
-    _, first, mine, counts = np.unique(
-        packed.view(f"V{packed.itemsize * packed.shape[1]}").ravel(),
-        return_index=True,
-        return_inverse=True,
-        return_counts=True,
-    )
+    mine, n = np.zeros(len(rows), dtype=np.int64), 1
+    for column in rows.T:
+        codes = column - column.min()
+        width = int(codes.max()) + 1
+        if n * width > _MOST_CODES:
+            different, mine = np.unique(mine, return_inverse=True)
+            n = len(different)
+        mine, n = mine * width + codes, n * width
+    _, first, mine, counts = np.unique(mine, return_index=True, return_inverse=True, return_counts=True)
     return rows[first], mine, counts
 
 

@@ -23,6 +23,8 @@ UNUSUAL = 0.8
 #: The same for the typical member of a group, who lies nearer the middle than single customers do.
 UNUSUAL_FOR_A_GROUP = 0.5
 MOST_TRAITS = 3
+#: In place of a trait where someone has no more of them.
+NO_TRAIT = -1
 
 #: What else it takes: a share this far from the shop's, or anything else this many times as much or as little.
 _SHARE_APART, _TIMES_APART = 0.1, 1.4
@@ -174,32 +176,48 @@ def traits(
     segments : per axis, the name of each one's segment
     values   : feature -> (n,)
     """
+    texts, places = worded_traits(norms, axes, segments, values, unusual=unusual)
+    return [[texts[place] for place in of_one if place != NO_TRAIT] for of_one in places.T.tolist()]
+
+
+def worded_traits(
+    norms: ShopNorms,
+    axes: Sequence[Axis],
+    segments: Sequence[Sequence[str]],
+    values: Mapping[str, Array],
+    *,
+    unusual: float = UNUSUAL,
+) -> tuple[list[str], NDArray[np.intp]]:
+    """The same of many, each trait worded once: the texts, and (MOST_TRAITS, n) everyone's places among them, those
+    they have before NO_TRAIT.
+    """
     told, far = _candidates(norms, axes, segments, values)
     n = len(next(iter(values.values())))
-    found: list[list[str]] = [[] for _ in range(n)]
+    texts: list[str] = []
+    places = np.full((MOST_TRAITS, n), NO_TRAIT, dtype=np.intp)
     if not len(far):
-        return found
-    features = [_features(axis) for axis in axes]
+        return texts, places
     order = np.argsort(-far, axis=0, kind="stable")[:MOST_TRAITS]
-    # Rank by rank, and what belongs to one segment, feature and value is worded once: most are of many customers.
-    for ranked in order:
-        extreme = far[ranked, np.arange(n)]
-        feature_of = told[ranked, np.arange(n)]
-        for axis_number, (axis, own) in enumerate(zip(axes, features, strict=True)):
-            for number, feature in enumerate(own):
-                whom = np.flatnonzero((ranked == axis_number) & (feature_of == number) & (extreme >= unusual))
-                if not len(whom):
-                    continue
-                names = segments[axis_number]
-                worded = cache(partial(_trait, norms, axis, feature))
-                for who, value in zip(whom.tolist(), values[feature.name][whom].tolist(), strict=True):
-                    found[who].append(worded(names[who], value))
-    return found
-
-
-def _trait(norms: ShopNorms, axis: Axis, feature: Feature, segment: str, value: float) -> str:
-    label = words(norms.told_by(axis, segment, feature, value))
-    return f"{label}: {feature.phrase(value)} (shop: {feature.number(norms.typical[feature.name])})"
+    extreme, feature_of = (np.take_along_axis(each, order, axis=0) for each in (far, told))
+    for axis_number, axis in enumerate(axes):
+        names = segments[axis_number]
+        for number, feature in enumerate(_features(axis)):
+            ranks, whom = np.nonzero((order == axis_number) & (feature_of == number) & (extreme >= unusual))
+            if not len(whom):
+                continue
+            shop = feature.number(norms.typical[feature.name])
+            # What belongs to one segment and value is worded once: most are of many customers.
+            known: dict[tuple[str, float], int] = {}
+            found = []
+            for who, value in zip(whom.tolist(), values[feature.name][whom].tolist(), strict=True):
+                place = known.get((names[who], value))
+                if place is None:
+                    place = known[names[who], value] = len(texts)
+                    label = words(norms.told_by(axis, names[who], feature, value))
+                    texts.append(f"{label}: {feature.phrase(value)} (shop: {shop})")
+                found.append(place)
+            places[ranks, whom] = found
+    return texts, places
 
 
 def _features(axis: Axis) -> tuple[Feature, ...]:
@@ -240,6 +258,7 @@ def _among(names: Sequence[str], every: Collection[str], wanted: frozenset[str])
     return np.array([name in wanted for name in names], dtype=np.bool_)
 
 
+@cache
 def words(name: str) -> str:
     """A name for people: "deal_hunter" reads "Deal hunter"."""
     return name.replace("_", " ").capitalize()

@@ -16,12 +16,12 @@ from sklearn.metrics import adjusted_rand_score, silhouette_score
 from app.core.errors import InvalidInput
 from app.segmentation import clustering
 from app.segmentation.clustering import (
+    MANY,
     MIN_SHARE,
     NULL_MARGIN,
     REFITS,
     REFITS_OF_MANY,
     STABLE,
-    START_SAMPLE,
     TIE,
     FittedAxis,
     KRange,
@@ -509,8 +509,8 @@ clustering.fit_axis("shape", ("x", "y"), ("none", "none"), points, k_range=clust
 
 
 def test_of_many_customers_fewer_starts_find_the_groups_there_are() -> None:
-    values, truth = planted(4, each=START_SAMPLE // 4 + 300)
-    assert len(values) > START_SAMPLE
+    values, truth = planted(4, each=MANY // 4 + 300)
+    assert len(values) > MANY
     fitted = fit(values, KRange(3, 4))
     assert fitted.n_segments == 4
     assert same_groups(fitted.memberships(values).argmax(axis=1), truth)
@@ -520,7 +520,8 @@ def test_of_many_customers_fewer_starts_find_the_groups_there_are() -> None:
 
 @pytest.mark.parametrize("seed", [0, 7])
 def test_of_many_customers_a_fit_is_the_same_bit_for_bit_again(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
-    monkeypatch.setattr(clustering, "START_SAMPLE", 300)
+    monkeypatch.setattr(clustering, "MANY", 300)
+    monkeypatch.setattr(clustering, "TRIED_OF_MANY", 200)
     values = np.random.default_rng(seed).gamma(2, size=(1_500, 3))
     values[:600] += [4.0, 0.0, 4.0]
     one, other = (fit(values, KRange(2, 4), seed=seed) for _ in range(2))
@@ -532,7 +533,8 @@ def test_of_many_customers_nobody_stands_nearer_to_the_center_of_others_than_of_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Tried on a sample, the centers are gone on with until nobody changes sides, so a search from them ends there."""
-    monkeypatch.setattr(clustering, "START_SAMPLE", 300)
+    monkeypatch.setattr(clustering, "MANY", 300)
+    monkeypatch.setattr(clustering, "TRIED_OF_MANY", 200)
     values = np.random.default_rng(3).gamma(2, size=(1_500, 2))
     values[:600] += [5.0, 5.0]
     fitted = fit(values, KRange(2, 3))

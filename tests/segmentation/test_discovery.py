@@ -184,7 +184,8 @@ def test_clusters_fitted_on_few_hold_for_all() -> None:
 
 def test_axes_clustered_one_or_two_at_a_time_are_the_same_bit_for_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of more customers than starts are tried on all of."""
-    monkeypatch.setattr(clustering, "START_SAMPLE", 400)
+    monkeypatch.setattr(clustering, "MANY", 400)
+    monkeypatch.setattr(clustering, "TRIED_OF_MANY", 300)
     axes = axes_named(["value", "maturity", "frequency", "support_history"])
     planted, _ = planted_shop(3, each=400)
     shapeless = shapeless_shop(1_200)

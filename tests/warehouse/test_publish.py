@@ -239,7 +239,7 @@ async def test_who_is_deleted_takes_along_what_runs_wrote_of_them(database: Data
         assert await rows(database, query, s=store_id, o=other) == left
 
 
-async def test_who_deletes_a_customer_waits_for_a_run_that_is_being_published(database: Database, store_id: str) -> None:
+async def test_who_deletes_a_customer_waits_for_a_run_being_published(database: Database, store_id: str) -> None:
     await put(database, store_id, a_shop(1))
     await execute(database, "DELETE FROM order_items WHERE store_id = :s", s=store_id)
     await execute(database, "DELETE FROM orders WHERE store_id = :s", s=store_id)
