@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+import asyncpg
 import pytest
+from sqlalchemy import text
 
 from app.core.config import Settings
 from app.core.errors import AlertNotTold, DatabaseUnavailable, NotEnoughCustomers
@@ -122,6 +124,28 @@ def test_a_failure_says_what_it_was_and_whether_it_passes() -> None:
     assert failure_of(DatabaseUnavailable("It is away.")).passes
     busy = failure_of(AlertNotTold("s", reason="Slack is busy", retry_after_seconds=90))
     assert (busy.passes, busy.not_before_seconds) == (True, 90)
+
+
+async def test_whom_postgres_gave_up_in_a_deadlock_is_tried_again(database: Database) -> None:
+    both_hold_one = asyncio.Barrier(2)
+
+    async def lock(first: int, then: int) -> None:
+        async with database.transaction() as connection:
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": first})
+            await both_hold_one.wait()
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": then})
+
+    ended = await asyncio.gather(lock(1, 2), lock(2, 1), return_exceptions=True)
+    (given_up,) = [error for error in ended if isinstance(error, Exception)]
+    failure = failure_of(given_up)
+    assert failure.passes
+    assert str(failure).startswith("Other work on the same rows was in the way: DBAPIError")
+
+
+@pytest.mark.parametrize("error", [asyncpg.DeadlockDetectedError(""), asyncpg.SerializationError("")])
+def test_what_the_driver_says_of_work_in_the_way_passes(error: Exception) -> None:
+    assert failure_of(error).passes
+    assert not failure_of(asyncpg.UniqueViolationError("")).passes
 
 
 async def test_work_apart_fails_with_what_was_raised_there(
