@@ -24,7 +24,7 @@ from app.jobs.handlers import HANDLERS, TAKES_LONG, Means
 from app.jobs.schedule import add_schedules
 from app.warehouse import runs
 from app.warehouse.engine import Database
-from app.warehouse.jobs import QUEUE, Asked, Job, forget_schedules, open_queue, told
+from app.warehouse.jobs import QUEUE, Asked, Job, forget_schedules, is_given_to, open_queue, told
 
 log = structlog.get_logger()
 
@@ -131,7 +131,7 @@ class Worker:
             work.cancel()
             await asyncio.wait({work})
         if work.cancelled():
-            await self._tell_run(asked, failure=None)
+            await self._tell_run(queued, asked, failure=None)
             log.info("job.given_back", **facts)
             raise RetryRequested(reason="Its worker was stopped.")
         try:
@@ -144,21 +144,26 @@ class Worker:
         if failure.passes and queued.attempts < MOST_RETRIES:
             delay = min(timedelta(seconds=2**queued.attempts), _LONGEST_DELAY)
             delay = max(delay, timedelta(seconds=failure.not_before_seconds))
-            await self._tell_run(asked, failure=None)
+            await self._tell_run(queued, asked, failure=None)
             log.warning("job.to_be_tried_again", **facts, why=str(failure), seconds=delay.total_seconds())
             raise RetryRequested(delay, str(failure))
-        await self._tell_run(asked, failure=failure)
+        await self._tell_run(queued, asked, failure=failure)
         log.error("job.failed", **facts, why=str(failure))
         raise failure
 
-    async def _tell_run(self, asked: Asked, *, failure: WorkFailed | None) -> None:
-        """Where a job begins a run, the run says what became of it: it waits again, or has failed."""
+    async def _tell_run(self, queued: QueuedJob, asked: Asked, *, failure: WorkFailed | None) -> None:
+        """Where a job begins a run, the run says what became of it: it waits again, or has failed.
+
+        Who was silent for a lease says nothing: another worker has the job by now, and may be at the run.
+        """
         run_id = asked.parameters.get("run_id")
         if run_id is None:
             return
         try:
             async with self._database.transaction() as connection:
-                if failure is None:
+                if not await is_given_to(connection, queued.id, queued.queue_manager_id):
+                    log.info("run.left_to_another", run_id=run_id, job_id=queued.id)
+                elif failure is None:
                     await runs.queue_run_again(connection, run_id)
                 else:
                     await runs.fail_run(connection, run_id, str(failure))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
@@ -162,6 +163,12 @@ async def let_others_ask(database: Database, job_id: int) -> None:
     """From now on the like of a running job may be asked for again: what is written later, this one might not see."""
     async with database.transaction() as connection:
         await connection.execute(text("UPDATE queue SET dedupe_key = NULL WHERE id = :id"), {"id": job_id})
+
+
+async def is_given_to(connection: AsyncConnection, job_id: int, worker: UUID | None) -> bool:
+    """Whether a job is still this worker's and nobody else's by now; if so it stays that until the transaction ends."""
+    query = text("SELECT id FROM queue WHERE id = :id AND status = 'picked' AND queue_manager_id = :worker FOR SHARE")
+    return await connection.scalar(query, {"id": job_id, "worker": worker}) is not None
 
 
 _STATES = """

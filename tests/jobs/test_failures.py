@@ -16,10 +16,11 @@ from app.jobs.failures import WorkFailed, failure_of
 from app.jobs.handlers import HANDLERS, Means
 from app.jobs.worker import MOST_RETRIES, Worker
 from app.warehouse.engine import Database
-from app.warehouse.jobs import Asked, Job, JobState, enqueue, read_job
+from app.warehouse.jobs import Asked, Job, JobState, enqueue, enqueue_discovery, read_job
 from app.warehouse.migrate import migrate
+from app.warehouse.runs import start_run
 from tests.conftest import own_database
-from tests.fakes import a_shop, at, execute, put
+from tests.fakes import a_shop, at, execute, put, value
 from tests.jobs.processes import until
 
 
@@ -116,6 +117,40 @@ async def test_an_error_of_ours_is_held_without_a_word_of_what_it_was_about(
     assert failure.startswith("Something of ours went wrong: ValueError")
     kept = await database.rows("SELECT traceback::text AS told FROM queue_log WHERE job_id = $1", job_id)
     assert not [row for row in kept if "ada@" in (row["told"] or "")]
+
+
+@pytest.mark.parametrize("ending", ["failed", "to be tried again", "given back"])
+async def test_who_has_lost_a_job_to_another_leaves_the_run_to_that_one(
+    database: Database, settings: Settings, store_id: str, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    begun, lost = asyncio.Event(), asyncio.Event()
+
+    async def silent_for_a_lease(_means: Means, _job_id: int, _asked: Asked) -> None:
+        begun.set()
+        await lost.wait()
+        raise ValueError if ending == "failed" else DatabaseUnavailable("The database does not answer.")
+
+    monkeypatch.setitem(HANDLERS, Job.discover, silent_for_a_lease)
+    await put(database, store_id, a_shop(2))
+    async with database.transaction() as connection:
+        asked = await enqueue_discovery(connection, store_id)
+        assert asked is not None
+    run_id, job_id = asked
+    log = "SELECT count(*) FROM queue_log WHERE job_id = :id"
+    async with working(database, settings):
+        await begun.wait()
+        await execute(database, "UPDATE queue SET queue_manager_id = gen_random_uuid() WHERE id = :id", id=job_id)
+        async with database.transaction() as connection:
+            await start_run(connection, store_id, {}, run_id=run_id)
+        before = await value(database, log, id=job_id)
+        if ending != "given back":
+            lost.set()
+
+            async def ended() -> bool:
+                return bool(await value(database, log, id=job_id) > before)
+
+            await until(ended)
+    assert await value(database, "SELECT status FROM segmentation_runs WHERE run_id = :r", r=run_id) == "running"
 
 
 def test_a_failure_says_what_it_was_and_whether_it_passes() -> None:
