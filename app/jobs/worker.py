@@ -34,7 +34,9 @@ LEASE = timedelta(seconds=20)
 LOOK = timedelta(seconds=5)
 #: How long jobs under way may take to end when the worker is told to stop; then they are given back.
 GRACE_SECONDS = 20
-MOST_RETRIES = 8
+#: With `delay_after` half a day: whatever is away for a night is outlived. The queue counts what was given back as a
+#: try as well; among so many, the restarts of a day do not matter.
+MOST_RETRIES = 32
 
 _AT_ONCE = 12
 #: Of all workers together, and few enough that one worker always has room for what is done in a moment.
@@ -42,7 +44,7 @@ _LONG_AT_ONCE = 4
 _BATCH = 2
 _PATIENCE_SECONDS = 15
 _COME_BACK_SECONDS = 1.0
-_LONGEST_DELAY = timedelta(minutes=5)
+_LONGEST_DELAY = timedelta(minutes=30)
 
 
 class Worker:
@@ -142,8 +144,7 @@ class Worker:
             log.info("job.done", **facts)
             return
         if failure.passes and queued.attempts < MOST_RETRIES:
-            delay = min(timedelta(seconds=2**queued.attempts), _LONGEST_DELAY)
-            delay = max(delay, timedelta(seconds=failure.not_before_seconds))
+            delay = max(delay_after(queued.attempts), timedelta(seconds=failure.not_before_seconds))
             await self._tell_run(queued, asked, failure=None)
             log.warning("job.to_be_tried_again", **facts, why=str(failure), seconds=delay.total_seconds())
             raise RetryRequested(delay, str(failure))
@@ -169,6 +170,11 @@ class Worker:
                     await runs.fail_run(connection, run_id, str(failure))
         except AppError as error:
             log.warning("run.untold", run_id=run_id, why=str(error))
+
+
+def delay_after(tries: int) -> timedelta:
+    """How long a job waits that was tried so often before: twice as long each time, up to a bound."""
+    return min(timedelta(seconds=2**tries), _LONGEST_DELAY)
 
 
 async def _first_of(*waits: Awaitable[object]) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
@@ -14,7 +14,7 @@ from app.core.errors import AlertNotTold, DatabaseUnavailable, NotEnoughCustomer
 from app.jobs.apart import Apart
 from app.jobs.failures import WorkFailed, failure_of
 from app.jobs.handlers import HANDLERS, Means
-from app.jobs.worker import MOST_RETRIES, Worker
+from app.jobs.worker import MOST_RETRIES, Worker, delay_after
 from app.warehouse.engine import Database
 from app.warehouse.jobs import Asked, Job, JobState, enqueue, enqueue_discovery, read_job
 from app.warehouse.migrate import migrate
@@ -88,6 +88,32 @@ async def test_what_passes_is_tried_again_later(
         await until(retried)
         await until_it_is(database, store_id, job_id, JobState.done)
     assert len(tries) == 2
+
+
+async def test_an_outage_of_hours_and_many_restarts_lose_no_alert(
+    database: Database, settings: Settings, store_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slack_is_away() -> None:
+        raise AlertNotTold(store_id, reason="Slack cannot be reached", retry_after_seconds=60)
+
+    handled_by(monkeypatch, slack_is_away)
+    job_id = await asked(database, store_id)
+    restarts = 8
+    away = timedelta(hours=8)
+    waited, tries = timedelta(0), restarts
+    while waited < away:
+        waited += delay_after(tries)
+        tries += 1
+    await execute(database, "UPDATE queue SET attempts = :tries WHERE id = :id", tries=tries, id=job_id)
+    async with working(database, settings):
+
+        async def tried_again() -> bool:
+            return bool((await read_job(database, store_id, job_id))["retries"] == tries + 1)
+
+        await until(tried_again)
+    job = await read_job(database, store_id, job_id)
+    assert job["state"] == JobState.waiting
+    assert timedelta(minutes=25) < job["next_try_at"] - datetime.now(UTC) <= timedelta(minutes=30)
 
 
 async def test_what_passes_is_not_tried_for_ever(
