@@ -94,7 +94,7 @@ class Worker:
         for job in HANDLERS:
             limit = _LONG_AT_ONCE if job in TAKES_LONG else 0
             manager.entrypoint(job.value, on_failure="hold", concurrency_limit=limit)(self._do)
-        add_schedules(manager, self._database, self._means.settings)
+        add_schedules(manager, queries, self._database, self._means.settings)
         await forget_schedules(self._database, keep=manager.sm.registry)
         watching = asyncio.create_task(self._watch(manager, lost))
         log.info("worker.ready", jobs=[job.value for job in HANDLERS])

@@ -248,6 +248,15 @@ async def forget_schedules(database: Database, *, keep: Collection[tuple[str, st
         )
 
 
+async def keep_due(queries: Queries, schedule_id: int) -> None:
+    """Have a schedule that could not fire be due at once again, for whoever looks next.
+
+    Over the worker's own connection, as the queue itself notes that a schedule has fired: where that is lost nothing is
+    noted, and the schedule is given out again like that of a worker that has died.
+    """
+    await queries.driver.execute("UPDATE queue_schedules SET next_run = now() WHERE id = $1", schedule_id)
+
+
 async def count_jobs(database: Database, store_id: str) -> dict[JobState, int]:
     """How many of a store's jobs wait, run, and are held after a failure."""
     query = (
