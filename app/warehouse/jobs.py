@@ -20,7 +20,7 @@ from pgqueuer.adapters.persistence import qb
 from pgqueuer.adapters.persistence.queries import Queries
 from pgqueuer.domain.settings import DBSettings, Durability
 from pgqueuer.domain.types import Channel, JobId
-from sqlalchemy import insert, select, text
+from sqlalchemy import insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core.errors import JobNotFailed, JobNotFound
@@ -80,6 +80,10 @@ def told(payload: bytes | None) -> Asked:
     return Asked(said["store_id"], said["parameters"])
 
 
+def _payload(store_id: str, parameters: dict[str, Any]) -> bytes:
+    return json.dumps({"store_id": store_id, "parameters": parameters}).encode()
+
+
 def queries_over(connection: asyncpg.Connection) -> Queries:
     """pgqueuer's own statements, over a connection of the driver."""
     return Queries(
@@ -114,12 +118,12 @@ async def enqueue(
     driver = await raw(connection)
     queries = queries_over(driver)
     key = f"{job}:{store_id}"
-    asked = {"store_id": store_id, "parameters": dict(parameters or {})}
+    asked = dict(parameters or {})
     while True:
-        (job_id,) = await queries.enqueue(job.value, json.dumps(asked).encode(), dedupe_key=key, on_conflict="skip")
+        (job_id,) = await queries.enqueue(job.value, _payload(store_id, asked), dedupe_key=key, on_conflict="skip")
         if job_id is not None:
             await connection.execute(
-                insert(jobs).values(job_id=job_id, store_id=store_id, job=job.value, parameters=asked["parameters"])
+                insert(jobs).values(job_id=job_id, store_id=store_id, job=job.value, parameters=asked)
             )
             return int(job_id)
         # Held until we commit: otherwise it could run now, miss what we have written, and be gone.
@@ -219,7 +223,10 @@ async def read_job(database: Database, store_id: str, job_id: int) -> Row:
 
 
 async def replay(connection: AsyncConnection, store_id: str, job_id: int) -> None:
-    """Have a failed job tried again. Raises JobNotFound, or JobNotFailed for one that is not held as failed."""
+    """Have a failed job tried again: with its run, where it begins one, or a new run where that one is overtaken.
+
+    Raises JobNotFound, or JobNotFailed for one that is not held as failed.
+    """
     query = select(jobs.c.parameters).where(jobs.c.store_id == store_id, jobs.c.job_id == job_id)
     parameters = await connection.scalar(query)
     if parameters is None:
@@ -231,8 +238,18 @@ async def replay(connection: AsyncConnection, store_id: str, job_id: int) -> Non
         await queries_over(await raw(connection)).requeue_jobs([JobId(job_id)])
     except asyncpg.UniqueViolationError:
         raise JobNotFailed(job_id, like_it=True) from None
-    if "run_id" in parameters:
+    if "run_id" not in parameters:
+        return
+    if await runs.overtaken_by(connection, store_id, parameters["run_id"]) is None:
         await runs.queue_run_again(connection, parameters["run_id"])
+        return
+    wanted = {name: each for name, each in parameters.items() if name != "run_id"}
+    asked = {**wanted, "run_id": await runs.queue_run(connection, store_id, wanted)}
+    await connection.execute(update(jobs).where(jobs.c.job_id == job_id).values(parameters=asked))
+    await connection.execute(
+        text("UPDATE queue SET payload = :payload WHERE id = :id"),
+        {"payload": _payload(store_id, asked), "id": job_id},
+    )
 
 
 async def forget_schedules(database: Database, *, keep: Collection[tuple[str, str]]) -> None:
