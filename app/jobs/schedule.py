@@ -18,7 +18,7 @@ from pgqueuer.domain.models import Schedule
 from app.core.config import Settings
 from app.jobs.failures import failure_of
 from app.warehouse.engine import Database
-from app.warehouse.jobs import Job, enqueue, enqueue_discovery, forget_old, keep_due
+from app.warehouse.jobs import Job, enqueue, enqueue_discovery, forget_old, forget_repeated, keep_due
 from app.warehouse.stores import stores_with_orders
 
 log = structlog.get_logger()
@@ -69,8 +69,9 @@ async def _fire(due: Schedule, ask: Callable[[], Awaitable[None]], queries: Quer
 
 
 async def rescore_everywhere(database: Database) -> None:
-    """Ask for a rescoring of every store that serves a run; and drop what is known of jobs of long ago."""
+    """Ask for a rescoring of every store that serves a run; and drop what is known of jobs that are past."""
     async with database.transaction() as connection:
+        await forget_repeated(connection)
         await forget_old(connection)
     async with database.transaction() as connection:
         stores = [store_id for store_id, served in await stores_with_orders(connection) if served is not None]

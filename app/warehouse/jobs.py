@@ -305,3 +305,27 @@ async def forget_old(connection: AsyncConnection) -> None:
         ),
         old,
     )
+
+
+_REPEATED = """
+    WITH repeated AS (
+        SELECT queue.id FROM queue JOIN jobs ON jobs.job_id = queue.id
+        WHERE queue.status = 'failed' AND jobs.parameters = '{}' AND EXISTS (
+            SELECT FROM jobs AS later LEFT JOIN queue AS stands ON stands.id = later.job_id
+            WHERE later.store_id = jobs.store_id AND later.job = jobs.job AND later.job_id > jobs.job_id
+              AND (stands.id IS NULL OR stands.status = 'failed')
+        )
+        FOR UPDATE OF queue
+    ), unqueued AS (
+        DELETE FROM queue USING repeated WHERE queue.id = repeated.id
+    )
+    DELETE FROM jobs USING repeated WHERE jobs.job_id = repeated.id
+"""
+
+
+async def forget_repeated(connection: AsyncConnection) -> None:
+    """Drop failed jobs of which the like has ended since, well or not: they ask for nothing that it did not.
+
+    So of what fails every night one is held, the latest. One with parameters of its own is like no other.
+    """
+    await connection.execute(text(_REPEATED))

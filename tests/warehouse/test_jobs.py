@@ -19,6 +19,7 @@ from app.warehouse.jobs import (
     enqueue,
     enqueue_discovery,
     forget_old,
+    forget_repeated,
     let_others_ask,
     open_queue,
     read_job,
@@ -248,3 +249,39 @@ async def test_jobs_done_weeks_ago_are_forgotten_and_those_that_wait_are_not(dat
         await forget_old(connection)
     assert [row["job_id"] for row in await read_jobs(database, store, state=None, before=None, limit=9)] == [waiting]
     assert await value(database, "SELECT count(*) FROM queue_log WHERE job_id = :id", id=old) == 0
+
+
+@pytest.mark.parametrize("end", ["failed", "done"])
+async def test_of_what_fails_night_after_night_the_latest_is_held(database: Database, store: str, end: str) -> None:
+    nights = []
+    for _ in range(3):
+        job_id = await asked(database, store, Job.rescore)
+        assert job_id is not None
+        await stand(database, job_id, "failed")
+        nights.append(job_id)
+    if end == "done":
+        await execute(database, "DELETE FROM queue WHERE id = :id", id=nights[-1])
+    async with database.transaction() as connection:
+        await forget_repeated(connection)
+    known = await read_jobs(database, store, state=None, before=None, limit=9)
+    assert [(row["job_id"], row["state"]) for row in known] == [(nights[-1], end)]
+
+
+async def test_a_failed_job_stays_until_one_that_asks_for_the_same_has_ended(database: Database, store: str) -> None:
+    discovery = (await failed_discovery(database, store))[1]
+    await execute(database, "DELETE FROM queue WHERE id = :id", id=(await failed_discovery(database, store))[1])
+    rescoring = await asked(database, store, Job.rescore)
+    assert rescoring is not None
+    await stand(database, rescoring, "failed")
+    assert await asked(database, store, Job.rescore) is not None
+    thinning = await asked(database, store, Job.thin)
+    assert thinning is not None
+    await stand(database, thinning, "failed")
+    await put(database, f"{store}-2", bought("bob", "o1", "2024-03-01", ("tea", "1", "3.50")))
+    other = await asked(database, f"{store}-2", Job.thin)
+    assert other is not None
+    await stand(database, other, "failed")
+    async with database.transaction() as connection:
+        await forget_repeated(connection)
+    held = await read_jobs(database, store, state=JobState.failed, before=None, limit=9)
+    assert [row["job_id"] for row in held] == [thinning, rescoring, discovery]
