@@ -22,6 +22,7 @@
     ├── Conflict                  409
     │   ├── RunInProgress              another segmentation of the same store is running
     │   ├── RunEnded                   the run that was to be begun has been published already
+    │   ├── RunOvertaken               a later discovery is served than the one that was to be begun
     │   ├── JobNotFailed               only what has failed is done again
     │   └── OutdatedRun                the served run was made by an older version
     ├── ConfigurationError        500  a setting is missing or makes no sense
@@ -204,6 +205,16 @@ class RunInProgress(Conflict):
 class RunEnded(Conflict):
     def __init__(self, *, store_id: str, run_id: int) -> None:
         super().__init__(f"Run {run_id} of store '{store_id}' has been published already. Ask for a new one.")
+
+
+class RunOvertaken(Conflict):
+    """served : the later discovery"""
+
+    def __init__(self, *, store_id: str, run_id: int, served: int) -> None:
+        super().__init__(
+            f"Run {run_id} of store '{store_id}' was asked for before run {served}, whose segments are served by now: "
+            "it cannot go on from them. Have its job tried again, which begins a new run, or ask for another."
+        )
 
 
 class JobNotFailed(Conflict):

@@ -1,36 +1,77 @@
 """What is due when: the same for every store, by the settings' schedules, UTC.
 
 A schedule fires in one worker, however many there are, and puts a job into the queue for each store; one that is due
-while no worker runs fires when the next begins.
+while no worker runs fires when the next begins. One that cannot fire, as while the database is away, is not left until
+its next time, which may be a week away: it is fired again until it has.
 """
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
 
 import structlog
 from pgqueuer import PgQueuer
+from pgqueuer.adapters.persistence.queries import Queries
 from pgqueuer.domain.models import Schedule
 
 from app.core.config import Settings
+from app.jobs.failures import failure_of
 from app.warehouse.engine import Database
-from app.warehouse.jobs import Job, enqueue, enqueue_discovery, forget_old
+from app.warehouse.jobs import Job, enqueue, enqueue_discovery, forget_old, forget_repeated, keep_due
 from app.warehouse.stores import stores_with_orders
 
 log = structlog.get_logger()
 
+_LONGEST_DELAY_SECONDS = 60.0
+_LOOK = "* * * * *"
 
-def add_schedules(manager: PgQueuer, database: Database, settings: Settings) -> None:
+
+def add_schedules(manager: PgQueuer, queries: Queries, database: Database, settings: Settings) -> None:
     """Have the manager fire them."""
 
     @manager.schedule(Job.rescore.value, settings.rescore_schedule)
-    async def rescore(_due: Schedule) -> None:
-        await rescore_everywhere(database)
+    async def rescore(due: Schedule) -> None:
+        await _fire(due, partial(rescore_everywhere, database), queries, manager.shutdown)
 
     @manager.schedule(Job.discover.value, settings.discovery_schedule)
-    async def discover(_due: Schedule) -> None:
-        await discover_everywhere(database)
+    async def discover(due: Schedule) -> None:
+        await _fire(due, partial(discover_everywhere, database), queries, manager.shutdown)
+
+    # The manager sleeps until the next is due. Woken every minute, it also finds one whose worker has died firing it.
+    @manager.schedule("look", _LOOK)
+    async def look(_due: Schedule) -> None:
+        pass
+
+
+async def _fire(due: Schedule, ask: Callable[[], Awaitable[None]], queries: Queries, ending: asyncio.Event) -> None:
+    """Ask for the jobs, as often as it takes; where the worker is to end before it could, the next one does it.
+
+    To the queue a schedule has fired, whatever it raises.
+    """
+    delay = 1.0
+    while True:
+        try:
+            await ask()
+            return
+        except Exception as error:
+            failure = failure_of(error)
+            if not failure.passes:
+                raise
+        log.warning("schedule.to_be_fired_again", job=due.entrypoint, why=str(failure), seconds=delay)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(delay):
+                await ending.wait()
+        if ending.is_set():
+            await keep_due(queries, due.id)
+            return
+        delay = min(2 * delay, _LONGEST_DELAY_SECONDS)
 
 
 async def rescore_everywhere(database: Database) -> None:
-    """Ask for a rescoring of every store that serves a run; and drop what is known of jobs of long ago."""
+    """Ask for a rescoring of every store that serves a run; and drop what is known of jobs that are past."""
     async with database.transaction() as connection:
+        await forget_repeated(connection)
         await forget_old(connection)
     async with database.transaction() as connection:
         stores = [store_id for store_id, served in await stores_with_orders(connection) if served is not None]

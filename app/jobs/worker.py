@@ -24,7 +24,7 @@ from app.jobs.handlers import HANDLERS, TAKES_LONG, Means
 from app.jobs.schedule import add_schedules
 from app.warehouse import runs
 from app.warehouse.engine import Database
-from app.warehouse.jobs import QUEUE, Asked, Job, forget_schedules, open_queue, told
+from app.warehouse.jobs import QUEUE, Asked, Job, forget_schedules, is_given_to, open_queue, told
 
 log = structlog.get_logger()
 
@@ -34,7 +34,9 @@ LEASE = timedelta(seconds=20)
 LOOK = timedelta(seconds=5)
 #: How long jobs under way may take to end when the worker is told to stop; then they are given back.
 GRACE_SECONDS = 20
-MOST_RETRIES = 8
+#: With `delay_after` half a day: whatever is away for a night is outlived. The queue counts what was given back as a
+#: try as well; among so many, the restarts of a day do not matter.
+MOST_RETRIES = 32
 
 _AT_ONCE = 12
 #: Of all workers together, and few enough that one worker always has room for what is done in a moment.
@@ -42,7 +44,7 @@ _LONG_AT_ONCE = 4
 _BATCH = 2
 _PATIENCE_SECONDS = 15
 _COME_BACK_SECONDS = 1.0
-_LONGEST_DELAY = timedelta(minutes=5)
+_LONGEST_DELAY = timedelta(minutes=30)
 
 
 class Worker:
@@ -92,7 +94,7 @@ class Worker:
         for job in HANDLERS:
             limit = _LONG_AT_ONCE if job in TAKES_LONG else 0
             manager.entrypoint(job.value, on_failure="hold", concurrency_limit=limit)(self._do)
-        add_schedules(manager, self._database, self._means.settings)
+        add_schedules(manager, queries, self._database, self._means.settings)
         await forget_schedules(self._database, keep=manager.sm.registry)
         watching = asyncio.create_task(self._watch(manager, lost))
         log.info("worker.ready", jobs=[job.value for job in HANDLERS])
@@ -131,7 +133,7 @@ class Worker:
             work.cancel()
             await asyncio.wait({work})
         if work.cancelled():
-            await self._tell_run(asked, failure=None)
+            await self._tell_run(queued, asked, failure=None)
             log.info("job.given_back", **facts)
             raise RetryRequested(reason="Its worker was stopped.")
         try:
@@ -142,28 +144,37 @@ class Worker:
             log.info("job.done", **facts)
             return
         if failure.passes and queued.attempts < MOST_RETRIES:
-            delay = min(timedelta(seconds=2**queued.attempts), _LONGEST_DELAY)
-            delay = max(delay, timedelta(seconds=failure.not_before_seconds))
-            await self._tell_run(asked, failure=None)
+            delay = max(delay_after(queued.attempts), timedelta(seconds=failure.not_before_seconds))
+            await self._tell_run(queued, asked, failure=None)
             log.warning("job.to_be_tried_again", **facts, why=str(failure), seconds=delay.total_seconds())
             raise RetryRequested(delay, str(failure))
-        await self._tell_run(asked, failure=failure)
+        await self._tell_run(queued, asked, failure=failure)
         log.error("job.failed", **facts, why=str(failure))
         raise failure
 
-    async def _tell_run(self, asked: Asked, *, failure: WorkFailed | None) -> None:
-        """Where a job begins a run, the run says what became of it: it waits again, or has failed."""
+    async def _tell_run(self, queued: QueuedJob, asked: Asked, *, failure: WorkFailed | None) -> None:
+        """Where a job begins a run, the run says what became of it: it waits again, or has failed.
+
+        Who was silent for a lease says nothing: another worker has the job by now, and may be at the run.
+        """
         run_id = asked.parameters.get("run_id")
         if run_id is None:
             return
         try:
             async with self._database.transaction() as connection:
-                if failure is None:
+                if not await is_given_to(connection, queued.id, queued.queue_manager_id):
+                    log.info("run.left_to_another", run_id=run_id, job_id=queued.id)
+                elif failure is None:
                     await runs.queue_run_again(connection, run_id)
                 else:
                     await runs.fail_run(connection, run_id, str(failure))
         except AppError as error:
             log.warning("run.untold", run_id=run_id, why=str(error))
+
+
+def delay_after(tries: int) -> timedelta:
+    """How long a job waits that was tried so often before: twice as long each time, up to a bound."""
+    return min(timedelta(seconds=2**tries), _LONGEST_DELAY)
 
 
 async def _first_of(*waits: Awaitable[object]) -> None:

@@ -4,10 +4,12 @@ Two days that were placed by the rules of different discoveries are compared thr
 that a group that was split or merged is not taken for customers who moved (`segmentation.drift`).
 """
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -179,24 +181,38 @@ class Drift:
     velocity: tuple[tuple[Span, Movement], ...]
 
 
-# What was counted of days that are still the same is still true; databases count their runs each for itself.
-_known: WeakKeyDictionary[Database, OrderedDict[tuple[object, ...], Drift]] = WeakKeyDictionary()
+# What was counted of days that are still the same is still true; databases count their runs each for itself. It is a
+# task from when it is begun: who asks meanwhile waits for the same one, and who goes away leaves it to the others.
+_Known = OrderedDict[tuple[object, ...], asyncio.Task[Drift | None]]
+_known: WeakKeyDictionary[Database, _Known] = WeakKeyDictionary()
 
 
 async def drift_of(database: Database, store_id: str, lengths: Sequence[int] = WINDOWS) -> Drift | None:
     """Everything about how a shop moves, up to its latest day; None where no day is kept."""
     async with database.snapshot() as connection:
         kept = await read_days(connection, store_id)
-        if not kept:
-            return None
-        known = _known.setdefault(database, OrderedDict())
-        key = (store_id, tuple(lengths), tuple(kept))
-        if key not in known:
-            known[key] = await _counted(connection, store_id, kept, lengths)
-            if len(known) > _KEPT:
-                known.popitem(last=False)
-        known.move_to_end(key)
-        return known[key]
+    known = _known.setdefault(database, OrderedDict())
+    key = (store_id, tuple(lengths), tuple(kept))
+    if key not in known:
+        known[key] = asyncio.create_task(_count(database, store_id, lengths))
+        known[key].add_done_callback(partial(_forget_failed, known, key))
+        if len(known) > _KEPT:
+            known.popitem(last=False)
+    known.move_to_end(key)
+    return await asyncio.shield(known[key])
+
+
+def _forget_failed(known: _Known, key: tuple[object, ...], counting: asyncio.Task[Drift | None]) -> None:
+    """Who asks next has it counted again. Its error is looked at here, or a task nobody waits for would complain."""
+    if (counting.cancelled() or counting.exception() is not None) and known.get(key) is counting:
+        del known[key]
+
+
+async def _count(database: Database, store_id: str, lengths: Sequence[int]) -> Drift | None:
+    """Of the days there are by now."""
+    async with database.snapshot() as connection:
+        kept = await read_days(connection, store_id)
+        return await _counted(connection, store_id, kept, lengths) if kept else None
 
 
 async def _counted(connection: Connection, store_id: str, kept: Sequence[Day], lengths: Sequence[int]) -> Drift:

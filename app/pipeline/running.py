@@ -41,8 +41,8 @@ async def running(
 
     run_id : of the queued run that it is; None for a new one
 
-    Raises RunInProgress when another run of the store is under way, and RunEnded when that of run_id has been
-    published already.
+    Raises RunInProgress when another run of the store is under way, RunEnded when that of run_id has been published
+    already, and RunOvertaken when a later discovery has.
     """
     async with database.session_lock(runs.lock_key(store_id)) as free:
         if not free:

@@ -191,14 +191,15 @@ async def archetypes_of_runs(
 # from which the next discovery goes on.
 _THIN = """
     DELETE FROM fact_customer_history AS past
-    USING unnest(CAST(:days AS date[])) AS gone(day)
-    WHERE past.store_id = :store_id AND past.snapshot_date = gone.day
+    USING unnest(CAST(:days AS date[]), CAST(:runs AS bigint[])) AS gone(day, run_id)
+    WHERE past.store_id = :store_id AND past.snapshot_date = gone.day AND past.run_id = gone.run_id
 """
 
 
-async def delete_days(connection: AsyncConnection, store_id: str, days: Collection[date]) -> int:
-    """Forget everyone's rows of those days; how many they were."""
-    found = await connection.execute(text(_THIN), {"store_id": store_id, "days": sorted(days)})
+async def delete_days(connection: AsyncConnection, store_id: str, days: Sequence[Day]) -> int:
+    """Forget everyone's rows of those days; how many they were. A day that another run has written anew stays."""
+    of_days = {"days": [each.day for each in days], "runs": [each.run_id for each in days]}
+    found = await connection.execute(text(_THIN), {"store_id": store_id, **of_days})
     return int(found.rowcount)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
@@ -19,7 +20,7 @@ from pgqueuer.adapters.persistence import qb
 from pgqueuer.adapters.persistence.queries import Queries
 from pgqueuer.domain.settings import DBSettings, Durability
 from pgqueuer.domain.types import Channel, JobId
-from sqlalchemy import insert, select, text
+from sqlalchemy import insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core.errors import JobNotFailed, JobNotFound
@@ -79,6 +80,10 @@ def told(payload: bytes | None) -> Asked:
     return Asked(said["store_id"], said["parameters"])
 
 
+def _payload(store_id: str, parameters: dict[str, Any]) -> bytes:
+    return json.dumps({"store_id": store_id, "parameters": parameters}).encode()
+
+
 def queries_over(connection: asyncpg.Connection) -> Queries:
     """pgqueuer's own statements, over a connection of the driver."""
     return Queries(
@@ -113,12 +118,12 @@ async def enqueue(
     driver = await raw(connection)
     queries = queries_over(driver)
     key = f"{job}:{store_id}"
-    asked = {"store_id": store_id, "parameters": dict(parameters or {})}
+    asked = dict(parameters or {})
     while True:
-        (job_id,) = await queries.enqueue(job.value, json.dumps(asked).encode(), dedupe_key=key, on_conflict="skip")
+        (job_id,) = await queries.enqueue(job.value, _payload(store_id, asked), dedupe_key=key, on_conflict="skip")
         if job_id is not None:
             await connection.execute(
-                insert(jobs).values(job_id=job_id, store_id=store_id, job=job.value, parameters=asked["parameters"])
+                insert(jobs).values(job_id=job_id, store_id=store_id, job=job.value, parameters=asked)
             )
             return int(job_id)
         # Held until we commit: otherwise it could run now, miss what we have written, and be gone.
@@ -162,6 +167,12 @@ async def let_others_ask(database: Database, job_id: int) -> None:
     """From now on the like of a running job may be asked for again: what is written later, this one might not see."""
     async with database.transaction() as connection:
         await connection.execute(text("UPDATE queue SET dedupe_key = NULL WHERE id = :id"), {"id": job_id})
+
+
+async def is_given_to(connection: AsyncConnection, job_id: int, worker: UUID | None) -> bool:
+    """Whether a job is still this worker's and nobody else's by now; if so it stays that until the transaction ends."""
+    query = text("SELECT id FROM queue WHERE id = :id AND status = 'picked' AND queue_manager_id = :worker FOR SHARE")
+    return await connection.scalar(query, {"id": job_id, "worker": worker}) is not None
 
 
 _STATES = """
@@ -212,7 +223,10 @@ async def read_job(database: Database, store_id: str, job_id: int) -> Row:
 
 
 async def replay(connection: AsyncConnection, store_id: str, job_id: int) -> None:
-    """Have a failed job tried again. Raises JobNotFound, or JobNotFailed for one that is not held as failed."""
+    """Have a failed job tried again: with its run, where it begins one, or a new run where that one is overtaken.
+
+    Raises JobNotFound, or JobNotFailed for one that is not held as failed.
+    """
     query = select(jobs.c.parameters).where(jobs.c.store_id == store_id, jobs.c.job_id == job_id)
     parameters = await connection.scalar(query)
     if parameters is None:
@@ -224,8 +238,18 @@ async def replay(connection: AsyncConnection, store_id: str, job_id: int) -> Non
         await queries_over(await raw(connection)).requeue_jobs([JobId(job_id)])
     except asyncpg.UniqueViolationError:
         raise JobNotFailed(job_id, like_it=True) from None
-    if "run_id" in parameters:
+    if "run_id" not in parameters:
+        return
+    if await runs.overtaken_by(connection, store_id, parameters["run_id"]) is None:
         await runs.queue_run_again(connection, parameters["run_id"])
+        return
+    wanted = {name: each for name, each in parameters.items() if name != "run_id"}
+    asked = {**wanted, "run_id": await runs.queue_run(connection, store_id, wanted)}
+    await connection.execute(update(jobs).where(jobs.c.job_id == job_id).values(parameters=asked))
+    await connection.execute(
+        text("UPDATE queue SET payload = :payload WHERE id = :id"),
+        {"payload": _payload(store_id, asked), "id": job_id},
+    )
 
 
 async def forget_schedules(database: Database, *, keep: Collection[tuple[str, str]]) -> None:
@@ -239,6 +263,15 @@ async def forget_schedules(database: Database, *, keep: Collection[tuple[str, st
             ),
             {"what": list(what), "when": list(when)},
         )
+
+
+async def keep_due(queries: Queries, schedule_id: int) -> None:
+    """Have a schedule that could not fire be due at once again, for whoever looks next.
+
+    Over the worker's own connection, as the queue itself notes that a schedule has fired: where that is lost nothing is
+    noted, and the schedule is given out again like that of a worker that has died.
+    """
+    await queries.driver.execute("UPDATE queue_schedules SET next_run = now() WHERE id = $1", schedule_id)
 
 
 async def count_jobs(database: Database, store_id: str) -> dict[JobState, int]:
@@ -272,3 +305,27 @@ async def forget_old(connection: AsyncConnection) -> None:
         ),
         old,
     )
+
+
+_REPEATED = """
+    WITH repeated AS (
+        SELECT queue.id FROM queue JOIN jobs ON jobs.job_id = queue.id
+        WHERE queue.status = 'failed' AND jobs.parameters = '{}' AND EXISTS (
+            SELECT FROM jobs AS later LEFT JOIN queue AS stands ON stands.id = later.job_id
+            WHERE later.store_id = jobs.store_id AND later.job = jobs.job AND later.job_id > jobs.job_id
+              AND (stands.id IS NULL OR stands.status = 'failed')
+        )
+        FOR UPDATE OF queue
+    ), unqueued AS (
+        DELETE FROM queue USING repeated WHERE queue.id = repeated.id
+    )
+    DELETE FROM jobs USING repeated WHERE jobs.job_id = repeated.id
+"""
+
+
+async def forget_repeated(connection: AsyncConnection) -> None:
+    """Drop failed jobs of which the like has ended since, well or not: they ask for nothing that it did not.
+
+    So of what fails every night one is held, the latest. One with parameters of its own is like no other.
+    """
+    await connection.execute(text(_REPEATED))

@@ -11,7 +11,7 @@ from sqlalchemy import func, insert, null, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.core.errors import NothingPublished, RunEnded
+from app.core.errors import NothingPublished, RunEnded, RunOvertaken
 from app.warehouse.engine import Database, Row
 from app.warehouse.stores import Store, read_store
 from app.warehouse.tables import segmentation_runs
@@ -62,7 +62,7 @@ async def start_run(
     run_id: int | None = None,
 ) -> int:
     """A new run, or the queued one of this id. Call it holding the store's lock: runs that still say they are running
-    are those of dead processes. Raises RunEnded when the run of this id has been published already.
+    are those of dead processes. Raises RunEnded when the run of this id has been published already, or RunOvertaken.
     """
     await connection.execute(
         update(segmentation_runs)
@@ -89,11 +89,27 @@ async def start_run(
         )
         if (await connection.execute(begun)).scalar_one_or_none() is None:
             raise RunEnded(store_id=store_id, run_id=run_id)
+        if (served := await overtaken_by(connection, store_id, run_id)) is not None:
+            raise RunOvertaken(store_id=store_id, run_id=run_id, served=served)
         return run_id
     started = insert(segmentation_runs).values(
         store_id=store_id, kind=kind, status="running", parameters=dict(parameters)
     )
     return int((await connection.execute(started.returning(segmentation_runs.c.run_id))).scalar_one())
+
+
+async def overtaken_by(connection: AsyncConnection, store_id: str, run_id: int) -> int | None:
+    """The discovery that is served, where it came after this run; None where it did not.
+
+    Which discovery went on from which is told by their ids: one that went on from a later one would not be understood.
+    """
+    query = text(
+        "SELECT served.rules_run_id FROM stores JOIN segmentation_runs AS served "
+        "ON served.run_id = stores.served_run_id "
+        "WHERE stores.store_id = :store_id AND served.rules_run_id > :run_id"
+    )
+    later: int | None = await connection.scalar(query, {"store_id": store_id, "run_id": run_id})
+    return later
 
 
 async def note_progress(connection: AsyncConnection, run_id: int, step: str, done: float) -> None:

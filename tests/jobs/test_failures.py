@@ -3,21 +3,24 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
+import asyncpg
 import pytest
+from sqlalchemy import text
 
 from app.core.config import Settings
 from app.core.errors import AlertNotTold, DatabaseUnavailable, NotEnoughCustomers
 from app.jobs.apart import Apart
 from app.jobs.failures import WorkFailed, failure_of
 from app.jobs.handlers import HANDLERS, Means
-from app.jobs.worker import MOST_RETRIES, Worker
+from app.jobs.worker import MOST_RETRIES, Worker, delay_after
 from app.warehouse.engine import Database
-from app.warehouse.jobs import Asked, Job, JobState, enqueue, read_job
+from app.warehouse.jobs import Asked, Job, JobState, enqueue, enqueue_discovery, read_job
 from app.warehouse.migrate import migrate
+from app.warehouse.runs import start_run
 from tests.conftest import own_database
-from tests.fakes import a_shop, at, execute, put
+from tests.fakes import a_shop, at, execute, put, value
 from tests.jobs.processes import until
 
 
@@ -87,6 +90,32 @@ async def test_what_passes_is_tried_again_later(
     assert len(tries) == 2
 
 
+async def test_an_outage_of_hours_and_many_restarts_lose_no_alert(
+    database: Database, settings: Settings, store_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slack_is_away() -> None:
+        raise AlertNotTold(store_id, reason="Slack cannot be reached", retry_after_seconds=60)
+
+    handled_by(monkeypatch, slack_is_away)
+    job_id = await asked(database, store_id)
+    restarts = 8
+    away = timedelta(hours=8)
+    waited, tries = timedelta(0), restarts
+    while waited < away:
+        waited += delay_after(tries)
+        tries += 1
+    await execute(database, "UPDATE queue SET attempts = :tries WHERE id = :id", tries=tries, id=job_id)
+    async with working(database, settings):
+
+        async def tried_again() -> bool:
+            return bool((await read_job(database, store_id, job_id))["retries"] == tries + 1)
+
+        await until(tried_again)
+    job = await read_job(database, store_id, job_id)
+    assert job["state"] == JobState.waiting
+    assert timedelta(minutes=25) < job["next_try_at"] - datetime.now(UTC) <= timedelta(minutes=30)
+
+
 async def test_what_passes_is_not_tried_for_ever(
     database: Database, settings: Settings, store_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,12 +145,68 @@ async def test_an_error_of_ours_is_held_without_a_word_of_what_it_was_about(
     assert not [row for row in kept if "ada@" in (row["told"] or "")]
 
 
+@pytest.mark.parametrize("ending", ["failed", "to be tried again", "given back"])
+async def test_who_has_lost_a_job_to_another_leaves_the_run_to_that_one(
+    database: Database, settings: Settings, store_id: str, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    begun, lost = asyncio.Event(), asyncio.Event()
+
+    async def silent_for_a_lease(_means: Means, _job_id: int, _asked: Asked) -> None:
+        begun.set()
+        await lost.wait()
+        raise ValueError if ending == "failed" else DatabaseUnavailable("The database does not answer.")
+
+    monkeypatch.setitem(HANDLERS, Job.discover, silent_for_a_lease)
+    await put(database, store_id, a_shop(2))
+    async with database.transaction() as connection:
+        asked = await enqueue_discovery(connection, store_id)
+        assert asked is not None
+    run_id, job_id = asked
+    log = "SELECT count(*) FROM queue_log WHERE job_id = :id"
+    async with working(database, settings):
+        await begun.wait()
+        await execute(database, "UPDATE queue SET queue_manager_id = gen_random_uuid() WHERE id = :id", id=job_id)
+        async with database.transaction() as connection:
+            await start_run(connection, store_id, {}, run_id=run_id)
+        before = await value(database, log, id=job_id)
+        if ending != "given back":
+            lost.set()
+
+            async def ended() -> bool:
+                return bool(await value(database, log, id=job_id) > before)
+
+            await until(ended)
+    assert await value(database, "SELECT status FROM segmentation_runs WHERE run_id = :r", r=run_id) == "running"
+
+
 def test_a_failure_says_what_it_was_and_whether_it_passes() -> None:
     too_few = NotEnoughCustomers(found=3, needed=100, store_id="s", as_of=at("2024-01-01"))
     assert (str(failure_of(too_few)), failure_of(too_few).passes) == (str(too_few), False)
     assert failure_of(DatabaseUnavailable("It is away.")).passes
     busy = failure_of(AlertNotTold("s", reason="Slack is busy", retry_after_seconds=90))
     assert (busy.passes, busy.not_before_seconds) == (True, 90)
+
+
+async def test_whom_postgres_gave_up_in_a_deadlock_is_tried_again(database: Database) -> None:
+    both_hold_one = asyncio.Barrier(2)
+
+    async def lock(first: int, then: int) -> None:
+        async with database.transaction() as connection:
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": first})
+            await both_hold_one.wait()
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": then})
+
+    ended = await asyncio.gather(lock(1, 2), lock(2, 1), return_exceptions=True)
+    (given_up,) = [error for error in ended if isinstance(error, Exception)]
+    failure = failure_of(given_up)
+    assert failure.passes
+    assert str(failure).startswith("Other work on the same rows was in the way: DBAPIError")
+
+
+@pytest.mark.parametrize("error", [asyncpg.DeadlockDetectedError(""), asyncpg.SerializationError("")])
+def test_what_the_driver_says_of_work_in_the_way_passes(error: Exception) -> None:
+    assert failure_of(error).passes
+    assert not failure_of(asyncpg.UniqueViolationError("")).passes
 
 
 async def test_work_apart_fails_with_what_was_raised_there(

@@ -1,5 +1,6 @@
 """How a shop moves between its days: counted from the days that are kept, told apart from what discoveries redraw."""
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from app.core.errors import DatabaseUnavailable
 from app.domain.records import Customer
+from app.pipeline import drift as module
 from app.pipeline.drift import Drift, drift_of, migrations
 from app.segmentation.drift import Move
 from app.warehouse.engine import Database
@@ -249,3 +252,66 @@ async def test_the_days_of_a_shop_come_with_the_rules_they_went_by(past: Past) -
     assert days == [Day(FIRST + timedelta(days=1), one, one), Day(FIRST + timedelta(days=3), two, one)]
     stored = await rows(past.database, "SELECT rules_run_id FROM segmentation_runs WHERE run_id = :r", r=two)
     assert stored == [(one,)]
+
+
+class Counting:
+    """Counts how often something was counted, which waits until it may go on, and fails where it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.times, self.begun, self.go_on = 0, asyncio.Event(), asyncio.Event()
+        self.error: Exception | None = None
+        whole = module._counted
+
+        async def counted(*arguments: Any) -> Drift:
+            self.times += 1
+            self.begun.set()
+            await self.go_on.wait()
+            if self.error is not None:
+                raise self.error
+            return await whole(*arguments)
+
+        monkeypatch.setattr(module, "_counted", counted)
+
+
+async def test_many_who_ask_at_once_have_it_counted_once(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+    await past.day(0, await past.run(), standing("aaaaabbbbb"))
+    counting = Counting(monkeypatch)
+    asking = [asyncio.create_task(past.drift()) for _ in range(5)]
+    await counting.begun.wait()
+    await asyncio.sleep(0.1)  # the others come meanwhile
+    counting.go_on.set()
+    first, *others = await asyncio.gather(*asking)
+    assert all(other is first for other in others)
+    assert await past.drift() is first
+    assert counting.times == 1
+
+
+async def test_who_goes_away_while_it_is_counted_takes_it_from_nobody(
+    past: Past, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await past.day(0, await past.run(), standing("aaaaabbbbb"))
+    counting = Counting(monkeypatch)
+    goes_away = asyncio.create_task(past.drift())
+    await counting.begun.wait()
+    stays = asyncio.create_task(past.drift())
+    await asyncio.sleep(0.1)
+    goes_away.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await goes_away
+    counting.go_on.set()
+    assert (await stays).kept
+    assert counting.times == 1
+
+
+async def test_what_could_not_be_counted_is_counted_again_for_who_asks_next(
+    past: Past, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await past.day(0, await past.run(), standing("aaaaabbbbb"))
+    counting = Counting(monkeypatch)
+    counting.go_on.set()
+    counting.error = DatabaseUnavailable("The database does not answer.")
+    with pytest.raises(DatabaseUnavailable):
+        await past.drift()
+    counting.error = None
+    assert (await past.drift()).kept
+    assert counting.times == 2

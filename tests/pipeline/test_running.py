@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from app.core.errors import DatabaseUnavailable, InvalidInput, RunEnded, RunInProgress
+from app.core.errors import DatabaseUnavailable, InvalidInput, RunEnded, RunInProgress, RunOvertaken
 from app.core.progress import unheard
 from app.pipeline import running as module
 from app.pipeline.running import running
 from app.warehouse import runs
 from app.warehouse.engine import Database
-from tests.fakes import NOW, a_shop, put, rows, value
+from tests.fakes import NOW, a_shop, execute, put, rows, value
 
 
 @pytest.fixture
@@ -141,6 +141,27 @@ async def test_a_queued_run_is_begun_once(database: Database, store: str) -> Non
         async with running(database, store, kind="discovery", parameters={}, run_id=queued, progress=unheard):
             pytest.fail("a run that was published is run again")
     assert await ended(database, store) == [("discovery", "published", None)]
+
+
+async def test_a_queued_run_is_not_begun_once_a_later_discovery_is_served(database: Database, store: str) -> None:
+    async with database.transaction() as connection:
+        queued, done = await runs.queue_run(connection, store, {}), await runs.queue_run(connection, store, {})
+    served = []
+    for run_id in (done, None):
+        async with (
+            running(database, store, kind="discovery", parameters={}, run_id=run_id, progress=unheard) as run,
+            database.transaction() as connection,
+        ):
+            await runs.finish_run(connection, run.run_id, as_of=NOW, report={}, yardstick={})
+        await execute(database, "UPDATE stores SET served_run_id = :run WHERE store_id = :s", run=run.run_id, s=store)
+        served.append(run.run_id)
+    with pytest.raises(RunOvertaken, match=f"before run {served[-1]}"):
+        async with running(database, store, kind="discovery", parameters={}, run_id=queued, progress=unheard):
+            pytest.fail("a discovery that goes on from a later one")
+    assert [status for _, status, _ in await ended(database, store)] == ["queued", "published", "published"]
+    with pytest.raises(RunEnded):
+        async with running(database, store, kind="discovery", parameters={}, run_id=done, progress=unheard):
+            pytest.fail("a run that was published is run again")
 
 
 async def test_a_run_whose_process_ended_is_marked_by_the_next(database: Database, store: str) -> None:

@@ -1,6 +1,8 @@
 """The past takes less room the older it is, and nothing that is needed of it is forgotten."""
 
+import asyncio
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,7 +13,9 @@ from app.pipeline.thinning import thin, thinned
 from app.warehouse.checks import check_star
 from app.warehouse.engine import Database
 from app.warehouse.history import Day
+from app.warehouse.runs import hold_served_run
 from tests.fakes import STAR, VIEWS, a_shop, at, dump, execute, put, rows, segmented, value
+from tests.jobs.processes import until
 
 #: What is kept of runs; `customer_profiles` is told from it.
 KEPT = tuple(table for table in STAR if table not in VIEWS)
@@ -75,6 +79,37 @@ async def test_the_past_of_a_shop_is_thinned_with_the_kinds_that_nobody_speaks_o
     everything = await dump(database, store_id, KEPT)
     assert await thin(database, store_id, now=now, daily_days=14) == 0
     assert await dump(database, store_id, KEPT) == everything
+
+
+async def test_a_day_that_is_published_anew_while_it_is_thinned_stays(database: Database, store_id: str) -> None:
+    async def segmented_as_of(day: str) -> int:
+        options: dict[str, Any] = {"min_population": 10, "axes": ("purchase_value",)}
+        return (await segmented(database, store_id, as_of=at(day), **options)).run_id
+
+    async def until_so_many_wait(n: int) -> None:
+        async def wait() -> bool:
+            waiting = (
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            return bool(await value(database, waiting) == n)
+
+        await until(wait)
+
+    await put(database, store_id, a_shop(40))
+    for day in ("2024-04-02", "2024-04-03", "2024-04-20"):
+        await segmented_as_of(day)
+    async with database.transaction() as connection:
+        # It has written its day, and cannot switch to it yet.
+        await hold_served_run(connection, store_id)
+        publishing = asyncio.create_task(segmented_as_of("2024-04-02"))
+        await until_so_many_wait(1)
+        thinning = asyncio.create_task(thin(database, store_id, now=at("2024-04-30"), daily_days=14))
+        await until_so_many_wait(2)
+    run_id, _ = await asyncio.gather(publishing, thinning)
+    per_day = "SELECT DISTINCT snapshot_date, run_id FROM fact_customer_history WHERE store_id = :s ORDER BY 1"
+    assert (date(2024, 4, 2), run_id) in await rows(database, per_day, s=store_id)
+    async with database.snapshot() as connection:
+        assert not [each for each in await check_star(connection, store_id) if not each.holds]
 
 
 async def test_a_young_past_is_left_as_it_is(database: Database, store_id: str) -> None:

@@ -1,6 +1,7 @@
 """The queue: asked for with the work that calls for it, or not at all."""
 
 import asyncio
+import json
 
 import pytest
 from sqlalchemy import text
@@ -10,6 +11,7 @@ from app.core.errors import JobNotFailed, JobNotFound
 from app.warehouse.engine import Database
 from app.warehouse.jobs import (
     QUEUE,
+    Asked,
     Job,
     JobState,
     count_jobs,
@@ -17,15 +19,18 @@ from app.warehouse.jobs import (
     enqueue,
     enqueue_discovery,
     forget_old,
+    forget_repeated,
     let_others_ask,
     open_queue,
     read_job,
     read_jobs,
     replay,
+    told,
 )
 from app.warehouse.migrate import downgrade, migrate
+from app.warehouse.runs import fail_run, finish_run, start_run
 from tests.conftest import own_database
-from tests.fakes import bought, execute, put, rows, value
+from tests.fakes import NOW, bought, execute, put, rows, value
 
 
 @pytest.fixture
@@ -185,6 +190,55 @@ async def test_a_failed_job_waits_for_the_like_of_it_that_was_asked_for_since(da
     assert await states(database, store) == ["waiting", "failed"]
 
 
+async def serve_a_run(database: Database, store_id: str, report: dict[str, object]) -> int:
+    async with database.transaction() as connection:
+        run_id = await start_run(connection, store_id, {})
+        await finish_run(connection, run_id, as_of=NOW, report=report, yardstick={})
+    await execute(database, "UPDATE stores SET served_run_id = :run WHERE store_id = :s", run=run_id, s=store_id)
+    return run_id
+
+
+async def failed_discovery(database: Database, store_id: str) -> tuple[int, int]:
+    async with database.transaction() as connection:
+        asked = await enqueue_discovery(connection, store_id, {"max_k": 4})
+        assert asked is not None
+        await fail_run(connection, asked[0], "Too few customers.")
+    await stand(database, asked[1], "failed")
+    return asked
+
+
+async def test_a_discovery_that_a_later_one_was_served_after_is_tried_again_as_a_new_run(
+    database: Database, store: str
+) -> None:
+    """Its own run would go on from one that came after it."""
+    run_id, job_id = await failed_discovery(database, store)
+    later = await serve_a_run(database, store, {})
+    async with database.transaction() as connection:
+        await replay(connection, store, job_id)
+    known = await rows(
+        database, "SELECT run_id, status, parameters FROM segmentation_runs WHERE store_id = :s ORDER BY 1", s=store
+    )
+    new = known[-1][0]
+    assert known[0] == (run_id, "failed", {"max_k": 4})
+    assert known[-1] == (new, "queued", {"max_k": 4}) and new > later
+    job = await read_job(database, store, job_id)
+    assert (job["state"], json.loads(job["parameters"])) == ("waiting", {"max_k": 4, "run_id": new})
+    payload = await value(database, "SELECT payload FROM queue WHERE id = :id", id=job_id)
+    assert told(payload) == Asked(store, {"max_k": 4, "run_id": new})
+
+
+async def test_a_discovery_that_a_rescoring_was_served_after_is_tried_again_as_itself(
+    database: Database, store: str
+) -> None:
+    rules = await serve_a_run(database, store, {})
+    run_id, job_id = await failed_discovery(database, store)
+    await serve_a_run(database, store, {"rules_run_id": rules})
+    async with database.transaction() as connection:
+        await replay(connection, store, job_id)
+    assert await value(database, "SELECT status FROM segmentation_runs WHERE run_id = :r", r=run_id) == "queued"
+    assert json.loads((await read_job(database, store, job_id))["parameters"])["run_id"] == run_id
+
+
 async def test_jobs_done_weeks_ago_are_forgotten_and_those_that_wait_are_not(database: Database, store: str) -> None:
     old = await asked(database, store)
     await execute(database, "DELETE FROM queue WHERE id = :id", id=old)
@@ -195,3 +249,39 @@ async def test_jobs_done_weeks_ago_are_forgotten_and_those_that_wait_are_not(dat
         await forget_old(connection)
     assert [row["job_id"] for row in await read_jobs(database, store, state=None, before=None, limit=9)] == [waiting]
     assert await value(database, "SELECT count(*) FROM queue_log WHERE job_id = :id", id=old) == 0
+
+
+@pytest.mark.parametrize("end", ["failed", "done"])
+async def test_of_what_fails_night_after_night_the_latest_is_held(database: Database, store: str, end: str) -> None:
+    nights = []
+    for _ in range(3):
+        job_id = await asked(database, store, Job.rescore)
+        assert job_id is not None
+        await stand(database, job_id, "failed")
+        nights.append(job_id)
+    if end == "done":
+        await execute(database, "DELETE FROM queue WHERE id = :id", id=nights[-1])
+    async with database.transaction() as connection:
+        await forget_repeated(connection)
+    known = await read_jobs(database, store, state=None, before=None, limit=9)
+    assert [(row["job_id"], row["state"]) for row in known] == [(nights[-1], end)]
+
+
+async def test_a_failed_job_stays_until_one_that_asks_for_the_same_has_ended(database: Database, store: str) -> None:
+    discovery = (await failed_discovery(database, store))[1]
+    await execute(database, "DELETE FROM queue WHERE id = :id", id=(await failed_discovery(database, store))[1])
+    rescoring = await asked(database, store, Job.rescore)
+    assert rescoring is not None
+    await stand(database, rescoring, "failed")
+    assert await asked(database, store, Job.rescore) is not None
+    thinning = await asked(database, store, Job.thin)
+    assert thinning is not None
+    await stand(database, thinning, "failed")
+    await put(database, f"{store}-2", bought("bob", "o1", "2024-03-01", ("tea", "1", "3.50")))
+    other = await asked(database, f"{store}-2", Job.thin)
+    assert other is not None
+    await stand(database, other, "failed")
+    async with database.transaction() as connection:
+        await forget_repeated(connection)
+    held = await read_jobs(database, store, state=JobState.failed, before=None, limit=9)
+    assert [row["job_id"] for row in held] == [thinning, rescoring, discovery]
