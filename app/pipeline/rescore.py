@@ -58,12 +58,12 @@ async def rescore(
     parameters = {"as_of": as_of.isoformat() if as_of else None}
     async with running(database, store_id, kind="rescoring", parameters=parameters, progress=progress) as run:
         run.progress("reading", 0.0)
-        async with database.snapshot() as connection:
+        async with database.snapshot() as connection, database.snapshot(beside=connection) as beside:
             store = await read_store(connection, store_id)  # another run may have been published since
             rules = await served(database, connection, store_id, store.served_run_id or 0)
             discovered = await runs.read_run(connection, runs.rules_of(rules.run))
             dimensions = await read_dimensions(connection, store_id, rules.run.run_id)
-            behaviour = await read_behaviour(connection, store_id, as_of=moment, timezone=store.timezone)
+            behaviour = await read_behaviour(connection, store_id, as_of=moment, timezone=store.timezone, beside=beside)
             orders_after = await orders_since(connection, store_id, moment)
             seen = await changes.seen_by(connection)
         if not behaviour.customer_ids:

@@ -187,9 +187,11 @@ async def _discover(
 ) -> _Found:
     progress("reading", 0.0)
 
-    async with database.snapshot() as connection:
+    async with database.snapshot() as connection, database.snapshot(beside=connection) as beside:
         store = await read_store(connection, store.store_id)  # another run may have been published since
-        behaviour = await read_behaviour(connection, store.store_id, as_of=as_of, timezone=store.timezone)
+        behaviour = await read_behaviour(
+            connection, store.store_id, as_of=as_of, timezone=store.timezone, beside=beside
+        )
         orders_after = await orders_since(connection, store.store_id, as_of)
         earlier = await earlier_run(database, connection, store)
         stood = (

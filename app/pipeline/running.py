@@ -56,12 +56,17 @@ async def running(
             yield Running(run_id, notes)
         except Exception as error:
             async with database.transaction() as connection:
-                await runs.fail_run(connection, run_id, str(error) if isinstance(error, AppError) else repr(error))
+                await runs.fail_run(connection, run_id, _failure(error))
             raise
         finally:
             writing.cancel()
             with suppress(asyncio.CancelledError):
                 await writing
+
+
+def _failure(error: Exception) -> str:
+    """In one line that may be shown. Of an error that is not ours only its name: its words may hold a customer's."""
+    return str(error) if isinstance(error, AppError) else f"Something of ours went wrong: {type(error).__name__}."
 
 
 class _Notes:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from app.segmentation.membership import Array, is_close
+from app.segmentation.membership import Array, is_close, top_two
 
 Codes = NDArray[np.int64]
 BANDS = ("core", "typical", "edge")
@@ -239,7 +239,7 @@ def mean_top_membership(memberships: Sequence[Array]) -> Array:
     # Added axis by axis, so that one customer alone comes out as among all, to the last bit; np.mean does not.
     total = np.zeros(len(memberships[0]))
     for shares in memberships:
-        total += shares.max(axis=1)
+        total += top_two(shares)[0]
     return total / len(memberships)
 
 

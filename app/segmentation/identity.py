@@ -196,10 +196,13 @@ class EarlierAxis:
 
     def placed(self, features: Mapping[str, Array]) -> Labels | None:
         """(n_customers,) the segment of anyone by that run's rules; None where it read features there are no more."""
-        if any(name not in features for reading in self.readings for name in reading.fitted.features):
+        if not self.can_place(features):
             return None
         result: Labels = memberships_in(self.readings, features).argmax(axis=1)
         return result
+
+    def can_place(self, features: Mapping[str, Array]) -> bool:
+        return all(name in features for reading in self.readings for name in reading.fitted.features)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +240,7 @@ class Earlier:
         if not self.signature:
             return np.zeros(n_customers, dtype=np.int64)
         axes = [self.axes[name] for name in self.signature]
-        if any(axis.placed(features) is None for axis in axes):
+        if not all(axis.can_place(features) for axis in axes):
             return None
         return place([memberships_in(axis.readings, features) for axis in axes], self.signatures, self.order)
 

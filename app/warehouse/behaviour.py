@@ -1,5 +1,6 @@
 """What customers did, read out as columns: the raw material of features."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -171,15 +172,34 @@ _TICKETS = f"""
 """  # noqa: S608
 
 
-async def read_behaviour(connection: AsyncConnection, store_id: str, *, as_of: datetime, timezone: str) -> Behaviour:
-    """Everything before as_of of the customers with an order before as_of. Orders of nobody known are left out."""
+async def read_behaviour(
+    connection: AsyncConnection,
+    store_id: str,
+    *,
+    as_of: datetime,
+    timezone: str,
+    beside: AsyncConnection | None = None,
+) -> Behaviour:
+    """Everything before as_of of the customers with an order before as_of. Orders of nobody known are left out.
+
+    beside : a connection that sees the same moment, over which half of it is read meanwhile
+    """
     arguments = (store_id, as_of, timezone)
-    return keyed(
-        await copy_out(connection, _ORDERS, arguments, ORDER_COLUMNS),
-        await copy_out(connection, _LINES, arguments, LINE_COLUMNS),
-        await copy_out(connection, _REFUNDS, arguments, REFUND_COLUMNS),
-        await copy_out(connection, _TICKETS, arguments, TICKET_COLUMNS),
-    )
+
+    async def lines(over: AsyncConnection) -> pl.DataFrame:
+        return await copy_out(over, _LINES, arguments, LINE_COLUMNS)
+
+    reading = None if beside is None else asyncio.create_task(lines(beside))
+    try:
+        orders = await copy_out(connection, _ORDERS, arguments, ORDER_COLUMNS)
+        refunds = await copy_out(connection, _REFUNDS, arguments, REFUND_COLUMNS)
+        tickets = await copy_out(connection, _TICKETS, arguments, TICKET_COLUMNS)
+        bought = await (lines(connection) if reading is None else reading)
+    finally:
+        if reading is not None and not reading.done():
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+    return await asyncio.to_thread(keyed, orders, bought, refunds, tickets)
 
 
 async def read_behaviour_of(

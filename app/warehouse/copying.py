@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.warehouse import binary
 from app.warehouse.engine import raw
 
-_ROWS_AT_ONCE = 10_000
+_ROWS_AT_ONCE = 2_500
 
 
 async def copy_out(
@@ -24,7 +24,7 @@ async def copy_out(
     await (await raw(connection)).copy_from_query(query, *arguments, output=out, format="csv")
     if out.tell() == 0:
         return pl.DataFrame(schema=schema)
-    return pl.read_csv(out.getvalue(), has_header=False, schema=dict(schema))
+    return await asyncio.to_thread(pl.read_csv, out.getvalue(), has_header=False, schema=dict(schema))
 
 
 async def copy_in(connection: AsyncConnection, table: str, rows: pl.DataFrame) -> None:

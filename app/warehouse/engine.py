@@ -89,11 +89,17 @@ class Database:
                 await work.rollback()
 
     @asynccontextmanager
-    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
-        """Reads that all see one moment, however many statements they take."""
+    async def snapshot(self, *, beside: AsyncConnection | None = None) -> AsyncIterator[AsyncConnection]:
+        """Reads that all see one moment, however many statements they take.
+
+        beside : another snapshot, whose moment it is to be; read over both at once, the server works on two cores
+        """
         async with self._connected() as connection:
             await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             async with connection.begin():
+                if beside is not None:
+                    name = (await beside.execute(text("SELECT pg_export_snapshot()"))).scalar_one()
+                    await connection.execute(text(f"SET TRANSACTION SNAPSHOT '{name}'"))
                 yield connection
 
     @asynccontextmanager
@@ -146,7 +152,7 @@ class Database:
         except PoolTimeout as error:
             raise DatabaseUnavailable(
                 "No connection to the database came free in time. Raise DB_POOL_SIZE or DB_MAX_OVERFLOW "
-                "(a run needs two at once), or DB_POOL_TIMEOUT."
+                "(a run needs three at once), or DB_POOL_TIMEOUT."
             ) from error
         except _CANNOT_CONNECT as error:
             raise DatabaseUnavailable(
