@@ -22,7 +22,7 @@ from app.pipeline.report import renewed_report
 from app.pipeline.run import RunResult, latest_as_of
 from app.pipeline.running import running, score_what_came_meanwhile
 from app.pipeline.served import ServedRun, served
-from app.pipeline.star import archetype_profiles, customer_rows, group_figures, history_rows
+from app.pipeline.star import archetype_profiles, customer_rows, group_figures, history_rows, standing_rows
 from app.segmentation.drift import psi
 from app.segmentation.membership import Array
 from app.segmentation.naming import interpretation, interpretation_of_nobody
@@ -112,7 +112,7 @@ async def _score_some(database: Database, store_id: str, *, now: datetime, as_of
         moment = as_of or await latest_as_of(connection, store, now=now)
         behaviour = await read_behaviour_of(connection, store_id, customer_ids, as_of=moment, timezone=store.timezone)
         if behaviour.customer_ids:
-            current, _, _ = await asyncio.to_thread(_scored, store, rules, behaviour, as_of=moment)
+            current, _, _, _ = await asyncio.to_thread(_scored, store, rules, behaviour, as_of=moment)
             await publish.replace_customers(connection, store_id, run_id, current)
         # Whose only orders went to somebody else is of no kind any more.
         await publish.remove_customers(connection, store_id, run_id, set(customer_ids) - set(behaviour.customer_ids))
@@ -121,19 +121,13 @@ async def _score_some(database: Database, store_id: str, *, now: datetime, as_of
 
 def _scored(
     store: Store, rules: ServedRun, behaviour: Behaviour, *, as_of: datetime
-) -> tuple[pl.DataFrame, "_Placed", Mapping[str, Array]]:
+) -> tuple[pl.DataFrame, pl.DataFrame, "_Placed", Mapping[str, Array]]:
+    """Rows of `fact_customer_standing`, what history keeps of them, and what they come from."""
     values = feature_values(behaviour, as_of=as_of, timezone=store.timezone)
     axes, standing = rules.place(values)
-    current = customer_rows(
-        behaviour.customer_ids,
-        values,
-        axes,
-        standing,
-        snapshot=last_day(as_of, store.timezone),
-        as_of=as_of,
-        yardstick=rules.yardstick,
-    )
-    return current, (axes, standing), values
+    standings = standing_rows(behaviour.customer_ids, values, standing, snapshot=last_day(as_of, store.timezone))
+    current = customer_rows(standings, values, axes, standing, as_of=as_of, yardstick=rules.yardstick)
+    return current, standings, (axes, standing), values
 
 
 _Placed = tuple[list[PlacedAxis], Standing]
@@ -143,7 +137,7 @@ def _star(
     store: Store, rules: ServedRun, dimensions: Mapping[str, pl.DataFrame], behaviour: Behaviour, *, as_of: datetime
 ) -> tuple[dict[str, pl.DataFrame], Any]:
     """Every table of the run, and everyone's distance from their archetype."""
-    current, (axes, standing), values = _scored(store, rules, behaviour, as_of=as_of)
+    current, standings, (axes, standing), values = _scored(store, rules, behaviour, as_of=as_of)
     star = {
         "dim_segment_master": _segments(dimensions["dim_segment_master"], axes, values),
         **{
@@ -155,7 +149,7 @@ def _star(
             )
         },
         "fact_customer_current": current,
-        "fact_customer_history": history_rows(current, axes, [axis.segments for axis in rules.axes]),
+        "fact_customer_history": history_rows(standings, axes, [axis.segments for axis in rules.axes]),
     }
     star["dim_archetype_l1"] = _told(star["dim_archetype_l1"], standing)
     return star, standing.fold_distance

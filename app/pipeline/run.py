@@ -3,7 +3,7 @@
 import asyncio
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -135,21 +135,26 @@ async def _segment(
     store_id = store.store_id
     if options.dry_run:
         found = await _discover(database, store, axes, options, as_of=as_of, progress=progress)
-        return RunResult(run_id=None, report=found.report())
+        return RunResult(run_id=None, report=found.report(found.customers()))
     async with running(
         database, store_id, kind="discovery", parameters=_parameters(options), run_id=run_id, progress=progress
     ) as run:
         found = await _discover(database, store, axes, options, as_of=as_of, progress=run.progress)
         run.progress("publishing", 0.0)
         # Beside it, because the server has the most of publishing to do.
-        reporting = asyncio.create_task(asyncio.to_thread(found.report))
+        customers = asyncio.create_task(asyncio.to_thread(found.customers))
+        reporting = asyncio.create_task(_reported(found, customers))
         async with database.transaction() as connection:
-            await publish.publish(connection, store_id, run.run_id, found.star)
+            await publish.publish(connection, store_id, run.run_id, found.star, customers=customers)
             report = await reporting
             await runs.finish_run(connection, run.run_id, as_of=as_of, report=report, yardstick=found.yardstick)
             await score_what_came_meanwhile(connection, store_id, seen=found.seen)
     log.info("run.published", run_id=run.run_id, store_id=store_id, n_customers=report["n_customers"])
     return RunResult(run_id=run.run_id, report=report)
+
+
+async def _reported(found: "_Found", customers: Awaitable[pl.DataFrame]) -> dict[str, Any]:
+    return await asyncio.to_thread(found.report, await customers)
 
 
 async def latest_as_of(connection: Connection, store: Store, *, now: datetime) -> datetime:
@@ -168,10 +173,17 @@ async def latest_as_of(connection: Connection, store: Store, *, now: datetime) -
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """report : told when it is called for; seen : the records it was found in, for `changes.forget`"""
+    """What is left to do when it is called for, and what for.
+
+    star      : rows by table, but for those of `fact_customer_current`
+    customers : those
+    report    : of them
+    seen      : the records it was found in, for `changes.forget`
+    """
 
     star: dict[str, pl.DataFrame]
-    report: Callable[[], dict[str, Any]]
+    customers: Callable[[], pl.DataFrame]
+    report: Callable[[pl.DataFrame], dict[str, Any]]
     yardstick: dict[str, Any]
     seen: str
 
@@ -248,7 +260,7 @@ def _found_in(
     )
     progress("profiles", 0.0)
     yardstick = yardstick_of(discovery.axes, values, options.tier_mode)
-    star = star_of(
+    star, customers = star_of(
         discovery,
         behaviour.customer_ids,
         values,
@@ -257,15 +269,17 @@ def _found_in(
         yardstick=yardstick,
     )
 
-    def report() -> dict[str, Any]:
-        told = run_report(store, discovery, star, values, as_of=as_of, orders_after=orders_after)
+    def report(current: pl.DataFrame) -> dict[str, Any]:
+        told = run_report(
+            store, discovery, {**star, "fact_customer_current": current}, values, as_of=as_of, orders_after=orders_after
+        )
         drifted = drifts(discovery, behaviour.customer_ids, stood)
         told["axes"] = [{**axis, "drift": drifted.get(axis["axis"])} for axis in told["axes"]]
         told["previous_run_id"] = None if earlier is None else earlier.run_id
         told["since"] = None if earlier is None else since(star["segment_lineage"], star["archetype_lineage"])
         return told
 
-    return _Found(star=star, report=report, yardstick=yardstick.stored(), seen=seen)
+    return _Found(star=star, customers=customers, report=report, yardstick=yardstick.stored(), seen=seen)
 
 
 def needs_met(behaviour: Behaviour) -> frozenset[Need]:

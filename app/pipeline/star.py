@@ -2,9 +2,10 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -56,8 +57,9 @@ def star_of(
     snapshot: date,
     as_of: datetime,
     yardstick: Yardstick,
-) -> dict[str, pl.DataFrame]:
-    """Rows for every table of a run, by table name; the keys store_id and run_id are added on writing.
+) -> tuple[dict[str, pl.DataFrame], Callable[[], pl.DataFrame]]:
+    """Rows for every table of a run, by table name; the keys store_id and run_id are added on writing. Those of
+    `fact_customer_current` are worked out when they are called for: it takes longer than all the others.
 
     values    : the metrics and features of `domain.features`, each (n_customers,)
     snapshot  : the shop's day that as_of closes
@@ -65,32 +67,24 @@ def star_of(
     """
     dimensions, standing = _archetypes(discovery, values, yardstick)
     axes = [placed(axis) for axis in discovery.axes]
-    current = customer_rows(customer_ids, values, axes, standing, snapshot=snapshot, as_of=as_of, yardstick=yardstick)
-    return {
+    standings = standing_rows(customer_ids, values, standing, snapshot=snapshot)
+    star = {
         "dim_segment_master": _segments(discovery),
         **dimensions,
-        "fact_customer_current": current,
-        "fact_customer_history": history_rows(current, axes, [axis.segments for axis in discovery.axes]),
+        "fact_customer_history": history_rows(standings, axes, [axis.segments for axis in discovery.axes]),
         "segment_lineage": segment_lineage(discovery),
     }
+    return star, partial(customer_rows, standings, values, axes, standing, as_of=as_of, yardstick=yardstick)
 
 
-def customer_rows(
-    customer_ids: Sequence[str],
-    values: Mapping[str, Array],
-    axes: Sequence[PlacedAxis],
-    standing: Standing,
-    *,
-    snapshot: date,
-    as_of: datetime,
-    yardstick: Yardstick,
+def standing_rows(
+    customer_ids: Sequence[str], values: Mapping[str, Array], standing: Standing, *, snapshot: date
 ) -> pl.DataFrame:
-    """Rows of `fact_customer_standing`, of a whole shop."""
-    clear = [axis.memberships for axis in axes if axis.in_signature] or [np.ones((len(customer_ids), 1))]
-    rfm = _rfm_scores(values, yardstick)
+    """What both fact tables keep of everyone."""
     return pl.DataFrame(
         {
             "customer_id": customer_ids,
+            "snapshot_date": [snapshot] * len(customer_ids),
             "archetype_id": standing.level1,
             "archetype_level2_id": standing.level2,
             "archetype_level3_id": standing.level3,
@@ -98,19 +92,38 @@ def customer_rows(
             "total_orders": values["total_orders"].astype(np.int64),
             "days_since_last_purchase": values["recency_days"].astype(np.int64),
             "customer_tenure_days": values["tenure_days"].astype(np.int64),
-            "avg_order_value": np.round(values["avg_order_value"], 4),
-            "cluster_confidence": np.round(mean_top_membership(clear), _DECIMALS),
-            "fold_distance": standing.fold_distance,
-            "snapshot_date": [snapshot] * len(customer_ids),
-            "rfm_recency": rfm.recency,
-            "rfm_frequency": rfm.frequency,
-            "rfm_monetary": rfm.monetary,
-            "rfm_group": pl.Series([group.value for group in GROUPS])[rfm.groups],
-            "memberships": np.concatenate([axis.memberships for axis in axes], axis=1).round(_DECIMALS),
-            "dominant": np.stack(_dominant(axes), axis=1).astype(np.int16),
-            "features": np.stack([values[name] for name in _features(axes)], axis=1).round(_DECIMALS),
-            "profile": own_texts(axes, standing, values, yardstick=yardstick, as_of=as_of),
         }
+    )
+
+
+def customer_rows(
+    standings: pl.DataFrame,
+    values: Mapping[str, Array],
+    axes: Sequence[PlacedAxis],
+    standing: Standing,
+    *,
+    as_of: datetime,
+    yardstick: Yardstick,
+) -> pl.DataFrame:
+    """Rows of `fact_customer_standing`, of a whole shop. standings : of `standing_rows`"""
+    clear = [axis.memberships for axis in axes if axis.in_signature] or [np.ones((standings.height, 1))]
+    rfm = _rfm_scores(values, yardstick)
+    return standings.with_columns(
+        pl.DataFrame(
+            {
+                "avg_order_value": np.round(values["avg_order_value"], 4),
+                "cluster_confidence": np.round(mean_top_membership(clear), _DECIMALS),
+                "fold_distance": standing.fold_distance,
+                "rfm_recency": rfm.recency,
+                "rfm_frequency": rfm.frequency,
+                "rfm_monetary": rfm.monetary,
+                "rfm_group": pl.Series([group.value for group in GROUPS])[rfm.groups],
+                "memberships": np.concatenate([axis.memberships for axis in axes], axis=1).round(_DECIMALS),
+                "dominant": np.stack(_dominant(axes), axis=1).astype(np.int16),
+                "features": np.stack([values[name] for name in _features(axes)], axis=1).round(_DECIMALS),
+                "profile": own_texts(axes, standing, values, yardstick=yardstick, as_of=as_of),
+            }
+        )
     )
 
 
@@ -189,15 +202,13 @@ def features_by_axis(axes: Sequence[PlacedAxis], features: Sequence[float]) -> d
 
 
 def history_rows(
-    current: pl.DataFrame, axes: Sequence[PlacedAxis], segments: Sequence[Sequence[HasId]]
+    standings: pl.DataFrame, axes: Sequence[PlacedAxis], segments: Sequence[Sequence[HasId]]
 ) -> pl.DataFrame:
     """The day's rows of `fact_customer_history`. segments : per axis those it is placed on"""
     ids = pl.Enum([each.segment_id for of_axis in segments for each in of_axis])
     places = np.stack(_dominant(axes), axis=1)
-    return current.select(
-        *("customer_id", "snapshot_date", "archetype_id", "archetype_level2_id", "archetype_level3_id"),
-        *("lifetime_value", "total_orders", "days_since_last_purchase", "customer_tenure_days"),
-    ).with_columns(segment_ids=pl.Series((places - 1).astype(np.uint32).ravel()).cat.to(ids).reshape(places.shape))
+    mine = pl.Series((places - 1).astype(np.uint32).ravel()).cat.to(ids).reshape(places.shape)
+    return standings.with_columns(segment_ids=mine)
 
 
 def _rfm_scores(values: Mapping[str, Array], yardstick: Yardstick) -> RfmScores:

@@ -5,7 +5,7 @@ Dimensions of runs before stay, for the days of history they say something of; `
 Until the transaction commits everyone sees the old run, after it the new one; killed before, it leaves nothing.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -60,20 +60,27 @@ _KEEP_RFM = (
 )
 
 
-async def publish(connection: AsyncConnection, store_id: str, run_id: int, star: Mapping[str, pl.DataFrame]) -> None:
+async def publish(
+    connection: AsyncConnection,
+    store_id: str,
+    run_id: int,
+    star: Mapping[str, pl.DataFrame],
+    *,
+    customers: Awaitable[pl.DataFrame] | None = None,
+) -> None:
     """Write a run and serve it.
 
-    star : rows by table name, without store_id and run_id, of the lineage tables where there is a lineage; which RFM
-           group a customer was in before is found here
+    star      : rows by table name, without store_id and run_id, of the lineage tables where there is a lineage; which
+                RFM group a customer was in before is found here
+    customers : those of `fact_customer_current` where the star has none: they are waited for when all others are in
     """
-    for table in _DIMENSIONS:
-        await _copy(connection, store_id, run_id, table.name, star[table.name])
-    current = await _with_rfm_before(connection, store_id, star[_CURRENT])
-    await copy_in_binary(connection, fact_customer_standing, _keyed(current, store_id, run_id))
-    for table in (segment_lineage, archetype_lineage):
+    for table in (*_DIMENSIONS, segment_lineage, archetype_lineage):
         if table.name in star:
             await _copy(connection, store_id, run_id, table.name, star[table.name])
     await _take_snapshot(connection, store_id, run_id, star[fact_customer_history.name])
+    current = star[_CURRENT] if customers is None else await customers
+    current = await _with_rfm_before(connection, store_id, current)
+    await copy_in_binary(connection, fact_customer_standing, _keyed(current, store_id, run_id))
     await connection.execute(update(stores).where(stores.c.store_id == store_id).values(served_run_id=run_id))
     await _leave_out_who_has_gone(connection, store_id, run_id, star[fact_customer_history.name])
     table = fact_customer_standing

@@ -470,7 +470,11 @@ async def test_a_failure_in_the_middle_of_publishing_keeps_the_old_run(
         await rescore(database, store_id, now=NOW)
     assert await served(database, store_id) == found.run_id
     assert await star(database, store_id) == before
-    assert (await run_rows(database, store_id))[-1] == ("rescoring", "failed", "RuntimeError('the disk is full')")
+    assert (await run_rows(database, store_id))[-1] == (
+        "rescoring",
+        "failed",
+        "Something of ours went wrong: RuntimeError.",
+    )
     assert await noted(database, store_id) == {"c003"}
 
 

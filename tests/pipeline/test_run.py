@@ -515,7 +515,7 @@ async def test_a_failure_in_the_middle_of_publishing_keeps_the_old_run(
             await segmented(database, store_id, axes=FEW_AXES)
     assert await served(database, store_id) == old.run_id
     assert await dump(database, store_id, STAR) == star
-    assert (await run_rows(database, store_id))[-1][1:] == ("failed", "RuntimeError('the disk is full')")
+    assert (await run_rows(database, store_id))[-1][1:] == ("failed", "Something of ours went wrong: RuntimeError.")
     monkeypatch.undo()
     new = await segmented(database, store_id, axes=FEW_AXES)
     assert await served(database, store_id) == new.run_id

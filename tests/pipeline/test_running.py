@@ -99,7 +99,10 @@ async def test_a_run_that_has_ended_is_at_no_step_any_more(database: Database, s
 
 @pytest.mark.parametrize(
     ("error", "failure"),
-    [(InvalidInput("Take a later day."), "Take a later day."), (ValueError("odd"), "ValueError('odd')")],
+    [
+        (InvalidInput("Take a later day."), "Take a later day."),
+        (ValueError("odd"), "Something of ours went wrong: ValueError."),
+    ],
 )
 async def test_what_a_run_failed_of_is_written_down_and_the_way_is_free(
     database: Database, store: str, error: Exception, failure: str

@@ -130,7 +130,8 @@ def run_of(values: dict[str, Array], *, axes: list[str] | None = None, after: Ru
     found = discover("shop", values, axes_named(axes), available=frozenset(Need), options=chosen, earlier=earlier)
     ids = [f"C{number:05d}" for number in range(len(values["total_orders"]))]
     yardstick = yardstick_of(found.axes, values, TierMode.percentile)
-    star = star_of(found, ids, values, snapshot=DAY, as_of=AS_OF, yardstick=yardstick)
+    star, customers = star_of(found, ids, values, snapshot=DAY, as_of=AS_OF, yardstick=yardstick)
+    star["fact_customer_current"] = customers()
     return Run(found, values, ids, star, yardstick)
 
 
@@ -525,7 +526,8 @@ def test_the_report_says_why_an_axis_has_no_structure_or_no_data() -> None:
     )
     yardstick = yardstick_of(found.axes, values, TierMode.percentile)
     ids = [str(number) for number in range(120)]
-    star = star_of(found, ids, values, snapshot=DAY, as_of=AS_OF, yardstick=yardstick)
+    star, customers = star_of(found, ids, values, snapshot=DAY, as_of=AS_OF, yardstick=yardstick)
+    star["fact_customer_current"] = customers()
     cadence, support = report_of(Run(found, values, ids, star, yardstick))["axes"]
     assert cadence["note"] == "no_structure: no split tried keeps every segment at 3 % of customers"
     assert support == {
