@@ -18,6 +18,7 @@ _CHANGED = """
     INSERT INTO customers_changed (store_id, customer_id)
     SELECT store_id, customer_id FROM fact_customer_current WHERE store_id = $1
     ORDER BY md5(customer_id) LIMIT $2 OFFSET $3
+    ON CONFLICT (store_id, customer_id) DO UPDATE SET changed_in = excluded.changed_in, scored_run_id = NULL
 """
 
 
