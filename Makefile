@@ -29,7 +29,7 @@ lint: $(VENV)/.tests  ## format, lint, types, import contracts, migrations in st
 check: lint test      ## lint, then the tests
 
 bench: $(VENV)/.tests ## the benchmarks, into docs/BENCHMARKS.md
-	$(BIN)/python -m app bench --markdown docs/BENCHMARKS.md
+	$(BIN)/python -m app bench --json docs/benchmarks.json --markdown docs/BENCHMARKS.md
 
 docs-check: $(VENV)/.tests ## links and examples of the documentation
 	$(BIN)/python -m pytest tests/test_docs.py

@@ -3,8 +3,8 @@
 import os
 import platform
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 
@@ -46,45 +46,56 @@ class Figure:
             return self.reached <= self.at_most
         return None if self.at_least is None else self.reached >= self.at_least
 
-    def plain(self) -> dict[str, Any]:
-        return {
-            "what": self.what,
-            "wanted": self.wanted,
-            "reached": self.reached,
-            "holds": self.holds,
-            "runs": list(self.runs),
-            "ratio": self.ratio,
-            "where": self.where,
-        }
-
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A subject. name : as `--only` takes it; told : what stands above its table"""
+    """A subject.
+
+    name     : as `--only` takes it
+    told     : what stands above its table
+    measured : when, of what and where, in words
+    """
 
     name: str
     title: str
     told: str
     figures: tuple[Figure, ...]
+    measured: str = ""
 
     @property
     def command(self) -> str:
         return f"python -m app bench --only {self.name}"
 
 
-def markdown(sections: Sequence[Section], *, repeat: int) -> str:
+def plain(section: Section) -> dict[str, Any]:
+    """As JSON has it: what the section is made of, and of each figure what comes of it."""
+    told = [
+        {**asdict(figure), "wanted": figure.wanted, "reached": figure.reached, "holds": figure.holds}
+        for figure in section.figures
+    ]
+    return {**asdict(section), "figures": told}
+
+
+def section_from(plain: Mapping[str, Any]) -> Section:
+    """The section that `plain` was taken from."""
+    known = [each.name for each in fields(Figure)]
+    figures = [{name: told[name] for name in known} for told in plain["figures"]]
+    return Section(**{**plain, "figures": tuple(Figure(**{**each, "runs": tuple(each["runs"])}) for each in figures)})
+
+
+def markdown(sections: Sequence[Section]) -> str:
     lines = [
         "# Benchmarks",
         "",
-        f"Written by `make bench` on {machine()}. A figure is the median of {repeat} runs, which take turns with those",
-        "of what they are compared with; each job runs in a process of its own. Peak memory is that process's, without",
-        "the database server, which is the embedded one as it is installed. Seconds differ from machine to machine,",
-        "ratios hardly.",
+        "Written by `make bench`. A figure is the median of its runs, which take turns with those of what they are",
+        "compared with; each job runs in a process of its own. Peak memory is that process's, without the database",
+        "server, which is the embedded one as it is installed. Seconds differ from machine to machine, and on a shared",
+        "one from hour to hour; ratios hardly.",
         "",
         *_limits(sections),
     ]
     for section in sections:
-        lines += ["", f"## {section.title}", "", f"`{section.command}`: {section.told}", ""]
+        lines += ["", f"## {section.title}", "", f"`{section.command}`: {section.told} {section.measured}".rstrip(), ""]
         lines += ["| what | wanted | reached | all runs | ratio | where the time goes |", "| --- " * 6 + "|"]
         lines += [_row(figure) for figure in section.figures]
     return "\n".join(lines) + "\n"

@@ -19,6 +19,7 @@ def add_commands(commands: Commands, shared: argparse.ArgumentParser) -> None:
     bench.add_argument("--repeat", default="3", help="runs of each job (%(default)s)")
     bench.add_argument("--only", metavar="a,b", help="these subjects alone, such as discovery,features")
     bench.add_argument("--json", metavar="FILE", help="write the figures as JSON")
+    bench.add_argument("--add", action="store_true", help="to what the FILE of --json holds of other subjects")
     bench.add_argument("--markdown", metavar="FILE", help="write them as a page")
     bench.set_defaults(run=_run)
 
@@ -30,6 +31,8 @@ async def _run(wanted: argparse.Namespace, _settings: Settings) -> int:
     for name in ("only", "json", "markdown"):
         if value := getattr(wanted, name):
             options += [f"--{name}", value]
+    if wanted.add:
+        options.append("--add")
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "scripts.bench", *options, cwd=_SCRIPT.parents[1]
     )
