@@ -196,7 +196,7 @@ async def read_behaviour(
         tickets = await copy_out(connection, _TICKETS, arguments, TICKET_COLUMNS)
         bought = await (lines(connection) if reading is None else reading)
     finally:
-        if reading is not None and not reading.done():
+        if reading is not None:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
     return await asyncio.to_thread(keyed, orders, bought, refunds, tickets)

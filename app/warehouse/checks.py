@@ -78,6 +78,13 @@ _BREACHES = {
                 AND three.run_id = fact.run_id AND three.archetype_id = fact.archetype_level3_id)
         )
     """,
+    "everyone in history is a customer": """
+        SELECT count(*) FROM fact_customer_history AS history
+        WHERE history.store_id = :store AND NOT EXISTS (
+            SELECT FROM customers AS customer
+            WHERE customer.store_id = history.store_id AND customer.customer_id = history.customer_id
+        )
+    """,
     "every day of history was told by a run that there is": """
         SELECT count(*) FROM fact_customer_history AS history
         WHERE history.store_id = :store AND NOT EXISTS (

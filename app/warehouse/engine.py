@@ -151,8 +151,8 @@ class Database:
             connection = await self._engine.connect()
         except PoolTimeout as error:
             raise DatabaseUnavailable(
-                "No connection to the database came free in time. Raise DB_POOL_SIZE or DB_MAX_OVERFLOW "
-                "(a run needs three at once), or DB_POOL_TIMEOUT."
+                "No connection to the database came free in time. Raise DB_POOL_SIZE, half of which is for reading, or "
+                "DB_MAX_OVERFLOW (a run needs three at once beside those for reading), or DB_POOL_TIMEOUT."
             ) from error
         except _CANNOT_CONNECT as error:
             raise DatabaseUnavailable(

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 import polars as pl
-from sqlalchemy import delete, text, update
+from sqlalchemy import ARRAY, Text, any_, delete, literal, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.warehouse.copying import copy_in, copy_in_binary, copy_out
@@ -103,7 +103,8 @@ async def _leave_out_who_has_gone(
     gone = list(found.scalars())
     for table in (fact_customer_standing, fact_customer_history) if gone else ():
         of_run = table.c.store_id == store_id, table.c.run_id == run_id
-        await connection.execute(delete(table).where(*of_run, table.c.customer_id.in_(gone)))
+        # As one array: there may be more than a statement takes parameters.
+        await connection.execute(delete(table).where(*of_run, table.c.customer_id == any_(literal(gone, ARRAY(Text)))))
 
 
 async def _with_rfm_before(connection: AsyncConnection, store_id: str, current: pl.DataFrame) -> pl.DataFrame:

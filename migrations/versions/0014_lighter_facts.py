@@ -12,10 +12,18 @@ branch_labels = None
 depends_on = None
 
 _FACTS = ("fact_customer_standing", "fact_customer_history")
-# Who publishes or scores holds the store. Either they see the customer gone, or their rows are there to be deleted.
+# Who publishes or scores holds the store. Either they see the customer gone, or their rows are there to be deleted:
+# which takes looking anew once the store is held, and in an isolation where that sees nothing new a row could be left.
+# History comes first as well as last, because who publishes a day anew, or thins days, has its rows before the store.
 _FORGET = """
-    CREATE FUNCTION forget_standings() RETURNS trigger LANGUAGE plpgsql AS $$
+    CREATE FUNCTION forget_standings() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
     BEGIN
+        IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+            RAISE EXCEPTION 'customers are deleted in a transaction of isolation level read committed'
+                USING ERRCODE = 'feature_not_supported';
+        END IF;
+        DELETE FROM fact_customer_history AS past USING gone
+        WHERE past.store_id = gone.store_id AND past.customer_id = gone.customer_id;
         PERFORM FROM stores WHERE store_id IN (SELECT store_id FROM gone) ORDER BY store_id FOR NO KEY UPDATE;
         DELETE FROM fact_customer_standing AS fact USING gone
         WHERE fact.store_id = gone.store_id AND fact.customer_id = gone.customer_id;
@@ -24,12 +32,19 @@ _FORGET = """
         RETURN NULL;
     END $$
 """
+# Not truncated: whoever truncates `customers` may name these tables with it.
 _FORGET_ALL = """
-    CREATE FUNCTION forget_all_standings() RETURNS trigger LANGUAGE plpgsql AS $$
+    CREATE FUNCTION forget_all_standings() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
     BEGIN
-        TRUNCATE fact_customer_standing, fact_customer_history;
+        DELETE FROM fact_customer_standing;
+        DELETE FROM fact_customer_history;
         RETURN NULL;
     END $$
+"""
+_LEFT_BEHIND = """
+    DELETE FROM {table} AS fact WHERE NOT EXISTS (
+        SELECT FROM customers WHERE customers.store_id = fact.store_id AND customers.customer_id = fact.customer_id
+    )
 """
 
 
@@ -59,6 +74,7 @@ def downgrade() -> None:
         op.execute(f"DROP TRIGGER {name} ON customers")
         op.execute(f"DROP FUNCTION {name}")
     for table in _FACTS:
+        op.execute(_LEFT_BEHIND.format(table=table))
         op.create_foreign_key(
             op.f(f"fk_{table}_customers"),
             table,

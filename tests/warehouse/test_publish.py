@@ -239,10 +239,45 @@ async def test_who_is_deleted_takes_along_what_runs_wrote_of_them(database: Data
         assert await rows(database, query, s=store_id, o=other) == left
 
 
-async def test_who_deletes_a_customer_waits_for_a_run_being_published(database: Database, store_id: str) -> None:
+async def without_orders(database: Database, store_id: str) -> None:
+    """A shop of one customer who may be deleted."""
     await put(database, store_id, a_shop(1))
-    await execute(database, "DELETE FROM order_items WHERE store_id = :s", s=store_id)
-    await execute(database, "DELETE FROM orders WHERE store_id = :s", s=store_id)
+    for table in ("order_items", "orders"):
+        await execute(database, f"DELETE FROM {table} WHERE store_id = :s", s=store_id)  # noqa: S608
+
+
+@pytest.mark.parametrize("published_before", [False, True], ids=["the first of its day", "its day anew"])
+async def test_who_deletes_a_customer_waits_for_a_run_being_published(
+    database: Database, store_id: str, published_before: bool
+) -> None:
+    await without_orders(database, store_id)
+    if published_before:
+        await published(database, store_id, a_star(["c000"]))
+    star, begun = a_star(["c000"]), asyncio.Event()
+    async with database.transaction() as connection:
+        run_id = await runs.start_run(connection, store_id, {})
+
+    async def customers() -> pl.DataFrame:
+        begun.set()
+        done, _ = await asyncio.wait({deleting}, timeout=1.3)  # longer than a server waits to look for a deadlock
+        assert not done or not published_before
+        return star["fact_customer_current"]
+
+    async def delete_meanwhile() -> None:
+        await begun.wait()
+        await execute(database, "DELETE FROM customers WHERE store_id = :s", s=store_id)
+
+    deleting = asyncio.create_task(delete_meanwhile())
+    rest = {name: rows for name, rows in star.items() if name != "fact_customer_current"}
+    async with database.transaction() as connection:
+        await publish.publish(connection, store_id, run_id, rest, customers=customers())
+    await deleting
+    for table in ("fact_customer_standing", "fact_customer_history"):
+        assert await value(database, f"SELECT count(*) FROM {table} WHERE store_id = :s", s=store_id) == 0  # noqa: S608
+
+
+async def test_who_deletes_a_customer_waits_for_a_run_that_is_switched_to(database: Database, store_id: str) -> None:
+    await without_orders(database, store_id)
     async with database.transaction() as connection:
         run_id = await runs.start_run(connection, store_id, {})
     async with database.transaction() as connection:
@@ -253,6 +288,24 @@ async def test_who_deletes_a_customer_waits_for_a_run_being_published(database: 
     await deleting
     for table in ("fact_customer_standing", "fact_customer_history"):
         assert await value(database, f"SELECT count(*) FROM {table} WHERE store_id = :s", s=store_id) == 0  # noqa: S608
+
+
+async def test_a_customer_is_not_deleted_where_a_row_of_theirs_could_go_unseen(
+    database: Database, store_id: str
+) -> None:
+    await without_orders(database, store_id)
+    with pytest.raises(Exception, match="read committed"):
+        async with database.transaction() as connection:
+            await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+            await connection.execute(text("DELETE FROM customers WHERE store_id = :s"), {"s": store_id})
+    assert await value(database, "SELECT count(*) FROM customers WHERE store_id = :s", s=store_id) == 1
+
+
+async def test_more_may_be_gone_than_a_statement_takes_parameters(database: Database, store_id: str) -> None:
+    await put(database, store_id, a_shop(1))
+    await published(database, store_id, a_star(["c000", *(f"gone{number}" for number in range(33_000))]))
+    query = "SELECT customer_id FROM fact_customer_standing WHERE store_id = :s"
+    assert await rows(database, query, s=store_id) == [("c000",)]
 
 
 async def test_the_history_of_other_days_stays(database: Database, store_id: str) -> None:
