@@ -411,8 +411,8 @@ def progress(stage, share):
 
 if sys.argv[3] == "all but the commit":
     whole = publish.publish
-    async def then_wait(*arguments):
-        await whole(*arguments)
+    async def then_wait(*arguments, **others):
+        await whole(*arguments, **others)
         wait()
     publish.publish = then_wait
 
