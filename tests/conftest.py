@@ -4,6 +4,7 @@ import asyncio
 import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
@@ -116,3 +117,13 @@ class own_database:  # noqa: N801  used like a function
             await connection.execute(statement)
         finally:
             await connection.close()
+
+
+@asynccontextmanager
+async def own_tables(server_url: str, settings: Settings) -> AsyncIterator[Database]:
+    """A migrated database that nobody shares."""
+    async with own_database(server_url) as url:
+        database = Database(url, settings)
+        await migrate(database)
+        yield database
+        await database.close()

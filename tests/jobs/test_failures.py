@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -14,35 +13,21 @@ from app.core.errors import AlertNotTold, DatabaseUnavailable, NotEnoughCustomer
 from app.jobs.apart import Apart
 from app.jobs.failures import WorkFailed, failure_of
 from app.jobs.handlers import HANDLERS, Means
-from app.jobs.worker import MOST_RETRIES, Worker, delay_after
+from app.jobs.worker import MOST_RETRIES, delay_after
 from app.warehouse.engine import Database
 from app.warehouse.jobs import Asked, Job, JobState, enqueue, enqueue_discovery, read_job
-from app.warehouse.migrate import migrate
 from app.warehouse.runs import start_run
-from tests.conftest import own_database
+from tests.conftest import own_tables
 from tests.fakes import a_shop, at, execute, put, value
+from tests.jobs.beside import working
 from tests.jobs.processes import until
 
 
 @pytest.fixture(scope="module")
 async def database(server_url: str, settings: Settings) -> AsyncIterator[Database]:
     """Of their own: a worker takes every job there is."""
-    async with own_database(server_url) as url:
-        database = Database(url, settings)
-        await migrate(database)
+    async with own_tables(server_url, settings) as database:
         yield database
-        await database.close()
-
-
-@asynccontextmanager
-async def working(database: Database, settings: Settings) -> AsyncIterator[None]:
-    worker = Worker(database, settings, look=timedelta(seconds=0.2), grace_seconds=0)
-    running = asyncio.create_task(worker.run())
-    try:
-        yield
-    finally:
-        worker.stop()
-        await running
 
 
 async def asked(database: Database, store_id: str) -> int:

@@ -2,8 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,12 +10,11 @@ from app.core.config import Settings
 from app.core.errors import DatabaseUnavailable
 from app.jobs import schedule
 from app.jobs.handlers import HANDLERS
-from app.jobs.worker import Worker
 from app.warehouse.engine import Database
 from app.warehouse.jobs import Job
-from app.warehouse.migrate import migrate
-from tests.conftest import own_database
+from tests.conftest import own_tables
 from tests.fakes import a_shop, execute, put, value
+from tests.jobs.beside import working
 from tests.jobs.processes import until
 
 Ask = Callable[..., Awaitable[Any]]
@@ -26,11 +23,8 @@ Ask = Callable[..., Awaitable[Any]]
 @pytest.fixture(scope="module")
 async def migrated(server_url: str, settings: Settings) -> AsyncIterator[Database]:
     """Of their own: a worker fires every schedule there is."""
-    async with own_database(server_url) as url:
-        database = Database(url, settings)
-        await migrate(database)
+    async with own_tables(server_url, settings) as database:
         yield database
-        await database.close()
 
 
 @pytest.fixture
@@ -43,17 +37,6 @@ async def database(migrated: Database, monkeypatch: pytest.MonkeyPatch) -> Datab
     monkeypatch.setitem(HANDLERS, Job.discover, done)
     await execute(migrated, "TRUNCATE stores, queue, queue_log, queue_schedules CASCADE")
     return migrated
-
-
-@asynccontextmanager
-async def working(database: Database, settings: Settings) -> AsyncIterator[None]:
-    worker = Worker(database, settings, look=timedelta(seconds=0.2), grace_seconds=0)
-    running = asyncio.create_task(worker.run())
-    try:
-        yield
-    finally:
-        worker.stop()
-        await running
 
 
 async def put_due(database: Database, settings: Settings, *, status: str = "queued") -> None:

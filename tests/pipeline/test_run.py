@@ -1,6 +1,7 @@
 """The whole flow: what is served afterwards, and that it is served whole whatever happens on the way."""
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -519,6 +520,35 @@ async def test_a_failure_in_the_middle_of_publishing_keeps_the_old_run(
     monkeypatch.undo()
     new = await segmented(database, store_id, axes=FEW_AXES)
     assert await served(database, store_id) == new.run_id
+
+
+async def test_a_failure_beside_the_publishing_keeps_the_old_run_and_its_words_to_itself(
+    database: Database, store_id: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await open_shop(database, store_id)
+    old = await segmented(database, store_id, axes=FEW_AXES)
+
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("ada@example.com")
+
+    for of_module in ("star.customer_rows", "run.run_report"):
+        with monkeypatch.context() as broken:
+            broken.setattr(f"app.pipeline.{of_module}", fail)
+            with pytest.raises(ValueError, match="ada@example"):
+                await segmented(database, store_id, axes=FEW_AXES)
+        gc.collect()  # asyncio complains of an error that nobody looked at when its task is thrown away
+        assert await served(database, store_id) == old.run_id
+        assert (await run_rows(database, store_id))[-1][1:] == ("failed", "Something of ours went wrong: ValueError.")
+    assert "ada@example" not in caplog.text
+
+
+async def test_two_runs_at_once_leave_the_threads_turns_as_they_were(database: Database, store_id: str) -> None:
+    usual = sys.getswitchinterval()
+    stores = [f"{store_id}-{number}" for number in range(3)]
+    for store in stores:
+        await open_shop(database, store)
+    await asyncio.gather(*(segmented(database, store, axes=FEW_AXES) for store in stores))
+    assert sys.getswitchinterval() == usual
 
 
 async def test_customers_of_older_runs_are_swept_and_what_those_runs_found_is_not(

@@ -82,6 +82,17 @@ async def test_a_snapshot_sees_one_moment_however_many_statements_it_takes(notes
     assert await count(notes, store_id) == 1
 
 
+async def test_a_snapshot_beside_another_sees_the_same_moment(notes: Database, store_id: str) -> None:
+    query = text("SELECT count(*) FROM test_notes WHERE note = :note")
+    async with notes.snapshot() as connection:
+        assert (await connection.execute(query, {"note": store_id})).scalar_one() == 0
+        await write(notes, store_id)
+        async with notes.snapshot(beside=connection) as beside:
+            assert (await beside.execute(query, {"note": store_id})).scalar_one() == 0
+        async with notes.snapshot() as later:
+            assert (await later.execute(query, {"note": store_id})).scalar_one() == 1
+
+
 async def test_a_snapshot_only_reads(notes: Database, store_id: str) -> None:
     with pytest.raises(DBAPIError, match="read-only"):
         async with notes.snapshot() as connection:

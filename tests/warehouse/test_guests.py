@@ -14,7 +14,7 @@ from app.domain.records import Customer, Order, Record, Refund
 from app.warehouse.behaviour import read_behaviour
 from app.warehouse.engine import Database
 from app.warehouse.migrate import current_revision, downgrade, migrate
-from tests.conftest import own_database
+from tests.conftest import own_tables
 from tests.fakes import NOW, at, bought, dump, execute, put, rows, value
 
 
@@ -133,11 +133,8 @@ async def test_a_guests_order_is_held_to_its_store(database: Database, store_id:
 
 @pytest.fixture
 async def own(server_url: str, settings: Settings) -> AsyncIterator[Database]:
-    async with own_database(server_url) as url:
-        database = Database(url, settings)
-        await migrate(database)
+    async with own_tables(server_url, settings) as database:
         yield database
-        await database.close()
 
 
 async def test_the_tables_before_are_not_gone_back_to_while_there_are_guests(own: Database) -> None:

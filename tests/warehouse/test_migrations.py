@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from app.core.config import Settings
@@ -533,3 +534,61 @@ async def test_a_deleted_store_takes_its_records_along(database: Database, store
     await execute(database, "DELETE FROM stores WHERE store_id = :store", store=store_id)
     assert not any((await dump(database, store_id)).values())
     assert await value(database, "SELECT count(*) FROM stores WHERE store_id = :store", store=store_id) == 0
+
+
+# What runs wrote of customers who go (0014)
+
+LEFT = "SELECT (SELECT count(*) FROM fact_customer_standing), (SELECT count(*) FROM fact_customer_history)"
+
+
+A_RUN_OF = """
+    WITH run AS (
+        INSERT INTO segmentation_runs (store_id, status, parameters) VALUES ('corner', 'published', '{}')
+        RETURNING store_id, run_id
+    ), standing AS (
+        INSERT INTO fact_customer_standing (store_id, run_id, customer_id, archetype_id, archetype_level2_id,
+            archetype_level3_id, lifetime_value, total_orders, days_since_last_purchase, customer_tenure_days,
+            avg_order_value, cluster_confidence, fold_distance, snapshot_date)
+        SELECT store_id, run_id, customer_id, 'a', 'a', 'a', 5, 1, 3, 3, 5, 1, 0, '2024-05-01'
+        FROM run, unnest(CAST(:customers AS text[])) AS customer_id
+    )
+    INSERT INTO fact_customer_history (store_id, run_id, customer_id, archetype_id, archetype_level2_id,
+        archetype_level3_id, lifetime_value, total_orders, days_since_last_purchase, customer_tenure_days,
+        snapshot_date, segment_ids)
+    SELECT store_id, run_id, customer_id, 'a', 'a', 'a', 5, 1, 3, 3, '2024-05-01', '{s}'
+    FROM run, unnest(CAST(:customers AS text[])) AS customer_id
+"""
+
+
+@pytest.fixture
+async def run_of_two(empty: Database) -> Database:
+    """A run of two customers, who have no orders and may be deleted."""
+    await migrate(empty)
+    await put(empty, "corner", [Customer("ada"), Customer("bea")])
+    await execute(empty, A_RUN_OF, customers=["ada", "bea"])
+    assert await rows(empty, LEFT) == [(2, 2)]
+    return empty
+
+
+async def test_what_stands_of_a_deleted_customer_is_in_no_way_of_going_back(run_of_two: Database) -> None:
+    # As by a restore that leaves triggers out.
+    await execute(run_of_two, "ALTER TABLE customers DISABLE TRIGGER forget_standings")
+    await execute(run_of_two, "DELETE FROM customers WHERE customer_id = 'ada'")
+    assert await rows(run_of_two, LEFT) == [(2, 2)]
+    await downgrade(run_of_two, "0013")
+    assert await rows(run_of_two, LEFT) == [(1, 1)]
+    await migrate(run_of_two)
+    assert await rows(run_of_two, LEFT) == [(1, 1)]
+
+
+async def test_a_customer_is_forgotten_whatever_schemas_the_session_looks_in(run_of_two: Database) -> None:
+    async with run_of_two.transaction() as connection:
+        await connection.execute(text("SET LOCAL search_path TO ''"))
+        await connection.execute(text("DELETE FROM public.customers WHERE customer_id = 'ada'"))
+    assert await rows(run_of_two, LEFT) == [(1, 1)]
+
+
+@pytest.mark.parametrize("tables", ["stores", "customers", "customers, fact_customer_standing"])
+async def test_when_all_customers_are_truncated_nothing_stands_of_them(run_of_two: Database, tables: str) -> None:
+    await execute(run_of_two, f"TRUNCATE {tables} CASCADE")
+    assert await rows(run_of_two, LEFT) == [(0, 0)]
