@@ -1,6 +1,6 @@
 """Alerts: a store whose customers are on the move is told of in Slack, once a day at most for each reason.
 
-    served run, history → what shifted → more than the settings bear → not told yet → one message
+    latest rescoring, history → what shifted → more than the settings bear → not told yet → one message
 
 Slack cannot tell a message it has from a new one. So what is about to be told is noted first and confirmed after, and
 who tells holds a lock of the store: a job that runs twice, at once or later, tells once. A process that ends between
@@ -23,7 +23,6 @@ from app.pipeline.placing import last_day
 from app.warehouse import alerts
 from app.warehouse.alerts import Kind
 from app.warehouse.engine import Connection, Database
-from app.warehouse.runs import read_run
 from app.warehouse.stores import read_store
 
 log = structlog.get_logger()
@@ -34,10 +33,11 @@ _NAME_TOLD = 80  # characters of a name; Slack takes 3,000 in all
 
 
 async def tell(database: Database, store_id: str, *, settings: Settings, now: datetime) -> int:
-    """Tell what is worth telling of the served run and was not told yet. Returns of how many kinds (0, 1 or 2).
+    """Tell what is worth telling of the latest rescoring and was not told yet. Returns of how many kinds (0, 1 or 2).
 
-    Worth telling: more than ALERT_MIGRATION_SHARE of the customers changed their archetype within a week, or the shares
-    of an axis's segments shifted by more than DRIFT_THRESHOLD. Nothing is looked at while SLACK_WEBHOOK_URL is unset.
+    Worth telling: of 20 customers or more, more than ALERT_MIGRATION_SHARE changed their archetype within a week, or
+    the shares of an axis's segments shifted by more than DRIFT_THRESHOLD. Nothing is looked at while SLACK_WEBHOOK_URL
+    is unset.
 
     Raises StoreNotFound; AlertNotTold, which passes and says when to try again; AlertRefused, which does not.
     """
@@ -77,24 +77,27 @@ async def tell(database: Database, store_id: str, *, settings: Settings, now: da
 
 
 async def _found(connection: Connection, store_id: str, settings: Settings) -> tuple[date, Mapping[Kind, str]] | None:
-    """The served run's day, and what is worth telling of it, in words; None where nothing is served."""
+    """The day of the latest rescoring, and what is worth telling of it, in words; None where there is none."""
     store = await read_store(connection, store_id)
-    if store.served_run_id is None:
-        return None
-    run = await read_run(connection, store.served_run_id)
-    day = last_day(run.as_of, store.timezone)
-    reasons: dict[Kind, str] = {}
-    moved = await migrations(connection, store_id, days=_WEEK)
-    if moved is not None and moved.span.now.day == day and moved.share > settings.alert_migration_share:
-        reasons[Kind.migration] = _of_migration(moved, bearable=settings.alert_migration_share)
-    # Where they shifted too far a discovery follows at once: it may be served by now, and knows of no shift.
+    # Where shares shifted too far a discovery follows at once: by now it may be served, of a later day.
     shifts = await alerts.read_shifts(connection, store_id)
-    if shifts is not None and last_day(shifts.as_of, store.timezone) == day:
-        far = {axis: psi for axis, psi in shifts.by_axis.items() if psi > settings.drift_threshold}
-        if far:
-            found_anew = shifts.run_id != run.run_id
-            reasons[Kind.drift] = _of_drift(far, bearable=settings.drift_threshold, found_anew=found_anew)
+    if shifts is None:
+        return None
+    day = last_day(shifts.as_of, store.timezone)
+    reasons: dict[Kind, str] = {}
+    moved = await migrations(connection, store_id, days=_WEEK, until=day)
+    if moved is not None and moved.span.now.day == day and _are_many(moved, settings.alert_migration_share):
+        reasons[Kind.migration] = _of_migration(moved, bearable=settings.alert_migration_share)
+    far = {axis: psi for axis, psi in shifts.by_axis.items() if psi > settings.drift_threshold}
+    if far:
+        found_anew = shifts.run_id != store.served_run_id
+        reasons[Kind.drift] = _of_drift(far, bearable=settings.drift_threshold, found_anew=found_anew)
     return day, reasons
+
+
+def _are_many(moved: Migrations, bearable: float) -> bool:
+    """Whether more of the customers migrated than is borne; of a handful the share would tell who."""
+    return moved.movement.compared >= FEWEST and moved.share > bearable
 
 
 def _of_migration(moved: Migrations, *, bearable: float) -> str:

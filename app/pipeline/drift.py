@@ -8,7 +8,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from weakref import WeakKeyDictionary
 
@@ -27,6 +27,7 @@ from app.warehouse.history import (
     segments_of_runs,
 )
 from app.warehouse.lineage import ARCHETYPES, Edge, read_edges
+from app.warehouse.runs import read_as_of
 
 #: Days that a shop is compared over.
 WINDOWS = (7, 14, 28)
@@ -61,6 +62,23 @@ def span_of(kept: Sequence[Day], length: int, *, until: Day) -> Span | None:
     return Span(found[-1], until) if found else None
 
 
+def weeks_of(kept: Sequence[Day], most: int = _WEEKS) -> list[Span]:
+    """The latest weeks that can be compared, the latest first; one that nobody saw is passed over.
+
+    kept : the earliest first
+    """
+    found: list[Span] = []
+    left = list(kept)
+    while left and len(found) < most:
+        span = span_of(left, WINDOWS[0], until=left[-1])
+        if span is None:
+            left.pop()
+            continue
+        found.append(span)
+        left = [each for each in left if each.day <= span.before.day]
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Migrations:
     """Customers between two days, by their archetypes of level 1.
@@ -92,9 +110,14 @@ class Migrations:
         return known[0] if known else archetype_id
 
 
-async def migrations(connection: Connection, store_id: str, *, days: int) -> Migrations | None:
-    """Who migrated in the last so many days of a shop that are kept; None where its history is too short."""
-    kept = await read_days(connection, store_id)
+async def migrations(
+    connection: Connection, store_id: str, *, days: int, until: date | None = None
+) -> Migrations | None:
+    """Who migrated in the last so many days of a shop that are kept; None where its history is too short.
+
+    until : the last day that counts; None for the latest
+    """
+    kept = [each for each in await read_days(connection, store_id) if until is None or each.day <= until]
     span = span_of(kept, days, until=kept[-1]) if kept else None
     if span is None:
         return None
@@ -169,13 +192,15 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """kept : the days there are, the earliest first
+    """kept  : the days there are, the earliest first
+    as_of    : of the run that wrote the latest
     windows  : those that the history is long enough for
     since    : axis -> psi of today's shares against those the rules were found with
     velocity : (weeks' spans and movements), the earliest first
     """
 
     kept: tuple[Day, ...]
+    as_of: datetime
     windows: tuple[Window, ...]
     since: Mapping[str, float]
     velocity: tuple[tuple[Span, Movement], ...]
@@ -225,11 +250,7 @@ async def _counted(connection: Connection, store_id: str, kept: Sequence[Day], l
             moved[days] = await _movement(connection, store_id, span, lineages)
         return moved[days]
 
-    weeks: list[tuple[Span, Movement]] = []
-    until = kept[-1]
-    while len(weeks) < _WEEKS and (span := span_of(kept, WINDOWS[0], until=until)):
-        weeks.append((span, await between(span)))
-        until = span.before
+    weeks = [(span, await between(span)) for span in weeks_of(kept)]
     windows = []
     for length in lengths:
         span = span_of(kept, length, until=kept[-1])
@@ -246,6 +267,7 @@ async def _counted(connection: Connection, store_id: str, kept: Sequence[Day], l
         )
     return Drift(
         kept=tuple(kept),
+        as_of=await read_as_of(connection, kept[-1].run_id),
         windows=tuple(windows),
         since=await _since(connection, kept[-1]),
         velocity=tuple(reversed(weeks)),

@@ -36,7 +36,7 @@ def run_report(
     """Plain data: per axis what was tried and found, and how the archetypes cover the shop. Shares are 0..1.
 
     values       : feature -> (n_customers,), those that were segmented
-    orders_after : orders of the store that as_of leaves out
+    orders_after : orders of the store that are not counted, of whomever
     """
     n_customers = star["fact_customer_current"].height
     silent = [

@@ -2,13 +2,17 @@
 
 Discovery finds rules; scoring applies them. A rescoring moves customers between the segments there are, and never a
 segment: that is what makes two days of history comparable. It is published like any run, as one, in one switch.
+
+    everyone as the shop's last day ended → that day's history, and what is served
+    who has bought, returned or written since → as of now, in the same switch
 """
 
 import asyncio
 import json
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
@@ -27,9 +31,9 @@ from app.segmentation.drift import psi
 from app.segmentation.membership import Array
 from app.segmentation.naming import interpretation, interpretation_of_nobody
 from app.warehouse import changes, publish, runs
-from app.warehouse.behaviour import Behaviour, read_behaviour, read_behaviour_of
+from app.warehouse.behaviour import Behaviour, read_behaviour, read_behaviour_of, with_records_between
 from app.warehouse.dimensions import read_dimensions
-from app.warehouse.engine import Database
+from app.warehouse.engine import Connection, Database
 from app.warehouse.stores import Store, orders_since, read_store
 
 log = structlog.get_logger()
@@ -42,7 +46,10 @@ async def rescore(
 ) -> RunResult:
     """Place every customer of a store by the rules of its served run, and serve the result.
 
-    as_of : only records before this moment count; None as for a discovery
+    as_of : only records before this moment count; None for the midnight, on the shop's clock, that ended its last whole
+            day, so that history keeps whole days, whenever it is placed. Who has records since is then served as of
+            now. Of everyone else the two are the same, because orders are counted in whole days from now; only the
+            age of tickets is not
 
     Segments and archetypes keep their ids and names; what is counted of them is counted anew, and one that nobody is in
     stays, empty. Raises StoreNotFound, NothingPublished, OutdatedRun, InvalidInput (a moment to come, or before the
@@ -54,7 +61,9 @@ async def rescore(
         store = await read_store(connection, store_id)
         if store.served_run_id is None:
             raise NothingPublished(store_id)
-        moment = as_of or await latest_as_of(connection, store, now=now)
+        latest = as_of or await latest_as_of(connection, store, now=now)
+        # On its very first day a shop has no whole one.
+        moments = sorted({as_of or _day_begun(latest, store.timezone), latest})
     parameters = {"as_of": as_of.isoformat() if as_of else None}
     async with running(database, store_id, kind="rescoring", parameters=parameters, progress=progress) as run:
         run.progress("reading", 0.0)
@@ -63,8 +72,13 @@ async def rescore(
             rules = await served(database, connection, store_id, store.served_run_id or 0)
             discovered = await runs.read_run(connection, runs.rules_of(rules.run))
             dimensions = await read_dimensions(connection, store_id, rules.run.run_id)
-            behaviour = await read_behaviour(connection, store_id, as_of=moment, timezone=store.timezone, beside=beside)
-            orders_after = await orders_since(connection, store_id, moment)
+            for moment in moments:
+                behaviour = await read_behaviour(
+                    connection, store_id, as_of=moment, timezone=store.timezone, beside=beside
+                )
+                if behaviour.customer_ids:
+                    break
+            orders_after = await orders_since(connection, store_id, latest)
             seen = await changes.seen_by(connection)
         if not behaviour.customer_ids:
             raise InvalidInput(f"Store '{store_id}' has no order before {moment:%Y-%m-%d}. Take a later day.")
@@ -80,6 +94,11 @@ async def rescore(
             await runs.finish_run(
                 connection, run.run_id, as_of=moment, report=report, yardstick=rules.yardstick.stored()
             )
+            if moment < latest:
+                since = await with_records_between(connection, store_id, moment, latest)
+                for first in range(0, len(since), _SCORED_AT_ONCE):
+                    some = since[first : first + _SCORED_AT_ONCE]
+                    await _place(connection, store, rules, run.run_id, some, as_of=latest)
             await score_what_came_meanwhile(connection, store_id, seen=seen)
     log.info("run.rescored", run_id=run.run_id, store_id=store_id, n_customers=report["n_customers"])
     return RunResult(run_id=run.run_id, report=report)
@@ -110,13 +129,33 @@ async def _score_some(database: Database, store_id: str, *, now: datetime, as_of
         if not customer_ids:
             return 0
         moment = as_of or await latest_as_of(connection, store, now=now)
-        behaviour = await read_behaviour_of(connection, store_id, customer_ids, as_of=moment, timezone=store.timezone)
-        if behaviour.customer_ids:
-            current, _, _, _ = await asyncio.to_thread(_scored, store, rules, behaviour, as_of=moment)
-            await publish.replace_customers(connection, store_id, run_id, current)
-        # Whose only orders went to somebody else is of no kind any more.
-        await publish.remove_customers(connection, store_id, run_id, set(customer_ids) - set(behaviour.customer_ids))
+        await _place(connection, store, rules, run_id, customer_ids, as_of=moment)
     return len(customer_ids)
+
+
+async def _place(
+    connection: Connection,
+    store: Store,
+    rules: ServedRun,
+    run_id: int,
+    customer_ids: Sequence[str],
+    *,
+    as_of: datetime,
+) -> None:
+    """Write where some customers stand in a run that goes by those rules."""
+    store_id = store.store_id
+    behaviour = await read_behaviour_of(connection, store_id, customer_ids, as_of=as_of, timezone=store.timezone)
+    if behaviour.customer_ids:
+        current, _, _, _ = await asyncio.to_thread(_scored, store, rules, behaviour, as_of=as_of)
+        await publish.replace_customers(connection, store_id, run_id, current)
+    # Whose only orders went to somebody else is of no kind any more.
+    await publish.remove_customers(connection, store_id, run_id, set(customer_ids) - set(behaviour.customer_ids))
+
+
+def _day_begun(moment: datetime, timezone: str) -> datetime:
+    """The midnight on the shop's clock with which a moment's day begins, UTC."""
+    day = moment.astimezone(ZoneInfo(timezone)).date()
+    return datetime.combine(day, datetime.min.time(), ZoneInfo(timezone)).astimezone(UTC)
 
 
 def _scored(

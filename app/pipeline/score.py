@@ -57,7 +57,7 @@ async def score_customer(
 ) -> CustomerProfile:
     """Place a customer on the served run's axes.
 
-    as_of : None for the served run's own, which gives the run's own numbers
+    as_of : None for the served run's own, which gives its numbers of whoever had no record since
     keep  : put the result in place of the stored profile
 
     Raises StoreNotFound, NothingPublished, OutdatedRun, or CustomerNotFound for an id without an order before as_of.

@@ -1,7 +1,7 @@
 """What customers did, read out as columns: the raw material of features."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.features import CHAT, EMAIL, OPEN, OTHER_WAY, PHONE, UNTOLD
 from app.warehouse.copying import copy_out
-from app.warehouse.engine import raw
+from app.warehouse.engine import Row, raw
 
 #: `orders.source` of an order placed on the web; an unknown channel counts as this one.
 _WEB = "web"
@@ -207,7 +207,7 @@ async def read_behaviour_of(
 ) -> Behaviour:
     """The same of some customers; those without an order before as_of are left out."""
     driver = await raw(connection)
-    frames = []
+    read = []
     for query, table, columns in (
         (_ORDERS, "o", ORDER_COLUMNS),
         (_LINES_OF_SOME, "o", LINE_COLUMNS),
@@ -215,9 +215,36 @@ async def read_behaviour_of(
         (_TICKETS, "ticket", TICKET_COLUMNS),
     ):
         of_some = f"{query} AND {table}.customer_id = ANY($4::text[])"
-        rows = await driver.fetch(of_some, store_id, as_of, timezone, list(customer_ids))
-        frames.append(pl.DataFrame([tuple(row) for row in rows], schema=columns, orient="row"))
+        read.append((await driver.fetch(of_some, store_id, as_of, timezone, list(customer_ids)), columns))
+    return await asyncio.to_thread(_keyed_rows, read)
+
+
+def _keyed_rows(read: Sequence[tuple[Sequence[Row], Mapping[str, Any]]]) -> Behaviour:
+    """rows and columns of orders, lines, refunds and tickets"""
+    frames = [pl.DataFrame([tuple(row) for row in rows], schema=columns, orient="row") for rows, columns in read]
     return keyed(*frames)
+
+
+_BETWEEN = """
+    SELECT customer_id FROM orders
+    WHERE store_id = $1 AND order_date >= $2 AND order_date < $3 AND customer_id IS NOT NULL
+    UNION
+    SELECT customer_id FROM refunds
+    WHERE store_id = $1 AND refunded_at >= $2 AND refunded_at < $3 AND customer_id IS NOT NULL
+    UNION
+    SELECT customer_id FROM tickets
+    WHERE store_id = $1 AND customer_id IS NOT NULL
+      AND (created_at >= $2 AND created_at < $3 OR resolved_at >= $2 AND resolved_at < $3)
+    ORDER BY customer_id
+"""
+
+
+async def with_records_between(
+    connection: AsyncConnection, store_id: str, moment: datetime, later: datetime
+) -> list[str]:
+    """Those whose behaviour is another at the later moment: with an order, a refund or news of a ticket in between."""
+    driver = await raw(connection)
+    return [row["customer_id"] for row in await driver.fetch(_BETWEEN, store_id, moment, later)]
 
 
 async def read_behaviour_of_one(

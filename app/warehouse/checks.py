@@ -20,10 +20,10 @@ class Check:
     holds: bool
 
 
-# What a run writes carries the moment it was published at.
+# What a run writes carries the moment it was published at. Who has bought since the day it is of is placed as of then.
 _SCORED_SINCE = """
-    SELECT count(*) FROM fact_customer_current WHERE store_id = :store AND run_id = :run AND updated_at <> (
-        SELECT finished_at FROM segmentation_runs WHERE run_id = :run
+    SELECT count(*) FROM fact_customer_current WHERE store_id = :store AND run_id = :run AND (
+        updated_at <> (SELECT finished_at FROM segmentation_runs WHERE run_id = :run) OR snapshot_date <> :day
     )
 """
 
@@ -200,7 +200,7 @@ async def check_star(connection: AsyncConnection, store_id: str) -> list[Check]:
     store = await read_store(connection, store_id)
     day = (run.as_of - timedelta(microseconds=1)).astimezone(ZoneInfo(store.timezone)).date()
     values = {"store": store_id, "run": run.run_id, "as_of": run.as_of, "day": day}
-    scored_since = {name: values[name] for name in ("store", "run")}
+    scored_since = {name: values[name] for name in ("store", "run", "day")}
     values["scored_since"] = (await connection.execute(text(_SCORED_SINCE), scored_since)).scalar_one()
     checks = []
     for promise, query in _BREACHES.items():

@@ -152,7 +152,7 @@ class Database:
         except PoolTimeout as error:
             raise DatabaseUnavailable(
                 "No connection to the database came free in time. Raise DB_POOL_SIZE, half of which is for reading, or "
-                "DB_MAX_OVERFLOW (a run needs three at once beside those for reading), or DB_POOL_TIMEOUT."
+                "DB_MAX_OVERFLOW (a run needs four at once beside those for reading), or DB_POOL_TIMEOUT."
             ) from error
         except _CANNOT_CONNECT as error:
             raise DatabaseUnavailable(

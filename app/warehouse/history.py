@@ -233,6 +233,7 @@ class Rules:
 
 
 # A run's row stays when its dimensions are forgotten; any other run by the rules of the same discovery tells them too.
+# A rescoring may be of a moment before that of the discovery it goes by.
 _IN_FORCE = """
     WITH kept AS (
         SELECT run.run_id, run.as_of, run.rules_run_id FROM segmentation_runs AS run
@@ -241,6 +242,7 @@ _IN_FORCE = """
                       WHERE segment.store_id = run.store_id AND segment.run_id = run.run_id)
     ), past AS (
         SELECT run.as_of, run.rules_run_id FROM segmentation_runs AS run
+        JOIN segmentation_runs AS rules ON rules.run_id = run.rules_run_id AND rules.as_of <= :as_of
         WHERE run.store_id = :store_id AND run.status = 'published' AND run.as_of <= :as_of
         ORDER BY run.as_of DESC, run.run_id DESC LIMIT 1
     )

@@ -144,6 +144,8 @@ async def replace_customers(connection: AsyncConnection, store_id: str, run_id: 
     await driver.execute(
         f"INSERT INTO fact_customer_standing ({columns}) SELECT {columns} FROM scored {_instead(keyed.columns)}"  # noqa: S608
     )
+    # Gone when the transaction ends at the latest, and now, as some more may follow in it.
+    await driver.execute("DROP TABLE scored")
 
 
 async def remove_customers(

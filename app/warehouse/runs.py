@@ -159,6 +159,9 @@ async def discovery_running(connection: AsyncConnection, store_id: str) -> int |
     return newest if newest is not None and await being_segmented(connection, store_id) else None
 
 
+#: Why a run failed that says it is running, where no process is at it.
+PROCESS_ENDED = "The process that did it ended before the run did; what was served before still is."
+
 _STATUS = """
     SELECT
         run.run_id, run.kind, run.status, run.as_of, run.started_at, run.finished_at, run.progress, run.failure,
@@ -174,9 +177,31 @@ _STATUS = """
 """
 
 
+_TO_BEGIN_AGAIN = """
+    SELECT 1 FROM queue JOIN jobs ON jobs.job_id = queue.id
+    WHERE jobs.parameters -> 'run_id' = to_jsonb($1::bigint) AND queue.status IN ('queued', 'picked')
+"""
+
+
 async def read_status(database: Database, store_id: str, run_id: int | None) -> Row | None:
-    """How a store's run stands, the latest without `run_id`, and which is served; None where there is none."""
-    return await database.row(_STATUS, store_id, run_id)
+    """How a store's run stands, the latest without `run_id`, and which is served; None where there is none.
+
+    One that says it is running while no process is at it has lost its process: it is told as queued where a job is to
+    begin it again, else as failed.
+    """
+    row = await database.row(_STATUS, store_id, run_id)
+    if row is None or row["status"] != "running":
+        return row
+    async with database.snapshot() as connection:
+        if await being_segmented(connection, store_id):
+            return row
+    # Ended, one way or the other, since it was read.
+    row = await database.row(_STATUS, store_id, row["run_id"])
+    if row is None or row["status"] != "running":
+        return row
+    if await database.row(_TO_BEGIN_AGAIN, row["run_id"]) is not None:
+        return {**row, "status": "queued"}
+    return {**row, "status": "failed", "failure": PROCESS_ENDED, "seconds": None}
 
 
 async def fail_run(connection: AsyncConnection, run_id: int, failure: str) -> None:
@@ -231,6 +256,13 @@ async def read_run(connection: AsyncConnection, run_id: int) -> Run:
     """A published run that is known to be there."""
     columns = (segmentation_runs.c.run_id, segmentation_runs.c.as_of, segmentation_runs.c.report)
     return Run(*(await connection.execute(select(*columns).where(segmentation_runs.c.run_id == run_id))).one())
+
+
+async def read_as_of(connection: AsyncConnection, run_id: int) -> datetime:
+    """The moment of a published run that is known to be there, without its report."""
+    query = select(segmentation_runs.c.as_of).where(segmentation_runs.c.run_id == run_id)
+    moment: datetime = (await connection.execute(query)).scalar_one()
+    return moment
 
 
 async def read_yardstick(connection: AsyncConnection, run_id: int) -> Mapping[str, Any] | None:

@@ -51,6 +51,13 @@ async def last_record_at(connection: AsyncConnection, store_id: str) -> datetime
     return last
 
 
+async def first_order_at(connection: AsyncConnection, store_id: str) -> datetime | None:
+    """When the store's first order was placed, UTC; None where there is none."""
+    query = select(func.min(orders.c.order_date)).where(orders.c.store_id == store_id)
+    first: datetime | None = (await connection.execute(query)).scalar_one()
+    return first
+
+
 async def orders_since(connection: AsyncConnection, store_id: str, moment: datetime) -> int:
     """How many of a store's orders were placed at or after a moment."""
     query = select(func.count()).where(orders.c.store_id == store_id, orders.c.order_date >= moment)

@@ -336,6 +336,19 @@ async def test_a_move_of_few_is_not_told_by_itself(
     )
 
 
+async def test_of_a_handful_of_customers_nothing_is_told(
+    database: Database, settings: Settings, store_id: str, slack: FakeSlack
+) -> None:
+    await open_store(database, store_id)
+    mine = listening(settings, slack.url)
+    await publish_day(database, store_id, WEEK_BEFORE, "a" * 19)
+    await publish_day(database, store_id, DAY, "b" * 19 + NEWCOMERS)
+    assert await tell(database, store_id, settings=mine, now=NOW) == 0
+    await publish_day(database, store_id, WEEK_BEFORE, "a" * 20)
+    await publish_day(database, store_id, DAY, "b" * 20 + NEWCOMERS)
+    assert await tell(database, store_id, settings=mine, now=NOW) == 1
+
+
 async def test_archetypes_that_a_discovery_drew_anew_are_not_told_as_customers_who_moved(
     database: Database, settings: Settings, moved: str, slack: FakeSlack
 ) -> None:
@@ -351,9 +364,18 @@ async def test_a_shift_is_told_also_where_the_discovery_it_led_to_is_served_alre
     mine = listening(settings, slack.url)
     assert await tell(database, moved, settings=mine, now=NOW) == 1
     assert slack.messages[0]["text"].endswith("found: purchase value 0.30. Segments have been found anew since.")
-    # Of the day after there is no rescoring yet.
+    # The discovery is of the day after where the shop has sold since midnight; there is no rescoring of that yet.
     await publish_day(database, moved, DAY + timedelta(days=1), TODAY, discovery=True)
     assert await tell(database, moved, settings=mine, now=NOW) == 0
+
+
+async def test_what_could_not_be_told_is_told_once_a_discovery_of_the_day_after_is_served(
+    database: Database, settings: Settings, moved: str, slack: FakeSlack
+) -> None:
+    await publish_day(database, moved, DAY, TODAY + NEWCOMERS, {"purchase_value": 0.3})
+    await publish_day(database, moved, DAY + timedelta(days=1), TODAY + NEWCOMERS, discovery=True)
+    assert await tell(database, moved, settings=listening(settings, slack.url), now=NOW) == 2
+    assert await told(database, moved) == [("drift", DAY, NOW), ("migration", DAY, NOW)]
 
 
 async def test_a_past_day_segmented_again_is_not_told_with_the_moves_of_the_latest(

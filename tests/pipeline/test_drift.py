@@ -12,7 +12,7 @@ import pytest
 from app.core.errors import DatabaseUnavailable
 from app.domain.records import Customer
 from app.pipeline import drift as module
-from app.pipeline.drift import Drift, drift_of, migrations
+from app.pipeline.drift import Drift, drift_of, migrations, weeks_of
 from app.segmentation.drift import Move
 from app.warehouse.engine import Database
 from app.warehouse.history import Day, read_days
@@ -233,6 +233,14 @@ async def test_a_day_that_is_not_kept_gives_way_to_one_before_it_but_not_to_any(
         await past.day(number, run, standing("aaaa------"))
     found = {each.length: each.migrations.span.days for each in (await past.drift()).windows}
     assert found == {7: 10, 28: 30}  # of 14 days, up to 27 were as good
+
+
+def test_a_week_that_nobody_saw_does_not_end_the_line_of_weeks() -> None:
+    kept = [Day(FIRST + timedelta(days=number), number, 1) for number in (0, 7, 8, 15, 40, 43, 48)]
+    compared = [(span.before.run_id, span.now.run_id) for span in weeks_of(kept)]
+    assert compared == [(40, 48), (8, 15), (0, 8)]
+    assert weeks_of(kept, most=2) == weeks_of(kept)[:2]
+    assert weeks_of([]) == weeks_of(kept[:1]) == []
 
 
 async def test_a_shop_without_a_past_has_no_drift(database: Database, store_id: str) -> None:

@@ -23,7 +23,7 @@ from app.pipeline.ingest import ingest
 from app.pipeline.rescore import rescore, score_changed
 from app.pipeline.run import RunResult
 from app.pipeline.sample import SampleShop
-from app.pipeline.score import score_customer
+from app.pipeline.score import score_customer, score_then
 from app.pipeline.thinning import thin
 from app.warehouse import publish, runs
 from app.warehouse.checks import check_star
@@ -411,6 +411,19 @@ async def test_what_came_later_changes_nothing_of_a_day_in_the_past(database: Da
     assert now.report["n_customers"] == one.report["n_customers"] + 1
 
 
+async def test_rules_are_in_force_at_no_moment_before_they_were_found(database: Database, store_id: str) -> None:
+    """Also where a rescoring that goes by them is of a moment before: of midnight, after a discovery of the morning."""
+    midnight = at("2024-03-20")
+    first = await open_shop(database, store_id, as_of=at("2024-03-01"))
+    before = await score_then(database, store_id, "c001", as_of=midnight)
+    await segmented(
+        database, store_id, axes=TWO_AXES, as_of=at("2024-03-20 10:00"), min_population=30, max_k=3, min_members=2
+    )
+    await rescore(database, store_id, now=NOW, as_of=midnight)
+    assert await score_then(database, store_id, "c001", as_of=midnight) == before
+    assert before.rules is not None and before.rules.run_id == first.run_id
+
+
 async def test_each_day_of_rescoring_is_a_day_of_history(database: Database, store_id: str) -> None:
     await open_shop(database, store_id, as_of=at("2024-03-01"))
     results = [await rescore(database, store_id, now=NOW, as_of=at(f"2024-03-{day}")) for day in ("10", "11", "10")]
@@ -422,6 +435,74 @@ async def test_each_day_of_rescoring_is_a_day_of_history(database: Database, sto
     found = await rows(database, query, s=store_id)
     assert [row[:3] for row in found[1:]] == [("2024-03-09", third, third), ("2024-03-10", second, second)]
     assert all(n == 60 for *_, n in found)
+
+
+async def test_a_night_keeps_the_last_whole_day_and_serves_who_has_bought_since_as_of_now(
+    database: Database, store_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At two in the morning UTC it is nine in the evening in Chicago: that day is not over."""
+    tonight, midnight = at("2024-08-03 02:00"), at("2024-08-02 05:00")
+    await put(database, store_id, a_shop(60), timezone="America/Chicago")
+    await segmented(database, store_id, axes=FEW_AXES, as_of=at("2024-08-01 05:00"), min_population=30, max_k=4)
+    this_evening = [
+        *bought("c003", "afternoon", "2024-08-02 20:00", ("tea", "3", "400")),
+        *bought("new", "afternoon, new", "2024-08-02 20:30", ("tea", "1", "9")),
+    ]
+    await put(database, store_id, this_evening)
+    monkeypatch.setattr(rescoring, "_SCORED_AT_ONCE", 1)  # as where more have bought than are placed at once
+    run = await rescore(database, store_id, now=tonight)
+    assert (run.report["n_customers"], run.report["as_of"]) == (60, midnight.isoformat())
+    assert await history(database, store_id) == {"2024-07-31": 60, "2024-08-01": 60}
+    assert await noted(database, store_id) == set()
+    served_tonight = await standings(database, store_id)
+    assert len(served_tonight) == 61
+    async with database.snapshot() as connection:
+        assert [each for each in await check_star(connection, store_id) if not each.holds] == []
+    # Nobody else stands elsewhere than as of now, either.
+    await rescore(database, store_id, now=tonight, as_of=tonight)
+    assert served_tonight == await standings(database, store_id)
+    # The night after the day is whole, with what was bought after that night's placing.
+    await put(database, store_id, bought("c004", "late in the evening", "2024-08-03 04:30", ("tea", "3", "400")))
+    await rescore(database, store_id, now=tonight + timedelta(days=1))
+    assert await history(database, store_id) == {"2024-07-31": 60, "2024-08-01": 60, "2024-08-02": 61}
+    of_that_day = await past(database, store_id, "2024-08-02")
+    await rescore(database, store_id, now=NOW, as_of=at("2024-08-03 05:00"))
+    assert of_that_day == await past(database, store_id, "2024-08-02")
+
+
+async def test_on_its_first_day_a_shop_is_placed_as_of_now(database: Database, store_id: str) -> None:
+    morning = [bought(f"c{i:03}", f"o{i}", f"2024-08-02 0{i % 8}:00", ("tea", "1", f"{i}")) for i in range(1, 41)]
+    await put(database, store_id, [record for records in morning for record in records], timezone="UTC")
+    now = at("2024-08-02 09:00")
+    await segmented(database, store_id, axes=TWO_AXES, min_population=1, now=now)
+    assert (await rescore(database, store_id, now=now)).report["n_customers"] == 40
+    assert await history(database, store_id) == {"2024-08-02": 40}
+
+
+async def history(database: Database, store_id: str) -> dict[str, int]:
+    query = "SELECT snapshot_date::text, count(*) FROM fact_customer_history WHERE store_id = :s GROUP BY 1"
+    return dict(await rows(database, query, s=store_id))
+
+
+async def past(database: Database, store_id: str, day: str) -> list[tuple[Any, ...]]:
+    """Where everyone stood on a day, but for the run that says so."""
+    query = """
+        SELECT customer_id, archetype_id, archetype_level2_id, archetype_level3_id, segment_ids, lifetime_value,
+            total_orders, days_since_last_purchase, customer_tenure_days
+        FROM fact_customer_history WHERE store_id = :s AND snapshot_date = CAST(:day AS text)::date ORDER BY 1
+    """
+    return await rows(database, query, s=store_id, day=day)
+
+
+async def standings(database: Database, store_id: str) -> list[tuple[Any, ...]]:
+    """Where everyone stands now."""
+    query = """
+        SELECT customer_id, archetype_id, archetype_level2_id, archetype_level3_id, dominant_segments, lifetime_value,
+            total_orders, days_since_last_purchase, customer_tenure_days
+        FROM fact_customer_current JOIN stores USING (store_id)
+        WHERE store_id = :s AND run_id = served_run_id ORDER BY 1
+    """
+    return await rows(database, query, s=store_id)
 
 
 # What cannot be done

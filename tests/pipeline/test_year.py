@@ -155,12 +155,12 @@ async def load(database: Database, records: Sequence[Record]) -> None:
 
 
 async def live(database: Database, day: date) -> None:
-    """What the shop's jobs do in the night after a day."""
-    as_of = midnight_after(day)
+    """What the shop's jobs do in the night after a day, two hours into the next."""
+    midnight = midnight_after(day)
     if day in QUARTERS:
-        await segment(database, STORE, RunOptions(as_of=as_of, axes=tuple(KNOW_TIME | TIMELESS)), now=NOW)
+        await segment(database, STORE, RunOptions(as_of=midnight, axes=tuple(KNOW_TIME | TIMELESS)), now=NOW)
     else:
-        await rescore(database, STORE, now=NOW, as_of=as_of)
+        await rescore(database, STORE, now=midnight + timedelta(hours=2))
 
 
 async def vacuum(url: str) -> None:
