@@ -20,7 +20,7 @@ from app.warehouse.engine import Database
 from tests.api.conftest import KEYS, Ask, client, resources_for
 from tests.api.test_anonymous import leaves
 from tests.api.test_customers import told
-from tests.fakes import NOW, a_shop, at, put, rows, segmented
+from tests.fakes import NOW, a_shop, at, execute, put, rows, segmented
 
 STORE = "history-shop"
 OPTIONS = {"max_k": 4, "min_members": 3, "min_population": 10, "axes": ("purchase_value", "purchase_frequency")}
@@ -147,6 +147,17 @@ async def test_a_past_can_be_asked_for_in_part(views: Views, database: Database)
     assert problem["errors"][0]["field"] == "end_date"
 
 
+async def test_a_part_of_the_past_is_compared_with_what_came_before_it(views: Views, database: Database) -> None:
+    support, _ = views
+    path = f"/api/mcp/customer/{await someone_who_moved(database)}/history"
+    whole, latest = await told(support, path), await told(support, path, days=1)
+    assert latest["deltas"] == whole["deltas"] != []
+    assert [each["date"] for each in latest["snapshots"]] == DAYS[-1:]
+    day = await told(support, path, start_date="2024-02-18", end_date="2024-02-18")
+    assert day["changes"] == [each for each in whole["changes"] if each["date"] == "2024-02-18"] != []
+    assert [each["compared_with"] for each in day["deltas"]] == ["2024-02-11"]
+
+
 async def test_who_has_no_past_is_told_why_and_who_is_unknown_is_not_found(views: Views) -> None:
     support, analytics = views
     past = await told(support, "/api/mcp/customer/waiting/history")
@@ -178,8 +189,13 @@ async def test_a_key_without_identities_sees_no_small_group_of_any_day(views: Vi
     )
     always_small = {each for (each,) in await rows(database, query, s=STORE, few=FEWEST)}
     hidden = 0
+    sizes = """
+        SELECT kind.member_count FROM fact_customer_history AS past
+        JOIN dim_archetype_l1 AS kind USING (store_id, run_id, archetype_id)
+        WHERE store_id = :s AND customer_id = :c ORDER BY snapshot_date
+    """
     people = await rows(database, "SELECT customer_id, pseudonym FROM customer_pseudonyms WHERE store_id = :s", s=STORE)
-    for customer, pseudonym in sorted(people)[:12]:
+    for customer, pseudonym in people:
         await told(analytics, f"/api/mcp/customer/{customer}/history", 404)
         seen = await told(analytics, f"/api/mcp/customer/{pseudonym}/history")
         History.model_validate(seen)
@@ -191,7 +207,48 @@ async def test_a_key_without_identities_sees_no_small_group_of_any_day(views: Vi
         assert [each["lifetime_value"] for each in seen["snapshots"]] == [
             each["lifetime_value"] for each in known["snapshots"]
         ]
+        members = [members for (members,) in await rows(database, sizes, s=STORE, c=customer)]
+        shown = [
+            each["archetype_id"] if of_day >= FEWEST else "other"
+            for each, of_day in zip(known["snapshots"], members, strict=True)
+        ]
+        assert [each["archetype_id"] for each in seen["snapshots"]] == shown
+        # Whether they left a group or that shrank would name a small one: neither is told.
+        assert all("other" not in (each["from_id"], each["to_id"]) for each in seen["changes"])
+        assert {json.dumps(each) for each in seen["changes"]} <= {json.dumps(each) for each in known["changes"]}
     assert hidden
+
+
+async def test_who_is_of_a_kind_that_shrank_is_not_said_to_have_moved_nor_to_have_stayed(
+    database: Database, settings: Settings, store_id: str
+) -> None:
+    await put(database, store_id, a_shop(60))
+    await segmented(database, store_id, as_of=at(FOUND), **OPTIONS)
+    scored = await rescore(database, store_id, now=NOW, as_of=at(SCORED[0]))
+    stayed = """
+        SELECT pseudonym, archetype_id FROM fact_customer_history AS one JOIN fact_customer_history AS other
+          USING (store_id, customer_id, archetype_id) JOIN customer_pseudonyms USING (store_id, customer_id)
+          JOIN dim_archetype_l1 AS kind USING (store_id, archetype_id)
+        WHERE store_id = :s AND one.snapshot_date < other.snapshot_date AND kind.run_id = one.run_id
+          AND kind.member_count >= :few ORDER BY pseudonym LIMIT 1
+    """
+    ((pseudonym, kind),) = await rows(database, stayed, s=store_id, few=FEWEST)
+    path = f"/api/mcp/customer/{pseudonym}/history"
+    shrink = "UPDATE dim_archetype_l1 SET member_count = :n WHERE store_id = :s AND run_id = :r AND archetype_id = :a"
+    app = create_app(resources=resources_for(database, settings, store_id))
+    async with app.router.lifespan_context(app), client(app, KEYS["analytics"]) as analytics:
+        await execute(database, shrink, n=FEWEST, s=store_id, r=scored.run_id, a=kind)
+        large = await told(analytics, path)
+        await execute(database, shrink, n=FEWEST - 1, s=store_id, r=scored.run_id, a=kind)
+        small = await told(analytics, path)
+    assert [each["archetype_id"] for each in large["snapshots"]] == [kind, kind]
+    assert "That did not change." in large["chart"]["description"]
+    assert [each["archetype_id"] for each in small["snapshots"]] == [kind, "other"]
+    assert [each for each in small["changes"] if each["axis"] is None] == []
+    assert "change" not in small["chart"]["description"] and "Moved" not in small["chart"]["description"]
+    ((before,), (now,)) = (each["deltas"] for each in (large, small))
+    assert (before["archetype_changed"], before["renamed_by_discovery"]) == (False, False)
+    assert (now["archetype_changed"], now["renamed_by_discovery"]) == (None, None)
 
 
 # The shop
@@ -233,6 +290,13 @@ async def test_one_window_alone_can_be_asked_for(views: Views) -> None:
     alone = await told(support, DRIFT, days=28)
     assert (alone["windows"], alone["missing"]) == (everything["windows"][1:], [])
     assert alone["message"] is None
+    short = (await told(support, DRIFT, days=28, limit=1))["windows"][0]
+    (whole,) = alone["windows"]
+    for told_of in ("archetypes", "migrations"):
+        assert short[told_of] == whole[told_of][:1]
+        assert short[f"{told_of}_total"] == whole[f"{told_of}_total"] == len(whole[told_of])
+    assert len(whole["archetypes"]) > 1
+    assert short["chart"] == whole["chart"]
     problem = await told(support, DRIFT, 422, days=9)
     assert problem["errors"][0]["field"] == "days"
 
@@ -242,7 +306,9 @@ async def test_drift_is_drawn_and_said_for_who_cannot_see_it(views: Views) -> No
     drift = await told(support, DRIFT)
     drawn = [each["chart"] for each in drift["windows"] if each["migrations"]]
     assert drawn
-    for chart in [*drawn, *([drift["velocity_chart"]] if drift["velocity_chart"] else [])]:
+    # Nothing is kept of the week before the latest day: the weeks before it are drawn all the same.
+    assert [each["day"] for each in drift["velocities"]] == ["2024-02-18", "2024-02-25"]
+    for chart in [*drawn, drift["velocity_chart"]]:
         assert vegalite_to_svg(json.dumps(chart), vl_version="6.4").startswith("<svg")
         assert chart["description"]
     for window in drift["windows"]:
@@ -279,8 +345,15 @@ async def test_a_young_shop_is_told_from_when_it_can_be_compared(
     problem = await told(empty_shop, DRIFT, 404)
     assert "app segment" in problem["detail"]
     await segmented(database, store_id, as_of=at("2024-03-05"), **OPTIONS)
-    await rescore(database, store_id, now=NOW, as_of=at("2024-03-13"))
+    latest = await rescore(database, store_id, now=NOW, as_of=at("2024-03-13"))
+    # What is served may be of a day before it; the answer is of one run all the same.
+    await segmented(database, store_id, as_of=at("2024-03-05"), **OPTIONS)
     drift = await told(empty_shop, DRIFT)
+    assert (drift["day"], drift["run_id"], drift["as_of"]) == (
+        "2024-03-12",
+        latest.run_id,
+        "2024-03-13T00:00:00+00:00",
+    )
     assert [each["days"] for each in drift["windows"]] == [7]
     begins = date.fromisoformat("2024-03-04")
     assert (begins + timedelta(days=14)).isoformat() == "2024-03-18"

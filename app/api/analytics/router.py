@@ -18,6 +18,9 @@ async def drift(
     days: Annotated[
         Literal["7", "14", "28"] | None, Query(description="Only this window; all three without it.")
     ] = None,
+    limit: Annotated[
+        int, Query(ge=1, le=1000, description="Kinds, and ways between them, that are told of each window.")
+    ] = 20,
 ) -> Drift:
     """Two days of the shop compared, over windows of a week, two and four."""
-    return await service.drift(resources, caller, days=None if days is None else int(days))
+    return await service.drift(resources, caller, days=None if days is None else int(days), limit=limit)

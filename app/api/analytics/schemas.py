@@ -57,8 +57,10 @@ class Window(Answer):
     )
     velocity: float = Field(description="`migrated` by the days between.")
     acceleration: float | None = Field(description="Velocity less that of the window before; null without one.")
-    archetypes: list[ArchetypeMovement] = Field(description="The largest first.")
-    migrations: list[Migration] = Field(description="Where most went.")
+    archetypes: list[ArchetypeMovement] = Field(description="The largest first, as many as `limit`.")
+    archetypes_total: int = Field(description="How many there are to tell of.")
+    migrations: list[Migration] = Field(description="Where most went, as many as `limit`.")
+    migrations_total: int
     axes: list[AxisShift]
     chart: dict[str, Any] | None = Field(description="Vega-Lite: the migrations as a heat map; null without any.")
     says: str

@@ -21,27 +21,29 @@ from app.core.keys import Caller
 from app.pipeline import drift as drifting
 from app.resources import Resources
 from app.segmentation.drift import Flow, Move, Movement
-from app.warehouse.runs import served_run
 from app.warehouse.stores import read_store
 
-_ARCHETYPES_TOLD, _MIGRATIONS_TOLD = 20, 20
 # What a share of people is rounded to for who may not count them, and what a velocity is told to.
 _COARSE, _FINE, _VELOCITY = 2, 6, 8
 
 
-async def drift(resources: Resources, caller: Caller, *, days: int | None) -> Drift:
-    """days : one of the windows; None for all. Raises StoreNotFound, or NothingPublished."""
+async def drift(resources: Resources, caller: Caller, *, days: int | None, limit: int) -> Drift:
+    """days : one of the windows; None for all. limit : kinds, and ways between them, told of each
+
+    Raises StoreNotFound, or NothingPublished.
+    """
     lengths = drifting.WINDOWS if days is None else (days,)
     async with resources.database.snapshot() as connection:
         store = await read_store(connection, caller.store_id)
-        run = await served_run(connection, caller.store_id)
-    found = await drifting.drift_of(resources.database, caller.store_id, lengths)
+    found = None
+    if store.served_run_id is not None:
+        found = await drifting.drift_of(resources.database, caller.store_id, lengths)
     if found is None:
         raise NothingPublished(caller.store_id)
     threshold = resources.settings.drift_threshold
     whole = caller.identified
     enough = [each for each in found.windows if whole or each.migrations.movement.compared >= anonymous.FEWEST]
-    windows = [_window(each, threshold, whole=whole) for each in enough]
+    windows = [_window(each, threshold, limit=limit, whole=whole) for each in enough]
     missing = [length for length in lengths if length not in {each.days for each in windows}]
     velocities = [
         Velocity(day=span.now.day.isoformat(), days=span.days, velocity=_velocity(moved, span.days, whole=whole))
@@ -62,12 +64,12 @@ async def drift(resources: Resources, caller: Caller, *, days: int | None) -> Dr
         velocity_chart=velocity_chart(velocities),
         message=_message([each.day for each in found.kept], missing, hidden=len(found.windows) > len(enough)),
         timezone=store.timezone,
-        run_id=run.run_id,
-        as_of=run.as_of.astimezone(UTC).isoformat(),
+        run_id=found.kept[-1].run_id,
+        as_of=found.as_of.astimezone(UTC).isoformat(),
     )
 
 
-def _window(told: drifting.Window, threshold: float, *, whole: bool) -> Window:
+def _window(told: drifting.Window, threshold: float, *, limit: int, whole: bool) -> Window:
     moved, span = told.migrations.movement, told.migrations.span
     velocity = _velocity(moved, span.days, whole=whole)
     before = None
@@ -85,8 +87,10 @@ def _window(told: drifting.Window, threshold: float, *, whole: bool) -> Window:
         renamed_by_discovery=_share(moved.share(Move.by_discovery), whole=whole),
         velocity=velocity,
         acceleration=None if before is None else round(velocity - before, _VELOCITY),
-        archetypes=archetypes,
-        migrations=migrations,
+        archetypes=archetypes[:limit],
+        archetypes_total=len(archetypes),
+        migrations=migrations[:limit],
+        migrations_total=len(migrations),
         axes=[
             AxisShift(
                 axis=each.axis,
@@ -141,7 +145,7 @@ def _by_archetype(told: drifting.Migrations, *, whole: bool) -> tuple[list[Arche
         for (one, other), n in sorted(ways.items(), key=lambda item: (-item[1], item[0]))
         if whole or (n >= anonymous.FEWEST and one != other)
     ]
-    return archetypes[:_ARCHETYPES_TOLD], migrations[:_MIGRATIONS_TOLD]
+    return archetypes, migrations
 
 
 def _name(names: Mapping[str, tuple[str, int]], archetype_id: str) -> str:

@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from itertools import groupby
 from typing import Any
 
+from app.api.anonymous import OTHER_ID
 from app.api.customers.schemas import PastChange, Snapshot
 from app.api.theme import CONFIG, MORE, SCHEMA, WIDTH, hues
 from app.core.dates import in_words
@@ -95,11 +96,15 @@ def _spells(snapshots: Sequence[Snapshot]) -> list[dict[str, str]]:
 
 def _description(snapshots: Sequence[Snapshot], changes: Sequence[PastChange], currency: str) -> str:
     first, last = snapshots[0], snapshots[-1]
-    kinds = [each.says for each in changes if each.axis is None]
-    return (
-        f"From {_day(first)} to {_day(last)}: {first.segment_name} at first. "
-        + (" ".join(kinds) if kinds else "That did not change.")
-        + f" Lifetime value {first.lifetime_value:,.2f} {currency} at first, {last.lifetime_value:,.2f} at last."
+    kinds = [each.says for each in changes if each.axis is None and each.date > first.date]
+    if {each.archetype_id for each in snapshots} == {first.archetype_id} != {OTHER_ID} and not kinds:
+        kinds = ["That did not change."]
+    return " ".join(
+        (
+            f"From {_day(first)} to {_day(last)}: {first.segment_name} at first.",
+            *kinds,
+            f"Lifetime value {first.lifetime_value:,.2f} {currency} at first, {last.lifetime_value:,.2f} at last.",
+        )
     )
 
 

@@ -22,6 +22,8 @@ from app.warehouse.history import Day, read_history
 from app.warehouse.lineage import ARCHETYPES
 
 DAYS = 90
+#: Days before those asked for that they are compared with.
+_COMPARED_WITH = timedelta(days=2 * max(WINDOWS) - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,31 +68,46 @@ async def history(
         raise InvalidParameter("end_date", "it lies before start_date")
     row = await service.find(resources, caller, customer_id)
     rows = await read_history(
-        resources.database, caller.store_id, row["customer_id"], first_day=first_day, last_day=last_day
+        resources.database,
+        caller.store_id,
+        row["customer_id"],
+        first_day=None if first_day is None else _earlier(first_day),
+        last_day=last_day,
     )
-    past = [_past(each, hidden=not caller.identified) for each in rows]
-    if first_day is None and past:
-        past = [each for each in past if each.day.day > past[-1].day.day - timedelta(days=days)]
+    begin = first_day
+    if begin is None and rows:
+        begin = rows[-1]["snapshot_date"] - timedelta(days=days - 1)
+    past = [
+        _past(each, hidden=not caller.identified)
+        for each in rows
+        if begin is not None and each["snapshot_date"] >= _earlier(begin)
+    ]
+    asked = [each for each in past if begin is not None and each.day.day >= begin]
     lineages: Lineages = {}
-    if past:
+    if asked:
         async with resources.database.snapshot() as connection:
             lineages = await lineages_between(connection, caller.store_id, [each.day for each in past])
-    snapshots = _snapshots(past)
-    changes = _changes(past, lineages)
-    latest = rows[-1] if rows else None
+    snapshots = _snapshots(asked)
+    changes = [each for each in _changes(past, lineages) if asked and each.date >= asked[0].day.day.isoformat()]
+    latest = rows[-1] if asked else None
     return History(
         customer_id=row["customer_id"] if caller.identified else row["pseudonym"],
         pseudonym=row["pseudonym"],
         snapshots=snapshots,
         changes=changes[::-1],
-        deltas=_deltas(past, lineages),
+        deltas=_deltas(past, lineages) if asked else [],
         chart=history_chart(snapshots, changes, currency=row["currency"]),
-        message=None if past else _nothing(row, asked=first_day is not None or last_day is not None),
+        message=None if asked else _nothing(row, asked=first_day is not None or last_day is not None),
         currency=row["currency"],
         timezone=row["timezone"],
         run_id=None if latest is None else latest["run_id"],
         as_of=None if latest is None else latest["as_of"].astimezone(UTC).isoformat(),
     )
+
+
+def _earlier(day: date) -> date:
+    """So many days before; the first day there is where that is before it."""
+    return day - min(_COMPARED_WITH, day - date.min)
 
 
 def _nothing(row: Row, *, asked: bool) -> str:
@@ -157,10 +174,10 @@ def _changes(past: Sequence[_Past], lineages: Lineages) -> list[PastChange]:
     for before, now in pairwise(past):
         move = _mover(before, now, lineages)
         for axis in (ARCHETYPES, *now.segments):
-            was, is_now = before.group(axis), now.group(axis)
-            if was is None or is_now is None or was == is_now:
+            was, is_now, moved = before.group(axis), now.group(axis), move(axis)
+            if was is None or is_now is None or moved is None or was == is_now:
                 continue
-            by_discovery = move(axis) is not Move.migrated
+            by_discovery = moved is not Move.migrated
             told.append(
                 PastChange(
                     date=now.day.day.isoformat(),
@@ -177,16 +194,16 @@ def _changes(past: Sequence[_Past], lineages: Lineages) -> list[PastChange]:
 
 
 def _mover(before: _Past, now: _Past, lineages: Lineages) -> Callable[[str], Move | None]:
-    """By axis what became of them between two days; None where one of the days has no such axis."""
+    """By axis what became of them between two days; None where that is not known, or not told.
+
+    Of who is told as "other" it is not told: whether they left their group, or that shrank, would name a small group.
+    """
 
     def move(axis: str) -> Move | None:
         was, is_now = before.group(axis), now.group(axis)
-        if was is None or is_now is None:
+        if was is None or is_now is None or anonymous.OTHER_ID in (was.id, is_now.id):
             return None
-        kin = kinship_between(lineages, before.day, now.day, axis=axis)
-        if not kin.same and anonymous.OTHER_ID in (was.id, is_now.id):
-            return Move.by_discovery if was != is_now else Move.stayed  # "other" has no lineage
-        return kin.move(was.id, is_now.id)
+        return kinship_between(lineages, before.day, now.day, axis=axis).move(was.id, is_now.id)
 
     return move
 
@@ -212,13 +229,15 @@ def _deltas(past: Sequence[_Past], lineages: Lineages) -> list[Delta]:
         if span is None:
             continue
         before, now = by_day[span.before], by_day[span.now]
-        moves = {axis: _mover(before, now, lineages)(axis) for axis in (ARCHETYPES, *now.segments)}
+        move = _mover(before, now, lineages)
+        moves = {axis: move(axis) for axis in (ARCHETYPES, *now.segments)}
+        kind = moves[ARCHETYPES]
         told.append(
             Delta(
                 days=length,
                 compared_with=span.before.day.isoformat(),
-                archetype_changed=moves[ARCHETYPES] is Move.migrated,
-                renamed_by_discovery=moves[ARCHETYPES] is Move.by_discovery,
+                archetype_changed=None if kind is None else kind is Move.migrated,
+                renamed_by_discovery=None if kind is None else kind is Move.by_discovery,
                 axes_changed=[axis for axis in now.segments if moves[axis] is Move.migrated],
                 lifetime_value=_number(now.lifetime_value - before.lifetime_value),
                 orders=now.total_orders - before.total_orders,

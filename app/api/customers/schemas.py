@@ -154,7 +154,7 @@ class PastSegment(Answer):
 
 
 class Snapshot(Answer):
-    """Where a customer stood when a day of the shop ended."""
+    """Where a customer stood when a day of the shop ended; of the latest day, by what had come of it so far."""
 
     date: str = Field(examples=["2026-05-03"])
     archetype_id: str
@@ -187,8 +187,11 @@ class Delta(Answer):
 
     days: int = Field(description="7, 14 or 28.")
     compared_with: str = Field(description="The day compared with: the latest kept that is old enough.")
-    archetype_changed: bool = Field(description="By what they did: not where a discovery counts them elsewhere.")
-    renamed_by_discovery: bool
+    archetype_changed: bool | None = Field(
+        description="By what they did: not where a discovery counts them elsewhere. Null where either day is told as "
+        "`other`."
+    )
+    renamed_by_discovery: bool | None
     axes_changed: list[str]
     lifetime_value: float
     orders: int
@@ -200,7 +203,10 @@ class History(Answer):
     customer_id: str
     pseudonym: str | None
     snapshots: list[Snapshot] = Field(description="The earliest first.")
-    changes: list[PastChange] = Field(description="The latest first.")
+    changes: list[PastChange] = Field(
+        description="The latest first; the first day against the one before it that is kept. None into or out of "
+        "`other`."
+    )
     deltas: list[Delta] = Field(description="Those the history is long enough for.")
     chart: dict[str, Any] | None = Field(description="Vega-Lite: kinds and value over time; null for one day or none.")
     message: str | None = Field(description="Why there is nothing; null where there is something.")
