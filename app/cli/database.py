@@ -1,18 +1,22 @@
 """`migrate` and `doctor`: the database's shape, and what is configured, reachable and missing."""
 
 import argparse
+from datetime import datetime, timedelta
 
 from app import __version__
 from app.cli.options import Commands
 from app.cli.output import say, show_table
+from app.core.clock import utc_now
 from app.core.config import Settings
 from app.core.errors import ConfigurationError, Unavailable
 from app.embedded import upgrade
 from app.resources import open_database
 from app.warehouse.engine import Database
+from app.warehouse.jobs import worker_seen_at
 from app.warehouse.migrate import current_revision, migrate
 from app.warehouse.stores import StoreSummary, summaries
 
+_SEEN_OF_LATE = timedelta(minutes=3)
 _UNSET = {
     "api_key": "unset; serving needs it, unless ENV is development",
     "admin_key": "unset; serving needs it, unless ENV is development",
@@ -52,6 +56,7 @@ async def _doctor(_wanted: argparse.Namespace, settings: Settings) -> int:
     say(f"Data folder: {settings.data_dir.resolve()}")
     for name in ("api_key", "admin_key", "id_hash_secret"):
         say(f"{name.upper()}: {'set' if getattr(settings, name) is not None else _UNSET[name]}")
+    say(f"SLACK_WEBHOOK_URL: {'set' if settings.slack_webhook_url is not None else 'unset, nothing is told in Slack'}")
     say(
         "Database: the server of DATABASE_URL"
         if settings.database_url
@@ -74,6 +79,7 @@ async def _examine(database: Database) -> None:
             f"The database is at revision {at or 'none'} and the code expects {newest}. Run `python -m app migrate`."
         )
     say(f"  schema: up to date (revision {at})")
+    say(f"Worker: {_worker(await worker_seen_at(database), utc_now())}")
     async with database.snapshot() as connection:
         found = await summaries(connection)
     if not found:
@@ -83,6 +89,15 @@ async def _examine(database: Database) -> None:
     show_table(
         "Stores", ("store", "time zone", "customers", "orders", "run", "as of"), [_row(each) for each in found], left=2
     )
+
+
+def _worker(seen_at: datetime | None, now: datetime) -> str:
+    if seen_at is None:
+        return "none has run yet. `python -m app serve` has one, or run `python -m app worker`."
+    told = f"last seen at {seen_at:%Y-%m-%d %H:%M} UTC"
+    if now - seen_at < _SEEN_OF_LATE:
+        return told
+    return f"{told}, and it looks every minute: none runs now, and jobs wait. Run `python -m app worker`."
 
 
 def _row(store: StoreSummary) -> tuple[object, ...]:

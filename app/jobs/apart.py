@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from app.core.config import Settings
-from app.jobs.failures import WorkFailed
+from app.jobs.failures import FEW_RETRIES, WorkFailed
 from app.warehouse.engine import Database
 
 log = structlog.get_logger()
@@ -70,6 +70,7 @@ class Apart:
                 "looks like).",
                 kind="ProcessEnded",
                 passes=True,
+                retries=FEW_RETRIES,
             )
         said: Mapping[str, Any] = json.loads(answer)
         if "failed" in said:

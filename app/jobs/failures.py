@@ -5,18 +5,30 @@ from pathlib import Path
 
 from app.core.errors import AlertNotTold, AppError, Unavailable
 
+#: With `worker.delay_after` half a day: whatever is away for a night is outlived. The queue counts what was given back
+#: as a try as well; among so many, the restarts of a day do not matter.
+MOST_RETRIES = 32
+#: Of what nothing but its own work may have brought about, as a lack of memory: half a minute. After as many restarts
+#: the first time is the last, and the job is held.
+FEW_RETRIES = 5
+
 _OURS = Path(__file__).resolve().parents[2]
 #: SQLSTATEs of work that Postgres gave up for the sake of other work: serialization_failure and deadlock_detected.
 _IN_EACH_OTHERS_WAY = frozenset({"40001", "40P01"})
 
 
 class WorkFailed(AppError):
-    """kind : the name of what was raised; passes : whether it may go well another time, not_before_seconds from now"""
+    """kind : the name of what was raised
+    passes : whether it may go well another time, not_before_seconds from now; retries : how often that is believed
+    """
 
-    def __init__(self, message: str, *, kind: str, passes: bool, not_before_seconds: int = 0) -> None:
+    def __init__(
+        self, message: str, *, kind: str, passes: bool, not_before_seconds: int = 0, retries: int = MOST_RETRIES
+    ) -> None:
         super().__init__(message)
         self.kind = kind
         self.passes = passes
+        self.retries = retries
         self.not_before_seconds = not_before_seconds
 
 

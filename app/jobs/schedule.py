@@ -18,7 +18,7 @@ from pgqueuer.domain.models import Schedule
 from app.core.config import Settings
 from app.jobs.failures import failure_of
 from app.warehouse.engine import Database
-from app.warehouse.jobs import Job, enqueue, enqueue_discovery, forget_old, forget_repeated, keep_due
+from app.warehouse.jobs import LOOKING, Job, enqueue, enqueue_discovery, forget_old, forget_repeated, keep_due
 from app.warehouse.stores import stores_with_orders
 
 log = structlog.get_logger()
@@ -39,7 +39,7 @@ def add_schedules(manager: PgQueuer, queries: Queries, database: Database, setti
         await _fire(due, partial(discover_everywhere, database), queries, manager.shutdown)
 
     # The manager sleeps until the next is due. Woken every minute, it also finds one whose worker has died firing it.
-    @manager.schedule("look", _LOOK)
+    @manager.schedule(LOOKING, _LOOK)
     async def look(_due: Schedule) -> None:
         pass
 

@@ -34,9 +34,6 @@ LEASE = timedelta(seconds=20)
 LOOK = timedelta(seconds=5)
 #: How long jobs under way may take to end when the worker is told to stop; then they are given back.
 GRACE_SECONDS = 20
-#: With `delay_after` half a day: whatever is away for a night is outlived. The queue counts what was given back as a
-#: try as well; among so many, the restarts of a day do not matter.
-MOST_RETRIES = 32
 
 _AT_ONCE = 12
 #: Of all workers together, and few enough that one worker always has room for what is done in a moment.
@@ -143,7 +140,7 @@ class Worker:
         else:
             log.info("job.done", **facts)
             return
-        if failure.passes and queued.attempts < MOST_RETRIES:
+        if failure.passes and queued.attempts < failure.retries:
             delay = max(delay_after(queued.attempts), timedelta(seconds=failure.not_before_seconds))
             await self._tell_run(queued, asked, failure=None)
             log.warning("job.to_be_tried_again", **facts, why=str(failure), seconds=delay.total_seconds())

@@ -9,7 +9,7 @@ import json
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -43,6 +43,9 @@ QUEUE = DBSettings(
     durability=Durability.durable,
     widen_id=True,
 )
+
+#: What a worker does every minute that calls for no job.
+LOOKING = "look"
 
 _KEPT_DAYS = 30
 
@@ -288,6 +291,12 @@ async def count_jobs(database: Database, store_id: str) -> dict[JobState, int]:
     }
 
 
+async def worker_seen_at(database: Database) -> datetime | None:
+    """When a worker last looked what is due, which it does every minute; None where none has yet."""
+    row = await database.row("SELECT max(last_run) AS seen_at FROM queue_schedules WHERE entrypoint = $1", LOOKING)
+    return None if row is None else row["seen_at"]
+
+
 async def forget_old(connection: AsyncConnection) -> None:
     """Drop what is known of jobs that were done weeks ago."""
     old = {"days": timedelta(days=_KEPT_DAYS)}
@@ -310,9 +319,10 @@ async def forget_old(connection: AsyncConnection) -> None:
 _REPEATED = """
     WITH repeated AS (
         SELECT queue.id FROM queue JOIN jobs ON jobs.job_id = queue.id
-        WHERE queue.status = 'failed' AND jobs.parameters = '{}' AND EXISTS (
+        WHERE queue.status = 'failed' AND jobs.parameters - 'run_id' = '{}' AND EXISTS (
             SELECT FROM jobs AS later LEFT JOIN queue AS stands ON stands.id = later.job_id
             WHERE later.store_id = jobs.store_id AND later.job = jobs.job AND later.job_id > jobs.job_id
+              AND later.parameters - 'run_id' = '{}'
               AND (stands.id IS NULL OR stands.status = 'failed')
         )
         FOR UPDATE OF queue
@@ -326,6 +336,7 @@ _REPEATED = """
 async def forget_repeated(connection: AsyncConnection) -> None:
     """Drop failed jobs of which the like has ended since, well or not: they ask for nothing that it did not.
 
-    So of what fails every night one is held, the latest. One with parameters of its own is like no other.
+    So of what fails every night or week one is held, the latest. One with parameters of its own, other than the run
+    that it is to begin, is like no other.
     """
     await connection.execute(text(_REPEATED))

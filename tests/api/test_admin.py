@@ -151,6 +151,15 @@ async def test_a_body_that_is_no_json_is_refused(admin: Ask, body: bytes) -> Non
     assert_problem(await admin.post(CLUSTER, content=body, headers={"Content-Type": "application/json"}), 400, 422)
 
 
+@pytest.mark.parametrize("says", ["application/x-www-form-urlencoded", "text/plain; charset=utf-8", None])
+async def test_a_body_is_json_whatever_it_says_it_is(admin: Ask, says: str | None) -> None:
+    """`curl -d` calls a form what it sends."""
+    headers = {} if says is None else {"Content-Type": says}
+    accepted = await told(await admin.post(CLUSTER, content=b'{"sample_size": 1000}', headers=headers), 202)
+    job = await told(await admin.get(f"/api/admin/jobs/{accepted['job_id']}"))
+    assert job["parameters"] == {"sample_size": 1000, "run_id": accepted["run_id"]}
+
+
 async def test_a_body_of_another_size_is_not_read_to_its_end(admin: Ask) -> None:
     asked_for = 0
 
@@ -173,7 +182,8 @@ async def test_of_a_run_is_told_how_far_it_is_and_what_is_served_meanwhile(
     async with database.transaction() as connection:
         run_id = await runs.start_run(connection, store, {})
         await runs.note_progress(connection, run_id, "clustering", 0.5)
-    status = RunStatus.model_validate(await told(await admin.get(STATUS)))
+    async with database.session_lock(runs.lock_key(store)):
+        status = RunStatus.model_validate(await told(await admin.get(STATUS)))
     assert (status.run_id, status.status, status.step) == (run_id, "running", "clustering")
     assert 0.2 < status.progress < 0.75
     assert status.seconds is not None
@@ -181,10 +191,24 @@ async def test_of_a_run_is_told_how_far_it_is_and_what_is_served_meanwhile(
     published = RunStatus.model_validate(await told(await admin.get(STATUS, params={"run_id": served.run_id})))
     assert (published.status, published.progress, published.n_customers) == ("published", 1.0, 40)
     assert published.as_of == status.served.as_of
+    died = RunStatus.model_validate(await told(await admin.get(STATUS)))
+    assert (died.status, died.failure, died.seconds) == ("failed", runs.PROCESS_ENDED, None)
     async with database.transaction() as connection:
         await runs.fail_run(connection, run_id, "Why it failed.")
     failed = RunStatus.model_validate(await told(await admin.get(STATUS)))
     assert (failed.status, failed.failure, failed.step, failed.progress) == ("failed", "Why it failed.", None, 0.0)
+
+
+async def test_a_run_whose_worker_died_waits_for_the_next_as_its_job_does(
+    admin: Ask, database: Database, store: str
+) -> None:
+    run_id = (await told(await admin.post(CLUSTER), 202))["run_id"]
+    async with database.transaction() as connection:
+        await runs.start_run(connection, store, {}, run_id=run_id)
+    waits = RunStatus.model_validate(await told(await admin.get(STATUS)))
+    assert (waits.run_id, waits.status, waits.failure, waits.step) == (run_id, "queued", None, None)
+    async with database.session_lock(runs.lock_key(store)):
+        assert (await told(await admin.get(STATUS)))["status"] == "running"
 
 
 async def test_a_failed_job_says_why_and_is_tried_again_when_asked(admin: Ask, database: Database) -> None:

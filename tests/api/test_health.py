@@ -24,7 +24,7 @@ async def test_with_a_key_health_says_what_is_loaded(ask: Clients) -> None:
     assert data["customers_segmented"] == 400
     assert data["customers_loaded"] > 400
     assert data["archetypes_available"] > 1
-    assert set(answer["jobs"]) == {"waiting", "running", "failed"}
+    assert set(answer["jobs"]) == {"waiting", "running", "failed", "worker_seen_at"}
 
 
 async def test_counts_are_for_those_who_see_identities(ask: Clients) -> None:
@@ -37,7 +37,7 @@ async def test_an_empty_store_is_healthy_and_holds_nothing(empty_shop: Ask) -> N
     answer = await told(empty_shop, "/health")
     assert answer["active_axes"] == 0
     assert answer["data_status"] == {"customers_loaded": 0, "customers_segmented": 0, "archetypes_available": 0}
-    assert answer["jobs"] == {"waiting": 0, "running": 0, "failed": 0}
+    assert answer["jobs"] == {"waiting": 0, "running": 0, "failed": 0, "worker_seen_at": None}
 
 
 async def test_alive_and_ready_need_no_key(ask: Clients) -> None:

@@ -260,6 +260,11 @@ def test_doctor_says_what_is_there_and_prints_no_secret(run: Run, segmented: str
     assert done.returncode == 0
     assert "embedded Postgres" in done.stdout
     assert segmented in done.stdout
+    assert "Worker: none has run yet." in done.stdout
+    assert "SLACK_WEBHOOK_URL: unset" in done.stdout
+    told = run("doctor", SLACK_WEBHOOK_URL="https://hooks.slack.com/services/T0/B0/hunter2")
+    assert "SLACK_WEBHOOK_URL: set" in told.stdout
+    assert "hunter2" not in told.stdout
     away = run("doctor", DATABASE_URL="postgresql://shop:hunter2@127.0.0.1:1/none")
     assert away.returncode == 1
     assert "not reachable" in away.stdout

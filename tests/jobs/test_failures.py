@@ -1,6 +1,8 @@
 """How jobs fail: tried again where that may help, held where not, and never lost."""
 
 import asyncio
+import shutil
+import sys
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 
@@ -11,9 +13,9 @@ from sqlalchemy import text
 from app.core.config import Settings
 from app.core.errors import AlertNotTold, DatabaseUnavailable, NotEnoughCustomers
 from app.jobs.apart import Apart
-from app.jobs.failures import WorkFailed, failure_of
+from app.jobs.failures import FEW_RETRIES, MOST_RETRIES, WorkFailed, failure_of
 from app.jobs.handlers import HANDLERS, Means
-from app.jobs.worker import MOST_RETRIES, delay_after
+from app.jobs.worker import delay_after
 from app.warehouse.engine import Database
 from app.warehouse.jobs import Asked, Job, JobState, enqueue, enqueue_discovery, read_job
 from app.warehouse.runs import start_run
@@ -112,6 +114,31 @@ async def test_what_passes_is_not_tried_for_ever(
     await execute(database, "UPDATE queue SET attempts = :most WHERE id = :id", most=MOST_RETRIES, id=job_id)
     async with working(database, settings):
         await until_it_is(database, store_id, job_id, JobState.failed)
+
+
+async def test_a_process_that_ends_each_time_is_given_up_within_minutes(
+    database: Database, settings: Settings, store_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A discovery that memory does not suffice for keeps others from being asked for while it waits."""
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    await put(database, store_id, a_shop(2))
+    async with database.transaction() as connection:
+        asked_for = await enqueue_discovery(connection, store_id)
+    assert asked_for is not None
+    run_id, job_id = asked_for
+    await execute(database, "UPDATE queue SET attempts = :few WHERE id = :id", few=FEW_RETRIES - 1, id=job_id)
+    async with working(database, settings):
+
+        async def tried() -> bool:
+            return int((await read_job(database, store_id, job_id))["retries"]) == FEW_RETRIES
+
+        await until(tried)
+        await execute(database, "UPDATE queue SET execute_after = now() WHERE id = :id", id=job_id)
+        await until_it_is(database, store_id, job_id, JobState.failed)
+    job = await read_job(database, store_id, job_id)
+    assert "-9 is what lack of memory looks like" in job["failure"]
+    assert await value(database, "SELECT status FROM segmentation_runs WHERE run_id = :r", r=run_id) == "failed"
+    assert sum((delay_after(tries) for tries in range(FEW_RETRIES)), timedelta()) < timedelta(minutes=1)
 
 
 async def test_an_error_of_ours_is_held_without_a_word_of_what_it_was_about(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from app.core.errors import DatabaseUnavailable
 from app.jobs import schedule
 from app.jobs.handlers import HANDLERS
 from app.warehouse.engine import Database
-from app.warehouse.jobs import Job
+from app.warehouse.jobs import LOOKING, Job, worker_seen_at
 from tests.conftest import own_tables
 from tests.fakes import a_shop, execute, put, value
 from tests.jobs.beside import working
@@ -54,6 +55,22 @@ async def put_due(database: Database, settings: Settings, *, status: str = "queu
 
 async def asked(database: Database) -> bool:
     return bool(await value(database, "SELECT count(*) FROM jobs WHERE job = 'discover'"))
+
+
+async def test_when_a_worker_last_looked_is_known(database: Database, settings: Settings) -> None:
+    assert await worker_seen_at(database) is None
+    await execute(
+        database,
+        "INSERT INTO queue_schedules (entrypoint, expression, next_run) VALUES (:look, '* * * * *', '2020-01-01')",
+        look=LOOKING,
+    )
+    began = datetime.now(UTC)
+    async with working(database, settings):
+
+        async def seen() -> datetime | None:
+            return await worker_seen_at(database)
+
+        assert await until(seen) >= began - timedelta(seconds=1)
 
 
 async def test_a_schedule_that_is_due_while_the_database_is_away_fires_when_it_is_back(

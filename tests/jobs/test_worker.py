@@ -1,16 +1,20 @@
 """The worker, as real processes: killed, stopped, doubled, cut off."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
 
 import pytest
 
 from app.core.config import Settings
+from app.jobs.worker import LEASE, LOOK
 from app.warehouse.engine import Database, Row
 from app.warehouse.jobs import Job, JobState, enqueue, enqueue_discovery, read_job, read_jobs, replay
 from app.warehouse.migrate import migrate
 from tests.conftest import own_database
 from tests.fakes import a_shop, bought, execute, put, rows, segmented, value
+from tests.jobs import processes
 from tests.jobs.processes import children_of, is_alive, until, working
 
 CUSTOMERS = 110
@@ -77,11 +81,23 @@ async def until_job_is(database: Database, store_id: str, job_id: int, state: Jo
     await until(look)
 
 
+async def until_begun(database: Database, job_id: int, *, times: int) -> None:
+    async def look() -> bool:
+        return await times_begun(database, job_id) >= times
+
+    await until(look)
+
+
 async def until_dead(pid: int) -> None:
     async def look() -> bool:
         return not is_alive(pid)
 
     await until(look)
+
+
+def test_what_a_killed_worker_had_is_taken_within_a_minute() -> None:
+    a_minute = timedelta(seconds=60)
+    assert a_minute > (LEASE + LOOK) * 2
 
 
 async def test_a_discovery_whose_worker_is_killed_goes_on_with_another(
@@ -98,6 +114,9 @@ async def test_a_discovery_whose_worker_is_killed_goes_on_with_another(
     await until_dead(child)
     assert await served(database, store_id) == before
     with working(url) as heir:
+        began = time.monotonic()
+        await until_begun(database, job_id, times=2)
+        assert time.monotonic() - began < 60 - (LEASE - processes.LEASE).total_seconds()
         await until_job_is(database, store_id, job_id, JobState.done)
         heir.terminate()
         assert heir.wait(timeout=30) == 0

@@ -252,10 +252,17 @@ async def test_jobs_done_weeks_ago_are_forgotten_and_those_that_wait_are_not(dat
 
 
 @pytest.mark.parametrize("end", ["failed", "done"])
-async def test_of_what_fails_night_after_night_the_latest_is_held(database: Database, store: str, end: str) -> None:
+@pytest.mark.parametrize("job", [Job.rescore, Job.discover])
+async def test_of_what_fails_night_after_night_the_latest_is_held(
+    database: Database, store: str, job: Job, end: str
+) -> None:
     nights = []
     for _ in range(3):
-        job_id = await asked(database, store, Job.rescore)
+        if job is Job.discover:  # each is to begin a run of its own
+            async with database.transaction() as connection:
+                _, job_id = await enqueue_discovery(connection, store) or (None, None)
+        else:
+            job_id = await asked(database, store, job)
         assert job_id is not None
         await stand(database, job_id, "failed")
         nights.append(job_id)
@@ -270,6 +277,10 @@ async def test_of_what_fails_night_after_night_the_latest_is_held(database: Data
 async def test_a_failed_job_stays_until_one_that_asks_for_the_same_has_ended(database: Database, store: str) -> None:
     discovery = (await failed_discovery(database, store))[1]
     await execute(database, "DELETE FROM queue WHERE id = :id", id=(await failed_discovery(database, store))[1])
+    async with database.transaction() as connection:
+        _, plain = await enqueue_discovery(connection, store) or (0, 0)
+    await stand(database, plain, "failed")
+    another = (await failed_discovery(database, store))[1]
     rescoring = await asked(database, store, Job.rescore)
     assert rescoring is not None
     await stand(database, rescoring, "failed")
@@ -284,4 +295,4 @@ async def test_a_failed_job_stays_until_one_that_asks_for_the_same_has_ended(dat
     async with database.transaction() as connection:
         await forget_repeated(connection)
     held = await read_jobs(database, store, state=JobState.failed, before=None, limit=9)
-    assert [row["job_id"] for row in held] == [thinning, rescoring, discovery]
+    assert [row["job_id"] for row in held] == [thinning, rescoring, another, plain, discovery]

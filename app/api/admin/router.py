@@ -6,13 +6,14 @@ from fastapi import APIRouter, Body, Depends, Header, Path, Query
 
 from app.api.admin import service
 from app.api.admin.schemas import Accepted, Discovery, Jobs, JobStatus, RunStatus
+from app.api.bodies import JsonRoute
 from app.api.dependencies import Needs, Opened
 from app.api.parameters import Cursor, Limit
 from app.core.keys import Caller, Scope
 from app.warehouse.jobs import JobState
 from app.warehouse.requests import HEADER
 
-router = APIRouter(prefix="/api/admin", tags=["administration"])
+router = APIRouter(prefix="/api/admin", tags=["administration"], route_class=JsonRoute)
 
 Admin = Annotated[Caller, Depends(Needs(Scope.admin))]
 

@@ -25,6 +25,10 @@ class JobCounts(Answer):
     waiting: int
     running: int
     failed: int
+    worker_seen_at: str | None = Field(
+        description="When a worker last looked, which it does every minute, UTC; null before the first one has. Where "
+        "that is long ago, none runs."
+    )
 
 
 class Health(Answer):

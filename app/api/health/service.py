@@ -9,7 +9,7 @@ from app.core.errors import DatabaseUnavailable
 from app.core.keys import Caller
 from app.resources import Resources
 from app.warehouse.customers import what_is_loaded
-from app.warehouse.jobs import count_jobs
+from app.warehouse.jobs import count_jobs, worker_seen_at
 
 
 async def ready(resources: Resources) -> None:
@@ -26,6 +26,7 @@ async def health(resources: Resources, caller: Caller | None) -> Health:
         await ready(resources)
         return basic
     held = await what_is_loaded(resources.database, caller.store_id)
+    seen_at = await worker_seen_at(resources.database)
     axes = {each["axis"]: each["status"] for each in json.loads(held["axes"] or "[]")}
     return Health(
         status=basic.status,
@@ -40,5 +41,8 @@ async def health(resources: Resources, caller: Caller | None) -> Health:
             customers_segmented=held["customers_segmented"] if caller.identified else None,
             archetypes_available=held["archetypes_available"],
         ),
-        jobs=JobCounts(**await count_jobs(resources.database, caller.store_id)),
+        jobs=JobCounts(
+            **await count_jobs(resources.database, caller.store_id),
+            worker_seen_at=None if seen_at is None else seen_at.isoformat(timespec="seconds"),
+        ),
     )
