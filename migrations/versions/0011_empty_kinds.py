@@ -18,6 +18,14 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    # Who was scored into an empty one since is not counted in it, and would be left of no kind.
+    for level, table in enumerate(_TABLES, start=1):
+        of_level = "archetype_id" if level == 1 else f"archetype_level{level}_id"
+        op.execute(
+            f"UPDATE {table} AS kind SET member_count = 1 WHERE member_count = 0 AND EXISTS ("  # noqa: S608
+            "SELECT FROM fact_customer_current AS stands WHERE stands.store_id = kind.store_id "
+            f"AND stands.run_id = kind.run_id AND stands.{of_level} = kind.archetype_id)"
+        )
     for table in reversed(_TABLES):  # those under another first
         name = op.f(f"ck_{table}_member_count")
         op.execute(f"DELETE FROM {table} WHERE member_count = 0")  # noqa: S608  names of our own tables

@@ -416,6 +416,21 @@ async def test_lists_become_profiles_again_on_the_way_back(old: Database) -> Non
     assert await rows(old, "SELECT DISTINCT profile FROM customer_profiles") == [(None,)]
 
 
+async def test_a_kind_that_was_empty_until_somebody_was_scored_into_it_stays_on_the_way_back(old: Database) -> None:
+    """Whose members were counted when there were none (0011)."""
+    tables = ("dim_archetype_l1", "dim_archetype_l2", "dim_archetype_l3")
+    for table in tables:
+        await execute(old, f"UPDATE {table} SET member_count = 0")  # noqa: S608  names of our own tables
+    facts = "SELECT customer_id, archetype_id, archetype_level2_id, archetype_level3_id FROM fact_customer_current"
+    before = await rows(old, f"{facts} ORDER BY 1")
+    await downgrade(old, "0010")
+    assert before == await rows(old, f"{facts} ORDER BY 1") != []
+    served = await value(old, "SELECT served_run_id FROM stores WHERE store_id = 'corner'")
+    for table in tables:
+        kept = await rows(old, f"SELECT DISTINCT run_id, member_count FROM {table}")  # noqa: S608
+        assert kept == [(served, 1)]  # those of the run before, which nobody names, are gone
+
+
 async def test_a_run_written_as_lists_outlives_the_way_back_and_forth(empty: Database) -> None:
     """Of axes with two readings and of one."""
     await migrate(empty)
