@@ -2,8 +2,12 @@
 
 import argparse
 import os
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
-from app.cli.options import Commands
+from app.cli.options import Commands, start_of
 from app.cli.output import progress, say
 from app.cli.serve import add_worker, address_of, listening, prepare, serve
 from app.core.clock import utc_now
@@ -12,9 +16,12 @@ from app.core.logging import configure_logging
 from app.core.secrets_file import serving_keys
 from app.resources import Resources, open_resources
 from app.warehouse.runs import read_yardstick
-from app.warehouse.stores import StoreSummary, summaries
+from app.warehouse.stores import StoreSummary, first_order_at, last_record_at, read_store, summaries
 
 _ARCHETYPES_SHOWN = 3
+#: Segments are found as of so many weeks ago, and everyone is placed by them since: who has moved can be asked from the
+#: first start on.
+_WEEKS_BACK = (4, 3, 2, 1)
 
 
 def add_commands(commands: Commands, shared: argparse.ArgumentParser) -> None:
@@ -67,8 +74,12 @@ async def _fill(resources: Resources) -> None:
                 pseudonym_secret=resources.secret,
                 progress=listener,
             )
-    if store is None or not await _is_served(resources, store):
-        await _segment(resources)
+        store = None
+    weeks = await _weeks_ago(resources)
+    if store is None or store.as_of in weeks:
+        await _segment(resources, weeks)
+    elif not await _is_served(resources, store):
+        await _segment(resources, ())
 
 
 async def _look(resources: Resources) -> StoreSummary | None:
@@ -85,13 +96,19 @@ async def _is_served(resources: Resources, store: StoreSummary) -> bool:
         return await read_yardstick(connection, store.served_run_id) is not None
 
 
-async def _segment(resources: Resources) -> None:
+async def _segment(resources: Resources, weeks: Sequence[datetime]) -> None:
+    """weeks : moments of the past, the earliest first, that are looked at before now; where one is served, a start was
+    cut short
+    """
     from app.domain.value_tiers import TierMode
+    from app.pipeline.rescore import rescore
     from app.pipeline.run import RunOptions, discovery_options, segment
     from app.segmentation.clustering import KRange
 
-    settings = resources.settings
-    say("Looking for segments ...")
+    settings, database = resources.settings, resources.database
+    now = utc_now()
+    since = f" as of {weeks[0]:%Y-%m-%d}, and placing everyone week by week since" if weeks else ""
+    say(f"Looking for segments{since} ...")
     options = RunOptions(
         min_population=1,
         discovery=discovery_options(
@@ -100,7 +117,10 @@ async def _segment(resources: Resources) -> None:
         tier_mode=TierMode(settings.ltv_tier_mode.value),
     )
     with progress() as listener:
-        result = await segment(resources.database, settings.store_id, options, now=utc_now(), progress=listener)
+        first = weeks[0] if weeks else None
+        result = await segment(database, settings.store_id, replace(options, as_of=first), now=now, progress=listener)
+        for as_of in (*weeks[1:], None) if weeks else ():
+            result = await rescore(database, settings.store_id, now=now, as_of=as_of, progress=listener)
     found = result.report
     axes = [axis for axis in found["axes"] if axis.get("has_structure")]
     kinds = found["archetypes"]["most_valuable"]
@@ -110,6 +130,18 @@ async def _segment(resources: Resources) -> None:
     )
     for kind in kinds[:_ARCHETYPES_SHOWN]:
         say(f"  {kind['name']}: {kind['member_count']:,} customers, {found['currency']} {kind['total_ltv']:,.0f}")
+
+
+async def _weeks_ago(resources: Resources) -> list[datetime]:
+    """So many weeks before the end of the shop's last day, on its clock, where it had orders; the earliest first."""
+    async with resources.database.snapshot() as connection:
+        store = await read_store(connection, resources.settings.store_id)
+        first, last = [await at(connection, store.store_id) for at in (first_order_at, last_record_at)]
+    if first is None or last is None:
+        return []
+    day = last.astimezone(ZoneInfo(store.timezone)).date() + timedelta(days=1)
+    weeks = [start_of(day - timedelta(weeks=weeks), store.timezone) for weeks in _WEEKS_BACK]
+    return [each for each in weeks if each > first]
 
 
 def _say_how(settings: Settings) -> None:

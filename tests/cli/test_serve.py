@@ -115,17 +115,42 @@ def test_the_demo_loads_segments_serves_and_says_how_to_ask(demo_said: str) -> N
 
 
 def test_a_second_start_finds_everything_in_place_and_says_the_same_keys(folder: Path, demo_said: str) -> None:
-    with running(folder, "demo", PORT=str(free_port()), DEMO_CUSTOMERS="300", ENV="development") as process:
+    port = free_port()
+    with running(folder, "demo", PORT=str(port), DEMO_CUSTOMERS="300", ENV="development") as process:
         began = time.monotonic()
         said = printed_until_up(process)
         seconds = time.monotonic() - began
+        assert windows_of_drift(port, said) == [7, 14, 28]
         process.terminate()
         assert process.wait(timeout=30) == 0
     assert "is in place with" in said
-    assert "Loading" not in said
+    assert "Loading" not in said and "Looking" not in said
     assert set(re.findall(r"ci_live_\w+", said)) == set(re.findall(r"ci_live_\w+", demo_said))
     assert seconds < 30  # five on a machine with nothing else to do
     assert database_stopped(folder)
+
+
+def test_a_first_start_that_was_cut_short_in_the_past_is_done_again(folder: Path, demo_said: str) -> None:
+    (begun,) = re.findall(r"as of (\d{4}-\d\d-\d\d), and placing everyone week by week since", demo_said)
+    cut_short = run(folder, "segment", "--as-of", begun, "--min-population", "1", ENV="development")
+    assert cut_short.returncode == 0, cut_short.stderr
+    port = free_port()
+    with running(folder, "demo", PORT=str(port), DEMO_CUSTOMERS="300", ENV="development") as process:
+        said = printed_until_up(process)
+        assert windows_of_drift(port, said) == [7, 14, 28]
+        process.terminate()
+        assert process.wait(timeout=30) == 0
+    assert "Loading" not in said
+    assert f"as of {begun}, and placing" in said
+    assert "kinds of customer among 300" in said
+
+
+def windows_of_drift(port: int, said: str) -> list[int]:
+    """That a demo answers with."""
+    (key,) = re.findall(r"^Support key: +(\S+)$", said, flags=re.MULTILINE)
+    status, answer = asked(f"http://127.0.0.1:{port}/api/analytics/drift", key)
+    assert status == 200, answer
+    return [each["days"] for each in json.loads(answer)["windows"]]
 
 
 def test_keys_open_their_store_until_they_are_revoked(folder: Path, demo_said: str) -> None:
