@@ -68,6 +68,8 @@ Frame = nw.LazyFrame[Any]
 
 #: More than there are customers, products or categories: two of their keys make one number that tells both.
 KEYS = 2**31
+# Added to a day, so that it is a key as well if it lies before 1970.
+_LONG_AGO = 2**30
 #: Customers whose visits are put in order together.
 NEIGHBOURS = 4096
 
@@ -232,34 +234,39 @@ def goods_totals(lines: Frame) -> Frame:
 
     `units`, `goods_paid` and `paid_on_offer` are plain sums over the lines; the rest counts products on days.
     """
+    # Pairs of keys are taken apart again: to carry the parts along takes longer.
     by_visit = (
         lines.with_columns(day=nw.col("day").floor().cast(nw.Int32), bought=_pair("customer", "product"))
         .group_by("bought", "day")
-        .agg(nw.col("category").max(), nw.col("customer").max())
+        .agg(nw.col("category").max())
     )
-    first = nw.col("day").min().over("customer")
-    by_visit = by_visit.with_columns(on_first=_flag(nw.col("day") == first), kind=_pair("customer", "category"))
     products = (
         by_visit.group_by("bought")
-        .agg(
-            nw.len().cast(nw.Float64).alias("times"),
-            nw.col("on_first").max().alias("on_first"),
-            nw.col("customer").max(),
-        )
-        .with_columns(times_square=nw.col("times") * nw.col("times"), one=nw.lit(1.0))
+        .agg(nw.len().cast(nw.Float64).alias("times"))
+        .with_columns(customer=_first_of("bought"), times_square=nw.col("times") * nw.col("times"), one=nw.lit(1.0))
         .group_by("customer")
         .agg(
             nw.col("one").sum().alias("unique_products"),
-            nw.col("on_first").sum().alias("first_products"),
             nw.col("times").sum().alias("product_purchases"),
             nw.col("times_square").sum().alias("product_square"),
             nw.col("times").max().alias("most_bought"),
         )
     )
+    # Of the products of each visit those of the first: with the day before it, their number is the least.
+    first_visits = (
+        by_visit.with_columns(visit=_first_of("bought") * KEYS + nw.col("day") + _LONG_AGO)
+        .group_by("visit")
+        .agg(nw.len().cast(nw.Int64).alias("n_products"))
+        .with_columns(customer=_first_of("visit"), dated=(nw.col("visit") % KEYS) * KEYS + nw.col("n_products"))
+        .group_by("customer")
+        .agg(nw.col("dated").min())
+        .select("customer", (nw.col("dated") % KEYS).cast(nw.Float64).alias("first_products"))
+    )
     categories = (
-        by_visit.group_by("kind")
-        .agg(nw.len().cast(nw.Float64).alias("times"), nw.col("customer").max())
-        .with_columns(times_square=nw.col("times") * nw.col("times"), one=nw.lit(1.0))
+        by_visit.with_columns(kind=_first_of("bought") * KEYS + nw.col("category"))
+        .group_by("kind")
+        .agg(nw.len().cast(nw.Float64).alias("times"))
+        .with_columns(customer=_first_of("kind"), times_square=nw.col("times") * nw.col("times"), one=nw.lit(1.0))
         .group_by("customer")
         .agg(nw.col("one").sum().alias("unique_categories"), nw.col("times_square").sum().alias("category_square"))
     )
@@ -273,7 +280,10 @@ def goods_totals(lines: Frame) -> Frame:
             nw.col("on_offer").sum().alias("paid_on_offer"),
         )
     )
-    return products.join(categories, on="customer", how="left").join(money, on="customer", how="left")
+    totals = products
+    for part in (first_visits, categories, money):
+        totals = totals.join(part, on="customer", how="left")
+    return totals
 
 
 def _refund_features(refunds: Frame) -> Frame:
@@ -420,6 +430,11 @@ def _combined(joined: Frame) -> Frame:
 def _pair(one: str, other: str) -> nw.Expr:
     """Two keys as one number, which is grouped by in two thirds of the time. Both are below KEYS."""
     return nw.col(one) * KEYS + nw.col(other)
+
+
+def _first_of(pair: str) -> nw.Expr:
+    """The first key of a `_pair`."""
+    return nw.col(pair) // KEYS
 
 
 def _flag(condition: nw.Expr) -> nw.Expr:
