@@ -11,6 +11,7 @@ from pathlib import Path
 
 from app.warehouse.engine import Database
 from app.warehouse.jobs import discovery_asked, enqueue_discovery
+from app.warehouse.runs import discovery_running
 from scripts.bench_discovery import SIZE, discover
 from scripts.bench_measured import apart, median_ratio, note, open_database
 from scripts.bench_page import Figure, Section
@@ -22,6 +23,9 @@ RATE = 50
 SECONDS = 30
 ASKED = 5_000  # different customers, in turn
 _LOOK_SECONDS = 0.5
+_PATIENCE_SECONDS = 60
+#: Discoveries that must have been published, the last of them perhaps after the reading, or hardly anything went on.
+_FEWEST = 2
 
 
 def measure(shops: Shops, repeat: int) -> Section:
@@ -34,7 +38,8 @@ def measure(shops: Shops, repeat: int) -> Section:
         title="Reading during a discovery",
         told=f"profiles by id, {RATE} requests a second for {SECONDS} s, evenly and whatever the answers take: each "
         "one's time counts from when it was due. One service, one worker, over the shop of the documents' size; quiet, "
-        "and while its worker does discoveries of that shop one after the other.",
+        "and while its worker does discoveries of that shop one after the other, from when the first has begun; "
+        f"at least {_FEWEST} must be published.",
         figures=figures,
     )
 
@@ -76,24 +81,42 @@ def _figures(shop: Shop, folder: Path, repeat: int) -> tuple[Figure, ...]:
 @contextmanager
 def _discoveries(url: str) -> Iterator[None]:
     """Discoveries one after the other, asked of the service's own worker, until the block ends and the last of them."""
-    stop = threading.Event()
+    stop, begun = threading.Event(), threading.Event()
 
     async def ask() -> None:
         database = open_database(url)
+        before = await _published(database)
         while not stop.is_set() or await _under_way(database):
+            if not begun.is_set() and await _is_at_it(database):
+                begun.set()
             if not stop.is_set() and not await _under_way(database):
                 async with database.transaction() as connection:
                     await enqueue_discovery(connection, STORE)
             await asyncio.sleep(_LOOK_SECONDS)
+        published = await _published(database) - before
         await database.close()
+        if published < _FEWEST:
+            raise RuntimeError(f"{published} discoveries were published meanwhile, not the {_FEWEST} that it takes")
 
     with ThreadPoolExecutor(1) as thread:
         asking = thread.submit(asyncio.run, ask())
         try:
+            if not begun.wait(_PATIENCE_SECONDS):
+                raise RuntimeError("no discovery has begun")
             yield
         finally:
             stop.set()
         asking.result()
+
+
+async def _is_at_it(database: Database) -> bool:
+    async with database.snapshot() as connection:
+        return await discovery_running(connection, STORE) is not None
+
+
+async def _published(database: Database) -> int:
+    (row,) = await database.rows("SELECT count(*) AS n FROM segmentation_runs WHERE status = 'published'")
+    return int(row["n"])
 
 
 async def _under_way(database: Database) -> bool:

@@ -18,7 +18,8 @@ WANTED = 80
 _TOLD = (
     "the same records out of Postgres, the same features customer by customer in pandas, KMeans of k 2 to 6 with ten "
     "starts and a silhouette over 10,000 customers on each axis, a row each back into Postgres "
-    "(`scripts/bench_reference_looped.py`). KMeans has one thread, with which it is faster. "
+    "(`scripts/bench_reference_looped.py`). KMeans has one thread, with which it is faster. The plain way uses one "
+    "core, a discovery all of them. "
 )
 
 
