@@ -48,6 +48,9 @@ FIT_SAMPLE = 20_000
 #: seed to the next.
 MANY, TRIED_OF_MANY = 5_000, 2_500
 STARTS_OF_MANY, REFITS_OF_MANY = 8, 4
+#: A cloud has no groups that a start could miss: thirty change its silhouettes by .001 in the mean, measured on the
+#: axes of 93,564 customers. One alone leaves them .003 off, which is a third of TIE.
+STARTS_OF_CLOUD = 3
 # Centers reached from those served stand unless others are tighter by more than this.
 _AS_TIGHT = 1.05
 _BLOCK = 250
@@ -361,15 +364,16 @@ def _clusterings(
 
 
 def _null_silhouettes(scaled: Array, ks: Sequence[int], rng: np.random.Generator, *, seed: int) -> list[float]:
-    """The silhouettes that one Gaussian cloud of the same covariance reaches, cut into as many the same way.
+    """The silhouettes that one Gaussian cloud of the same covariance reaches, cut into as many the same way,
+    but for fewer starts.
 
     It is a null for tails like a cloud's: a flat block, one feature or four, beats it by .03 to .08.
     """
     n_points = TRIED_OF_MANY if len(scaled) > MANY else len(scaled)
-    n_init = 3 if len(scaled) <= MANY else 1
     covariance = np.atleast_2d(np.cov(scaled, rowvar=False))
     cloud = rng.multivariate_normal(np.zeros(scaled.shape[1]), covariance, size=n_points, method="eigh")
-    return silhouettes(cloud, [nearest(cloud, _kmeans_centers(cloud, k, seed=seed, n_init=n_init)) for k in ks])
+    centers = [_kmeans_centers(cloud, k, seed=seed, n_init=STARTS_OF_CLOUD) for k in ks]
+    return silhouettes(cloud, [nearest(cloud, each) for each in centers])
 
 
 def _by_merit(tried: Sequence[TriedK], served_k: int | None) -> list[TriedK]:
