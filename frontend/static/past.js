@@ -35,7 +35,8 @@ async function tell(body, answer, { currency }) {
     ...[
       h("p", {}, known(snapshots), lately && ` ${compared(lately, currency)}`),
       chart && canvas,
-      changes.length > 0 ? list(changes) : snapshots.length > 1 && h("p", {}, "Nothing about them has changed."),
+      changes.length > 0 && list(changes),
+      snapshots.length > 1 && untold(snapshots, changes),
     ].filter(Boolean),
   );
   const failed = () => canvas.replaceChildren(h("p", { class: "fine" }, "The chart could not be drawn."));
@@ -46,6 +47,16 @@ const known = (snapshots) =>
   snapshots.length === 1
     ? `Known as of ${date(snapshots[0].date)} alone so far. Each day adds to this.`
     : `Kept of ${counted(snapshots.length, "day")}, from ${date(snapshots[0].date)} to ${date(snapshots.at(-1).date)}.`;
+
+/** Without changes, whether there were none; and that some are not told to who may not see small groups. */
+function untold(snapshots, changes) {
+  const rare = snapshots.some(
+    ({ archetype_id: kind, segments }) =>
+      kind === "other" || Object.values(segments).some(({ segment_id: segment }) => segment === "other"),
+  );
+  if (rare) return h("p", { class: "fine" }, "What leads into or out of the rarer kinds and segments is not told.");
+  return changes.length === 0 && h("p", {}, "Nothing about them has changed.");
+}
 
 /** "Since 5 Mar 2026: 2 more orders, $40 more spent." */
 function compared({ compared_with: day, orders, lifetime_value: value }, currency) {

@@ -637,6 +637,27 @@ async def test_a_past_is_drawn_and_told_the_latest_change_first(
     assert await nameless(page) == []
 
 
+@pytest.mark.parametrize(
+    ("rare", "says", "not_said"),
+    [
+        (False, "Nothing about them has changed.", "is not told"),
+        (True, "What leads into or out of the rarer kinds and segments is not told.", "Nothing about them"),
+    ],
+)
+async def test_a_past_without_changes_says_whether_there_were_none(
+    service: Service, visit: Visits, someone: Any, rare: bool, says: str, not_said: str
+) -> None:
+    told = {**a_past(someone["customer_id"]), "changes": []}
+    if rare:
+        told["snapshots"][-1]["archetype_id"] = "other"
+    page = await visit.to(service, f"/?customer={someone['customer_id']}")
+    await page.route("**/history", lambda route: route.fulfill(json=told))
+    await open_fold(page, "history")
+    fold = page.locator("#fold-history")
+    await expect(fold).to_contain_text(says)
+    await expect(fold).not_to_contain_text(not_said)
+
+
 async def test_a_past_that_cannot_be_read_can_be_asked_for_again(service: Service, visit: Visits, someone: Any) -> None:
     visit.expect("net::ERR_FAILED")
     page = await visit.to(service, f"/?customer={someone['customer_id']}")

@@ -178,8 +178,8 @@ def _says(moved: Movement, since: date, velocity: float, before: float | None, *
         return f"Nobody of {in_words(since)} is there now."
     told = f"Since {in_words(since)} {_percent(moved.share(Move.migrated), whole)} of customers went to another kind"
     told += f", {100 * velocity:.2f} % a day" if velocity else ""
-    if before is not None and velocity != before:
-        told += f", {'faster' if velocity > before else 'slower'} than before ({100 * before:.2f} % a day)"
+    if before is not None and (as_fast_as := f"{100 * before:.2f} % a day") != f"{100 * velocity:.2f} % a day":
+        told += f", {'faster' if velocity > before else 'slower'} than before ({as_fast_as})"
     if moved.count(Move.by_discovery):
         share = _percent(moved.share(Move.by_discovery), whole)
         told += f"; {share} are counted elsewhere because the kinds were found anew"
