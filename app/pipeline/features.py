@@ -1,5 +1,6 @@
 """Features of a whole shop, and of one customer within milliseconds, from the one set of expressions in domain."""
 
+import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
@@ -15,16 +16,36 @@ from app.domain.features import Frame, customer_features
 from app.segmentation.membership import Array
 from app.warehouse.behaviour import FRAMES, Behaviour
 
+#: Customers who are measured together: of more, what they are grouped by outgrows the processor's caches, and ten times
+#: as many take a sixth longer each.
+CUSTOMERS_AT_ONCE = 120_000
 _SIGNIFICANT_DIGITS = 12
 _MONEY_DECIMALS = 8
 
 
 def feature_values(behaviour: Behaviour, *, as_of: datetime, timezone: str) -> dict[str, Array]:
     """The metrics and features of every customer in `behaviour`, by name, in the order of its customer_ids."""
-    frames = {name: nw.from_native(getattr(behaviour, name).lazy()) for name in FRAMES}
-    features = customer_features(**frames, as_of_day=shop_day(as_of, timezone))
-    # Piece by piece, which takes half the time of frame by frame.
-    return rounded_values(features.to_native().collect(engine="streaming"))
+    day = shop_day(as_of, timezone)
+    found = []
+    for part in _parts({name: getattr(behaviour, name) for name in FRAMES}):
+        frames = {name: nw.from_native(frame.lazy()) for name, frame in part.items()}
+        # Piece by piece, which takes half the time of frame by frame.
+        found.append(customer_features(**frames, as_of_day=day).to_native().collect(engine="streaming"))
+    return rounded_values(pl.concat(found))
+
+
+def _parts(frames: Mapping[str, pl.DataFrame]) -> Iterator[Mapping[str, pl.DataFrame]]:
+    """The same of some customers after the other, CUSTOMERS_AT_ONCE at most."""
+    last: Any = frames["orders"]["customer"].max()
+    n_customers = 0 if last is None else last + 1
+    n_parts = math.ceil(n_customers / CUSTOMERS_AT_ONCE)
+    if n_parts <= 1:
+        yield frames
+        return
+    size = math.ceil(n_customers / n_parts)
+    for first in range(0, n_customers, size):
+        mine = pl.col("customer").is_between(first, first + size - 1)
+        yield {name: frame.lazy().filter(mine).collect(engine="streaming") for name, frame in frames.items()}
 
 
 def features_of_one(behaviour: Behaviour, *, as_of: datetime, timezone: str) -> dict[str, Array]:

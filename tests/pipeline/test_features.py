@@ -4,6 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
+from app.pipeline import features
 from app.pipeline.features import feature_values, features_of_one
 from app.pipeline.sample import SampleShop
 from app.warehouse.behaviour import FRAMES, Behaviour, read_behaviour, read_behaviour_of_one
@@ -35,6 +38,22 @@ async def test_one_customer_alone_has_the_features_they_have_among_all(database:
         assert {name: float(column[0]) for name, column in mine.items()} == {
             name: float(column[number]) for name, column in values.items()
         }
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 119])
+async def test_some_customers_after_the_other_have_the_features_they_have_together(
+    database: Database, store_id: str, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    shop = SampleShop(customers=120, seed=4)
+    await put(database, store_id, [record for batch in shop.batches() for record in batch.records])
+    async with database.snapshot() as connection:
+        everyone = await read_behaviour(connection, store_id, as_of=AS_OF, timezone="America/Chicago")
+    together = feature_values(everyone, as_of=AS_OF, timezone="America/Chicago")
+    monkeypatch.setattr(features, "CUSTOMERS_AT_ONCE", at_once)
+    in_turn = feature_values(everyone, as_of=AS_OF, timezone="America/Chicago")
+    assert {name: column.tolist() for name, column in in_turn.items()} == {
+        name: column.tolist() for name, column in together.items()
+    }
 
 
 async def test_the_frames_have_the_columns_they_promise(database: Database, store_id: str) -> None:
