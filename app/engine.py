@@ -24,14 +24,13 @@ from app.core.logging import configure_logging
 from app.domain.value_tiers import TierMode
 from app.pipeline.features import feature_values
 from app.pipeline.plain_records import behaviour_of
-from app.pipeline.run import MIN_POPULATION, RunOptions, discovery_options, latest_as_of, segment
+from app.pipeline.run import MIN_POPULATION, RunOptions, discovery_options, segment
 from app.pipeline.score import CustomerProfile, score_customer
 from app.resources import open_database
 from app.segmentation.axes import AXES, Need
 from app.segmentation.clustering import KRange
 from app.warehouse.engine import Database
 from app.warehouse.migrate import migrate
-from app.warehouse.stores import read_store
 
 __all__ = ["CustomerProfile", "EcommerceClusteringEngine", "EcommerceFeatureExtractor"]
 
@@ -88,16 +87,12 @@ class EcommerceClusteringEngine:
     ) -> CustomerProfile:
         """Score one customer from the served run's centers and scalers; with store_profile, keep the result.
 
-        as_of : None for the end of the store's last day, or now if that is earlier
+        as_of : None for the run's own moment, which after a rescoring is the last midnight; pass now for what came since
 
         Raises as `pipeline.score.score_customer` does.
         """
         async with self._open() as database:
-            moment = _aware(as_of)
-            if moment is None:
-                async with database.snapshot() as connection:
-                    moment = await latest_as_of(connection, await read_store(connection, store_id), now=utc_now())
-            return await score_customer(database, store_id, customer_id, as_of=moment, keep=store_profile)
+            return await score_customer(database, store_id, customer_id, as_of=_aware(as_of), keep=store_profile)
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[Database]:
