@@ -87,7 +87,7 @@ class EcommerceClusteringEngine:
     ) -> CustomerProfile:
         """Score one customer from the served run's centers and scalers; with store_profile, keep the result.
 
-        as_of : None for the run's own moment, which after a rescoring is the last midnight; pass now for what came since
+        as_of : None for the run's own moment, after a rescoring the last midnight; now for what came since
 
         Raises as `pipeline.score.score_customer` does.
         """
