@@ -97,7 +97,7 @@ def _worker(seen_at: datetime | None, now: datetime) -> str:
     told = f"last seen at {seen_at:%Y-%m-%d %H:%M} UTC"
     if now - seen_at < _SEEN_OF_LATE:
         return told
-    return f"{told}, and it looks every minute: none runs now, and jobs wait. Run `python -m app worker`."
+    return f"{told}, and it looks every minute: none runs now, and what is asked for waits. Run `python -m app worker`."
 
 
 def _row(store: StoreSummary) -> tuple[object, ...]:

@@ -7,11 +7,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from app.cli.options import Commands, start_of
+from app.cli.options import Commands
 from app.cli.output import progress, say
 from app.cli.serve import add_worker, address_of, listening, prepare, serve
 from app.core.clock import utc_now
 from app.core.config import Environment, Settings
+from app.core.dates import start_of_day
 from app.core.logging import configure_logging
 from app.core.secrets_file import serving_keys
 from app.resources import Resources, open_resources
@@ -140,7 +141,7 @@ async def _weeks_ago(resources: Resources) -> list[datetime]:
     if first is None or last is None:
         return []
     day = last.astimezone(ZoneInfo(store.timezone)).date() + timedelta(days=1)
-    weeks = [start_of(day - timedelta(weeks=weeks), store.timezone) for weeks in _WEEKS_BACK]
+    weeks = [start_of_day(day - timedelta(weeks=weeks), store.timezone) for weeks in _WEEKS_BACK]
     return [each for each in weeks if each > first]
 
 

@@ -3,9 +3,8 @@
 import argparse
 import re
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 from app.core.config import STORE_NAME, Settings
 
@@ -50,8 +49,3 @@ def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
         return int(text)
 
     return read
-
-
-def start_of(wanted: date, timezone: str) -> datetime:
-    """Midnight at which a day of the shop begins, UTC."""
-    return datetime.combine(wanted, datetime.min.time(), ZoneInfo(timezone)).astimezone(UTC)

@@ -5,11 +5,12 @@ import json
 import os
 from pathlib import Path
 
-from app.cli.options import Commands, add_store, day, start_of, store_of, whole_number
+from app.cli.options import Commands, add_store, day, store_of, whole_number
 from app.cli.output import progress
 from app.cli.run_report import markdown, show_run
 from app.core.clock import utc_now
 from app.core.config import Settings
+from app.core.dates import start_of_day
 from app.core.files import check_writable, write_whole
 from app.domain.value_tiers import TierMode
 from app.pipeline.run import MIN_POPULATION, RunOptions, discovery_options, segment
@@ -82,7 +83,7 @@ async def _options(database: Database, store_id: str, wanted: argparse.Namespace
     as_of = None
     if wanted.as_of is not None:
         timezone = await timezone_of(database, store_id) or settings.store_timezone
-        as_of = start_of(wanted.as_of, timezone)
+        as_of = start_of_day(wanted.as_of, timezone)
     return RunOptions(
         as_of=as_of,
         axes=None if wanted.axes is None else tuple(wanted.axes.split(",")),

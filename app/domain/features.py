@@ -252,7 +252,7 @@ def goods_totals(lines: Frame) -> Frame:
             nw.col("times").max().alias("most_bought"),
         )
     )
-    # Of the products of each visit those of the first: with the day before it, their number is the least.
+    # How many on the first visit: of a visit's day and number of products, as one number, the least tells.
     first_visits = (
         by_visit.with_columns(visit=_first_of("bought") * KEYS + nw.col("day") + _LONG_AGO)
         .group_by("visit")

@@ -10,7 +10,7 @@ segment: that is what makes two days of history comparable. It is published like
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 import structlog
 
+from app.core.dates import start_of_day
 from app.core.errors import InvalidInput, NothingPublished
 from app.core.progress import Progress, unheard
 from app.pipeline.features import feature_values
@@ -63,7 +64,8 @@ async def rescore(
             raise NothingPublished(store_id)
         latest = as_of or await latest_as_of(connection, store, now=now)
         # On its very first day a shop has no whole one.
-        moments = sorted({as_of or _day_begun(latest, store.timezone), latest})
+        today = latest.astimezone(ZoneInfo(store.timezone)).date()
+        moments = sorted({as_of or start_of_day(today, store.timezone), latest})
     parameters = {"as_of": as_of.isoformat() if as_of else None}
     async with running(database, store_id, kind="rescoring", parameters=parameters, progress=progress) as run:
         run.progress("reading", 0.0)
@@ -150,12 +152,6 @@ async def _place(
         await publish.replace_customers(connection, store_id, run_id, current)
     # Whose only orders went to somebody else is of no kind any more.
     await publish.remove_customers(connection, store_id, run_id, set(customer_ids) - set(behaviour.customer_ids))
-
-
-def _day_begun(moment: datetime, timezone: str) -> datetime:
-    """The midnight on the shop's clock with which a moment's day begins, UTC."""
-    day = moment.astimezone(ZoneInfo(timezone)).date()
-    return datetime.combine(day, datetime.min.time(), ZoneInfo(timezone)).astimezone(UTC)
 
 
 def _scored(

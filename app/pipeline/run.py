@@ -14,6 +14,7 @@ import polars as pl
 import structlog
 
 from app.core.config import Settings
+from app.core.dates import start_of_day
 from app.core.errors import InvalidInput, NotEnoughCustomers
 from app.core.progress import Progress, unheard
 from app.domain.value_tiers import TierMode
@@ -173,7 +174,7 @@ async def latest_as_of(connection: Connection, store: Store, *, now: datetime) -
     if last is None:
         return this_minute
     next_day = (last.astimezone(ZoneInfo(store.timezone)) + timedelta(days=1)).date()
-    midnight = datetime.combine(next_day, datetime.min.time(), ZoneInfo(store.timezone)).astimezone(UTC)
+    midnight = start_of_day(next_day, store.timezone)
     return min(midnight, this_minute)
 
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
 
+from app.core.dates import start_of_day
 from app.core.errors import InvalidInput
 from app.core.progress import Progress, unheard
 from app.pipeline.features import feature_values, shop_day
@@ -59,7 +60,9 @@ async def usefulness(
         days = _days(cuts, end=end.astimezone(ZoneInfo(store.timezone)).date())
         everything = await read_behaviour(connection, store_id, as_of=end, timezone=store.timezone)
         known = {
-            day: await read_behaviour(connection, store_id, as_of=_moment(day, store), timezone=store.timezone)
+            day: await read_behaviour(
+                connection, store_id, as_of=start_of_day(day, store.timezone), timezone=store.timezone
+            )
             for day in days
         }
     for day, behaviour in known.items():
@@ -67,7 +70,7 @@ async def usefulness(
     measured, about = [], []
     for day, behaviour in known.items():
         outcome = outcome_of(
-            everything, behaviour.customer_ids, first_day=shop_day(_moment(day, store), store.timezone)
+            everything, behaviour.customer_ids, first_day=shop_day(start_of_day(day, store.timezone), store.timezone)
         )
         measured.append(_cut(day, behaviour, everything, outcome, store, options, progress))
         about.append(_about(day, outcome))
@@ -119,7 +122,7 @@ def _cut(
         progress(f"{day}: {step}", done)
 
     in_cut("features", 0.0)
-    values = feature_values(behaviour, as_of=_moment(day, store), timezone=store.timezone)
+    values = feature_values(behaviour, as_of=start_of_day(day, store.timezone), timezone=store.timezone)
     found = discover(store.store_id, values, AXES, available=needs_met(behaviour), options=options, progress=in_cut)
     spend = np.log1p(outcome.spent)
     rows = rows_of(found, values)
@@ -166,8 +169,3 @@ def _refuse_too_few(store_id: str, day: date, n_customers: int) -> None:
             f"Store '{store_id}' has {n_customers} customers with a purchase before the cut {day}; {MIN_POPULATION} "
             "are needed. Take fewer or later cuts, or import more orders."
         )
-
-
-def _moment(day: date, store: Store) -> datetime:
-    """Midnight at which a day of the shop begins, UTC."""
-    return datetime.combine(day, datetime.min.time(), ZoneInfo(store.timezone)).astimezone(UTC)

@@ -470,6 +470,25 @@ async def test_a_night_keeps_the_last_whole_day_and_serves_who_has_bought_since_
     assert of_that_day == await past(database, store_id, "2024-08-02")
 
 
+async def test_a_failure_while_those_who_bought_since_are_placed_leaves_the_night_before_served(
+    database: Database, store_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = await open_shop(database, store_id, as_of=LATE)
+    await put(database, store_id, bought("c003", "this morning", "2024-08-02 01:00", ("tea", "3", "400")))
+    before, days = await star(database, store_id), await history(database, store_id)
+
+    async def broken(*_: object) -> None:
+        raise RuntimeError("the disk is full")
+
+    monkeypatch.setattr(publish, "replace_customers", broken)
+    with pytest.raises(RuntimeError, match="disk is full"):
+        await rescore(database, store_id, now=at("2024-08-02 03:00"))
+    assert await served(database, store_id) == found.run_id
+    assert await star(database, store_id) == before
+    assert await history(database, store_id) == days
+    assert await noted(database, store_id) == {"c003"}
+
+
 async def test_on_its_first_day_a_shop_is_placed_as_of_now(database: Database, store_id: str) -> None:
     morning = [bought(f"c{i:03}", f"o{i}", f"2024-08-02 0{i % 8}:00", ("tea", "1", f"{i}")) for i in range(1, 41)]
     await put(database, store_id, [record for records in morning for record in records], timezone="UTC")

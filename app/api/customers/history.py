@@ -74,15 +74,9 @@ async def history(
         first_day=None if first_day is None else _earlier(first_day),
         last_day=last_day,
     )
-    begin = first_day
-    if begin is None and rows:
-        begin = rows[-1]["snapshot_date"] - timedelta(days=days - 1)
-    past = [
-        _past(each, hidden=not caller.identified)
-        for each in rows
-        if begin is not None and each["snapshot_date"] >= _earlier(begin)
-    ]
-    asked = [each for each in past if begin is not None and each.day.day >= begin]
+    begin = first_day or (rows[-1]["snapshot_date"] - timedelta(days=days - 1) if rows else date.min)
+    past = [_past(each, hidden=not caller.identified) for each in rows if each["snapshot_date"] >= _earlier(begin)]
+    asked = [each for each in past if each.day.day >= begin]
     lineages: Lineages = {}
     if asked:
         async with resources.database.snapshot() as connection:

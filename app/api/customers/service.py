@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from app.api import anonymous
 from app.api.customers.schemas import BriefArchetype, BriefCustomer, FoundCustomers, LineItem, Order, Orders
 from app.core.clock import utc_now
 from app.core.cursors import seal, unseal
-from app.core.dates import in_words
+from app.core.dates import in_words, start_of_day
 from app.core.errors import CustomerNotFound, InvalidParameter, NoCustomers, NothingPublished, OutdatedRun
 from app.core.keys import Caller, is_pseudonym, pseudonym
 from app.domain.profile_form import ProfileForm
@@ -628,12 +628,6 @@ async def _briefs(resources: Resources, caller: Caller, rows: Sequence[Row]) -> 
 
 def _moment_of(as_of: date | datetime, timezone: str) -> datetime:
     return as_of if isinstance(as_of, datetime) else start_of_day(as_of, timezone)
-
-
-def start_of_day(day: date, timezone: str) -> datetime:
-    """Midnight at which a day of the shop begins, UTC; the ends of the calendar as near as they can be told."""
-    day = min(max(day, date.min + timedelta(days=2)), date.max - timedelta(days=2))
-    return datetime.combine(day, datetime.min.time(), ZoneInfo(timezone)).astimezone(UTC)
 
 
 def _full_name(row: Row) -> str | None:
