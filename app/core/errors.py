@@ -20,6 +20,8 @@
     │   ├── JobNotFound
     │   └── NothingPublished           no segmentation run has been published yet
     ├── Conflict                  409
+    │   ├── NotEnoughHistory           too few days of orders to tell from them what comes
+    │   ├── PredictionInProgress       another training of the same store's predictions is under way
     │   ├── RunInProgress              another segmentation of the same store is running
     │   ├── RunEnded                   the run that was to be begun has been published already
     │   ├── RunOvertaken               a later discovery is served than the one that was to be begun
@@ -191,6 +193,22 @@ class JobNotFound(NotFound):
 
 class Conflict(AppError):
     status = 409
+
+
+class NotEnoughHistory(Conflict):
+    """what : what is wanted and what it takes, as a clause; found : days of orders there are"""
+
+    def __init__(self, what: str, *, found: int) -> None:
+        there = "there are no orders yet" if found == 0 else f"there are {found}"
+        super().__init__(f"Not enough history: {what}, and {there}. Import older orders, or take a later day.")
+        self.found = found
+
+
+class PredictionInProgress(Conflict):
+    def __init__(self, *, store_id: str) -> None:
+        super().__init__(
+            f"Predictions of store '{store_id}' are being trained already. Wait for that to end, then try again."
+        )
 
 
 class RunInProgress(Conflict):
