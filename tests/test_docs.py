@@ -23,7 +23,7 @@ import pytest
 from sqlalchemy import text
 
 from app.api.admin.schemas import Accepted, Jobs, RunStatus
-from app.api.analytics.schemas import Drift
+from app.api.analytics.schemas import Anomalies, Cohorts, Drift
 from app.api.archetypes.schemas import ArchetypeDetail, Kinds, Lineage, OneAxis, RfmGroups, TopArchetypes
 from app.api.customers.schemas import AxisWhy, CustomerProfile, FoundCustomers, History, Orders
 from app.api.health.schemas import Health
@@ -244,6 +244,8 @@ ANSWERS = {
     "query": FoundCustomers,
     "snapshots": History,
     "velocities": Drift,
+    "cohorts": Cohorts,
+    "archetypes_compared": Anomalies,  # before "metric", which it has too
     "metric": TopArchetypes,
     "steps": Lineage,
     "metrics": ArchetypeDetail,

@@ -4,9 +4,14 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 
+from app.api.analytics import anomalies as out_of_line
+from app.api.analytics import cohorts as cohorting
 from app.api.analytics import service
-from app.api.analytics.schemas import Drift
+from app.api.analytics.schemas import Anomalies, Cohorts, Drift, Measure
 from app.api.dependencies import Opened, Reader
+from app.api.parameters import Plain
+from app.prediction.anomalies import Metric
+from app.prediction.cohorts import Length
 
 router = APIRouter(prefix="/api/analytics", tags=["analytics"])
 
@@ -24,3 +29,35 @@ async def drift(
 ) -> Drift:
     """Two days of the shop compared, over windows of a week, two and four."""
     return await service.drift(resources, caller, days=None if days is None else int(days), limit=limit)
+
+
+@router.get("/cohorts", summary="Whether customers come back, by when they first ordered")
+async def cohorts(
+    caller: Reader,
+    resources: Opened,
+    by: Annotated[Length, Query(description="What customers are put together by: the month or quarter.")] = (
+        Length.month
+    ),
+    periods: Annotated[int, Query(ge=1, le=36, description="How many after the first they are followed for.")] = 12,
+    measure: Annotated[
+        Measure,
+        Query(description="What the picture shows: who ordered, or per customer orders, revenue, all revenue so far."),
+    ] = Measure.retention,
+) -> Cohorts:
+    """Shares, orders and revenue of each cohort, month by month or quarter by quarter; what is not over is null."""
+    return await cohorting.cohorts(resources, caller, by=by, periods=periods, measure=measure)
+
+
+@router.get("/anomalies", summary="Days that were out of line")
+async def anomalies(
+    caller: Reader,
+    resources: Opened,
+    days: Annotated[int, Query(ge=7, le=365, description="How many, up to the last that is over.")] = 90,
+    metric: Annotated[Metric, Query(description="What is counted by day.")] = Metric.orders,
+    archetype_id: Annotated[
+        Plain | None,
+        Query(description="One kind of customer, of level 1; take one from `GET /api/mcp/archetypes/top`."),
+    ] = None,
+) -> Anomalies:
+    """Each day with what would have been usual, told by the days before it, and the days that were not."""
+    return await out_of_line.anomalies(resources, caller, metric=metric, days=days, archetype_id=archetype_id)

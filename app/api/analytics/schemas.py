@@ -1,13 +1,26 @@
 """What is said of the shop over time."""
 
+from enum import StrEnum
 from typing import Any
 
 from pydantic import Field
 
 from app.core.schemas import Answer
+from app.prediction.anomalies import Direction, Metric
+from app.prediction.cohorts import Length
 
 _COUNT = "Null for keys that may not see identities."
 _SHARE = "0 to 1; in whole percents for keys that may not see identities."
+_RUN = "The run that is served; null before the first."
+
+
+class Measure(StrEnum):
+    """What of a cohort a picture shows."""
+
+    retention = "retention"
+    orders = "orders"
+    revenue = "revenue"
+    value = "value"
 
 
 class ArchetypeMovement(Answer):
@@ -94,4 +107,112 @@ class Drift(Answer):
     message: str | None = Field(description="From when what is missing will be there; null where nothing is.")
     timezone: str
     run_id: int
+    as_of: str
+
+
+class CohortCell(Answer):
+    """A cohort in one period that is over. Per customer means of all of the cohort, whether they ordered or not."""
+
+    period: int = Field(description="How many periods after that of the first order; 0 is that period itself.")
+    share: float = Field(description=f"Of the cohort, those who ordered in it. {_SHARE}")
+    orders: int | None = Field(description="Placed in it. Null for keys that may not see identities.")
+    orders_per_customer: float
+    net_revenue: float | None = Field(
+        description="Paid less given back in it. Null for keys that may not see identities."
+    )
+    revenue_per_customer: float = Field(description="`net_revenue` by the customers of the cohort.")
+    cumulative_per_customer: float = Field(description="The same of this period and all before it together.")
+
+
+class Cohort(Answer):
+    """Customers whose first order was in one month or quarter."""
+
+    starts_on: str = Field(examples=["2026-03-01"])
+    label: str = Field(examples=["March 2026"])
+    customers: int | None = Field(description=_COUNT)
+    cells: list[CohortCell | None] = Field(description="By period; null for one that is not over yet.")
+
+
+class Cohorts(Answer):
+    """Whether customers come back, and what they bring in, by when they first ordered."""
+
+    by: Length
+    periods: int = Field(description="How many after the first each cohort is followed for.")
+    measure: Measure = Field(description="What `chart` shows.")
+    cohorts: list[Cohort] = Field(description="Those whose own period is over, the earliest first.")
+    average: list[CohortCell | None] = Field(
+        description="By period, all of these cohorts that are old enough together; null where none is."
+    )
+    says: str
+    chart: dict[str, Any] | None = Field(description="Vega-Lite: a heat map of `measure`; null without a cohort.")
+    message: str | None = Field(description="What is left out, and what to bear in mind; null where there is nothing.")
+    currency: str
+    timezone: str
+    run_id: int | None = Field(description=_RUN)
+    as_of: str
+
+
+class DayBand(Answer):
+    """A day, and what would have been usual. Null where too little is known to tell."""
+
+    day: str
+    actual: float | None
+    expected: float | None
+    low: float | None = Field(description="The least that is usual.")
+    high: float | None = Field(description="The most that is usual.")
+    flagged: Direction | None = Field(description="Where it is more or less than that.")
+
+
+class Anomaly(Answer):
+    """A day outside its band."""
+
+    day: str
+    direction: Direction
+    actual: float | None
+    expected: float | None
+    low: float | None
+    high: float | None
+    beyond: float | None = Field(description="How much more than `high`, or less than `low`, it is.")
+    outside: float | None = Field(
+        description="How far from what was expected, 1 at the edge of the band; below 0 for too few. "
+        "Null where numbers are not told."
+    )
+    says: str
+
+
+class KindAnomalies(Answer):
+    """Days on which one kind of customer, as it is made up today, was out of line."""
+
+    archetype_id: str
+    segment_name: str
+    unit: str | None = Field(description="Of its numbers; null where they are not told.")
+    anomalies: list[Anomaly] = Field(description="The latest first.")
+
+
+class Anomalies(Answer):
+    """Days on which a shop, or a kind of customer, did more or less than is usual."""
+
+    metric: Metric
+    unit: str | None = Field(
+        description="Of all numbers: `orders`, `refunds`, `tickets`, or the currency; `usual days` for keys that may "
+        "not see identities, 1 being the mean of what was expected of these days; null where numbers are not told.",
+        examples=["orders"],
+    )
+    archetype_id: str | None = Field(description="The kind of customer these are the days of; null for the whole shop.")
+    segment_name: str | None
+    band: float = Field(description="Share of days that lie within it when nothing is the matter.")
+    days: list[DayBand] = Field(description="The earliest first; whole days of the shop alone.")
+    anomalies: list[Anomaly] = Field(description="Those that are flagged, the latest first.")
+    expected_by_chance: float = Field(description="So many of `days` would be flagged if nothing were the matter.")
+    says: str
+    archetypes: list[KindAnomalies] = Field(
+        description="Kinds with a day out of line, those with most first. Their bands are wider: `archetypes_band`."
+    )
+    archetypes_compared: int = Field(description="Kinds of at least 20 customers that were looked at.")
+    archetypes_band: float
+    chart: dict[str, Any] | None = Field(description="Vega-Lite: the days and their band; null without numbers.")
+    message: str | None = Field(description="Why there is no band, or none on some days; null where there is.")
+    currency: str
+    timezone: str
+    run_id: int | None = Field(description=_RUN)
     as_of: str

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from app.api import anonymous
 from app.api.analytics.charts import migration_chart, velocity_chart
@@ -15,16 +15,27 @@ from app.api.analytics.schemas import (
     Velocity,
     Window,
 )
+from app.core.clock import utc_now
 from app.core.dates import in_words
 from app.core.errors import NothingPublished
 from app.core.keys import Caller
 from app.pipeline import drift as drifting
+from app.pipeline.run import latest_as_of
 from app.resources import Resources
 from app.segmentation.drift import Flow, Move, Movement
-from app.warehouse.stores import read_store
+from app.warehouse.engine import Connection
+from app.warehouse.runs import read_as_of
+from app.warehouse.stores import Store, read_store
 
 # What a share of people is rounded to for who may not count them, and what a velocity is told to.
 _COARSE, _FINE, _VELOCITY = 2, 6, 8
+
+
+async def counted_until(connection: Connection, store: Store) -> datetime:
+    """The moment of the run that is served, before which things count; up to which records are complete without one."""
+    if store.served_run_id is None:
+        return await latest_as_of(connection, store, now=utc_now())
+    return await read_as_of(connection, store.served_run_id)
 
 
 async def drift(resources: Resources, caller: Caller, *, days: int | None, limit: int) -> Drift:

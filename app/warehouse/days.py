@@ -1,0 +1,119 @@
+"""What happened in a shop day by day, on its own calendar: all of it, and by kind of customer."""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.core.dates import start_of_day
+from app.prediction.anomalies import Metric
+
+Floats = NDArray[np.float64]
+
+_ORDERS = """
+    SELECT store_id, customer_id, order_date AS at, total_price AS amount
+    FROM orders WHERE store_id = :store_id AND order_date >= :since AND order_date < :until
+"""
+# A refund has a row for each of its lines.
+_REFUNDS = """
+    SELECT store_id, customer_id, min(refunded_at) AS at, sum(amount) AS amount
+    FROM refunds WHERE store_id = :store_id AND refunded_at >= :since AND refunded_at < :until
+    GROUP BY store_id, customer_id, document_id
+"""
+_TICKETS = """
+    SELECT store_id, customer_id, created_at AS at, 0::numeric AS amount
+    FROM tickets WHERE store_id = :store_id AND created_at >= :since AND created_at < :until
+"""
+_HAPPENED = {
+    Metric.orders: _ORDERS,
+    Metric.revenue: _ORDERS,
+    Metric.refunds: _REFUNDS,
+    Metric.tickets: _TICKETS,
+}
+# Kinds are those of today, also of what their customers did before.
+_BY_DAY = """
+    WITH by_day AS (
+        SELECT {kind} AS kind, (happened.at AT TIME ZONE CAST(:timezone AS text))::date - CAST(:first AS date) AS day,
+            count(*) AS events, sum(happened.amount) AS amount
+        FROM ({happened}) AS happened {joined}
+        GROUP BY 1, 2
+    )
+    SELECT kind, array_agg(day), array_agg(events), array_agg(amount::float8) FROM by_day GROUP BY kind
+"""
+_STANDING = """
+    JOIN fact_customer_standing AS standing ON standing.store_id = happened.store_id
+        AND standing.customer_id = happened.customer_id AND standing.run_id = :run_id
+        AND (CAST(:archetype_id AS text) IS NULL OR standing.archetype_id = :archetype_id)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Days of a shop, both ends included. timezone : whose days they are"""
+
+    first: date
+    last: date
+    timezone: str
+
+    @property
+    def n_days(self) -> int:
+        return (self.last - self.first).days + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Daily:
+    """Each (n_days,), from the first day of a span to the last. events : how many; amounts : what they come to"""
+
+    events: Floats
+    amounts: Floats
+
+    def of(self, metric: Metric) -> Floats:
+        return self.amounts if metric.is_amount else self.events
+
+
+def nothing_in(span: Span) -> Daily:
+    return Daily(np.zeros(span.n_days), np.zeros(span.n_days))
+
+
+async def daily_totals(connection: AsyncConnection, store_id: str, metric: Metric, span: Span) -> Daily:
+    """Of everybody, guests among them."""
+    query = _BY_DAY.format(kind="''", happened=_HAPPENED[metric], joined="")
+    return (await _read(connection, query, store_id, span)).get("") or nothing_in(span)
+
+
+async def daily_totals_by_archetype(
+    connection: AsyncConnection,
+    store_id: str,
+    metric: Metric,
+    span: Span,
+    *,
+    run_id: int,
+    archetype_id: str | None = None,
+) -> dict[str, Daily]:
+    """{archetype of level 1: the days of those who are of it in that run}; none of one whose customers did nothing.
+
+    archetype_id : of that one alone; None for all
+    """
+    query = _BY_DAY.format(kind="standing.archetype_id", happened=_HAPPENED[metric], joined=_STANDING)
+    return await _read(connection, query, store_id, span, run_id=run_id, archetype_id=archetype_id)
+
+
+async def _read(
+    connection: AsyncConnection, query: str, store_id: str, span: Span, **of_kind: object
+) -> dict[str, Daily]:
+    values = {
+        "store_id": store_id,
+        "first": span.first,
+        "since": start_of_day(span.first, span.timezone),
+        "until": start_of_day(span.last + timedelta(days=1), span.timezone),
+        "timezone": span.timezone,
+        **of_kind,
+    }
+    found = {}
+    for kind, days, events, amounts in await connection.execute(text(query), values):
+        found[kind] = nothing_in(span)
+        found[kind].events[days], found[kind].amounts[days] = events, amounts
+    return found
