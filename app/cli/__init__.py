@@ -13,13 +13,13 @@ from collections.abc import Callable, Coroutine, Sequence
 import uvloop
 
 from app import __version__
-from app.cli import bench, database, demo, export, import_csv, keys, sample, segment, serve, usefulness, worker
+from app.cli import bench, database, demo, export, import_csv, keys, predict, sample, segment, serve, usefulness, worker
 from app.cli.output import complain
 from app.core.config import Settings, load_settings
 from app.core.errors import AppError
 from app.core.logging import configure_logging
 
-_AREAS = (demo, serve, worker, sample, import_csv, segment, usefulness, export, keys, database, bench)
+_AREAS = (demo, serve, worker, sample, import_csv, segment, predict, usefulness, export, keys, database, bench)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.core.errors import ConfigurationError
@@ -74,6 +74,10 @@ def _a_cron_line(line: str) -> str:
     return line
 
 
+def _a_horizon(value: object) -> object:
+    return None if value == "individual" else value
+
+
 def _a_slack_address(url: SecretStr | None) -> SecretStr | None:
     if url is not None:
         address = urlsplit(url.get_secret_value())
@@ -90,6 +94,7 @@ StoreId = Annotated[str, Field(pattern=STORE_NAME)]
 CurrencyCode = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 PostgresUrl = Annotated[str | None, AfterValidator(_a_postgres_address)]
 Key = Annotated[SecretStr | None, AfterValidator(_a_key)]
+Horizon = Annotated[Annotated[int, Field(ge=1, le=365)] | None, BeforeValidator(_a_horizon)]
 Cron = Annotated[str, AfterValidator(_a_cron_line)]
 SlackUrl = Annotated[SecretStr | None, AfterValidator(_a_slack_address)]
 
@@ -132,8 +137,11 @@ class Settings(BaseSettings):
     archetype_min_members: Annotated[int, Field(ge=1)] = 5
     ltv_tier_mode: LtvTierMode = LtvTierMode.percentile
 
+    churn_horizon_days: Horizon = None
+
     rescore_schedule: Cron = "0 2 * * *"
     discovery_schedule: Cron = "0 3 * * 0"
+    predict_schedule: Cron = "30 2 * * *"
     drift_threshold: Annotated[float, Field(gt=0)] = 0.25
     history_daily_days: Annotated[int, Field(ge=28)] = 90
 

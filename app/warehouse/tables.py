@@ -17,6 +17,7 @@
 
 Dimension and fact rows carry the run that wrote them. `stores.served_run_id` says which run is served; a run's rows are
 written and the switch thrown in one transaction that also sweeps the run before, so nobody reads half of two runs.
+Predictions are published in the same way, by a run of their own: `stores.served_prediction_id`.
 The views `fact_customer_current` and `customer_profiles` (standings, with their segments and features by name),
 `customer_intelligence`, `combined_sales` and `order_line_items` are in the migrations, and so is the queue behind
 `jobs`: the tables `queue`, `queue_log`, `queue_schedules` and `queue_statistics` are pgqueuer's.
@@ -97,6 +98,7 @@ stores = Table(
     Column("timezone", Text, nullable=False, comment="IANA name; hours, weekdays and days are the shop's own."),
     Column("currency", Text, nullable=False, comment="ISO 4217 code of every amount of this store."),
     Column("served_run_id", BigInteger, comment="The published run that answers are read from; null before the first."),
+    Column("served_prediction_id", BigInteger, comment="The predictions that are served; null before the first."),
     Column("created_at", TIME, nullable=False, server_default=func.now(), comment="When the store was added, UTC."),
     PrimaryKeyConstraint("store_id"),
     CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_code"),
@@ -540,7 +542,6 @@ fact_customer_standing = Table(
         "features", ARRAY(Double), comment="Before any scaling; an axis's begin at dim_segment_master.first_feature."
     ),
     Column("profile", Text, comment="What is served of them beside what everyone of the run shares; null in old rows."),
-    Column("churn_risk_score", Double, comment="Chance of lapsing, 0 to 1; null until predictions are published."),
     _changed(),
     PrimaryKeyConstraint("store_id", "customer_id", "run_id"),
     CheckConstraint("total_orders > 0", name="total_orders"),
@@ -550,7 +551,6 @@ fact_customer_standing = Table(
         "rfm_recency BETWEEN 1 AND 5 AND rfm_frequency BETWEEN 1 AND 5 AND rfm_monetary BETWEEN 1 AND 5",
         name="rfm_scores",
     ),
-    CheckConstraint("churn_risk_score BETWEEN 0 AND 1", name="churn_risk_score"),
     Index("idx_intelligence_updated", "store_id", "updated_at"),
     Index("idx_intelligence_archetype", "store_id", "archetype_id"),
     comment="Every segmented customer as they stand in the served run, in numbers.",
@@ -565,6 +565,9 @@ fact_customer_history = Table(
     _run(),
     *_standing_columns(),
     Column("segment_ids", ARRAY(Text), nullable=False, comment="Their own dominant segments, in the axes' order."),
+    Column("churn_risk_score", Double, comment="As it was told on that day, 0 to 1; null where nothing was."),
+    Column("p_no_purchase_30d", Double, comment="As it was told on that day, 0 to 1; null where nothing was."),
+    Column("predicted_ltv_12m", MONEY, comment="As it was told on that day; null where nothing was."),
     PrimaryKeyConstraint("store_id", "customer_id", "snapshot_date"),
     Index("idx_history_day", "store_id", "snapshot_date"),
     comment="Where each customer stood on each day a snapshot was taken.",
@@ -634,12 +637,96 @@ alerts_told = Table(
     comment="The alerts a shop was sent: one of a kind and a day.",
 )
 
+prediction_runs = Table(
+    "prediction_runs",
+    metadata,
+    Column("prediction_id", BigInteger, Identity(always=True), nullable=False, comment="Counts up."),
+    _store(),
+    Column("status", Text, nullable=False, comment="running, published or failed."),
+    Column("progress", JSONB, comment="{step, done}: the step under way and the share of it done; null before any."),
+    Column("as_of", TIME, comment="Only records before this moment were used, UTC."),
+    Column("started_at", TIME, nullable=False, server_default=func.now(), comment="UTC."),
+    Column("finished_at", TIME, comment="UTC; null while running or when the process was killed."),
+    Column("report", JSONB, comment="What was found of the shop: levels, growth, revenue, what falls short."),
+    Column("failure", Text, comment="Why it failed, in one line."),
+    PrimaryKeyConstraint("prediction_id"),
+    _of_store(),
+    CheckConstraint("status IN ('running', 'published', 'failed')", name="status"),
+    Index("idx_prediction_runs_store", "store_id", "prediction_id"),
+    comment="Each training of a store's predictions.",
+)
+
+prediction_models = Table(
+    "prediction_models",
+    metadata,
+    _store(),
+    Column("prediction_id", BigInteger, nullable=False, comment="The training it is of."),
+    Column("name", Text, nullable=False, comment="What it tells: churn, spend, next_order, customers, revenue."),
+    Column("candidate", Text, nullable=False, comment="How: rfm_logistic, bg_nbd, blend, ..."),
+    Column("version", Text, nullable=False, comment="Of this service, which made it."),
+    Column("status", Text, nullable=False, comment="served, degraded (served, a baseline) or candidate."),
+    Column("why", Text, nullable=False, comment="Why it is served, or is not."),
+    Column("trained_from", Date, comment="First day of the windows it was fitted to."),
+    Column("trained_to", Date, comment="The day on which what was known of them ends."),
+    Column("features", ARRAY(Text), nullable=False, comment="What it reads."),
+    Column("backtest", JSONB, comment="What it reached on the shop's own past; null where it was not tried."),
+    Column("parameters", JSONB, comment="The fitted model, of a served one."),
+    PrimaryKeyConstraint("store_id", "prediction_id", "name", "candidate"),
+    _of_store(),
+    ForeignKeyConstraint(["prediction_id"], ["prediction_runs.prediction_id"], ondelete="CASCADE"),
+    CheckConstraint("status IN ('served', 'degraded', 'candidate')", name="status"),
+    comment="Every model that was tried, with its proof; those that are served with what they are made of.",
+)
+
+# Kept small and free of references, like `fact_customer_standing`: one row per customer, of the served predictions.
+fact_customer_prediction = Table(
+    "fact_customer_prediction",
+    metadata,
+    _store(),
+    Column("customer_id", Text, nullable=False, comment="Who."),
+    Column("prediction_id", BigInteger, nullable=False, comment="The training whose models say it."),
+    Column("as_of", TIME, nullable=False, comment="Only their records before this moment were used, UTC."),
+    Column("p_no_purchase_30d", Double, nullable=False, comment="Chance of no order within 30 days, 0 to 1."),
+    Column("p_no_purchase_90d", Double, nullable=False, comment="Chance of no order within 90 days, 0 to 1."),
+    Column("churn_risk_score", Double, nullable=False, comment="Chance of no order within horizon_days, 0 to 1."),
+    Column("horizon_days", SmallInteger, nullable=False, comment="Their own: three usual gaps, 30 to 365."),
+    Column("risk_level", Text, nullable=False, comment="low, medium, high or critical, of churn_risk_score."),
+    Column("engagement_trend", Text, nullable=False, comment="rising, steady, fading or new."),
+    Column("expected_spend_90d", MONEY, comment="In the next 90 days, net of refunds; null where it cannot be told."),
+    Column("expected_spend_low", MONEY, comment="Lower end of its 80 % interval."),
+    Column("expected_spend_high", MONEY, comment="Upper end of its 80 % interval."),
+    Column("predicted_ltv_12m", MONEY, comment="In the next twelve months; null where it cannot be told."),
+    Column("next_order_on", Date, comment="By which an order is as likely as not; null beyond a year."),
+    Column("next_order_earliest", Date, comment="From when it is to be expected, at 80 %."),
+    Column("next_order_latest", Date, comment="Until when, at 80 %; null beyond a year."),
+    _changed(),
+    PrimaryKeyConstraint("store_id", "customer_id"),
+    CheckConstraint(
+        "p_no_purchase_30d BETWEEN 0 AND 1 AND p_no_purchase_90d BETWEEN 0 AND 1 AND churn_risk_score BETWEEN 0 AND 1",
+        name="chances",
+    ),
+    CheckConstraint("risk_level IN ('low', 'medium', 'high', 'critical')", name="risk_level"),
+    CheckConstraint("engagement_trend IN ('rising', 'steady', 'fading', 'new')", name="engagement_trend"),
+    CheckConstraint("horizon_days BETWEEN 1 AND 365", name="horizon_days"),
+    Index("idx_predictions_risk", "store_id", "churn_risk_score", "customer_id"),
+    comment="What every customer is expected to do, by the served predictions.",
+)
+
 # The switch points at a run, and a run belongs to a store: the two tables refer to each other.
 stores.append_constraint(
     ForeignKeyConstraint(
         ["served_run_id"],
         ["segmentation_runs.run_id"],
         name="fk_stores_served_run",
+        use_alter=True,
+        ondelete="SET NULL",
+    )
+)
+stores.append_constraint(
+    ForeignKeyConstraint(
+        ["served_prediction_id"],
+        ["prediction_runs.prediction_id"],
+        name="fk_stores_served_prediction",
         use_alter=True,
         ondelete="SET NULL",
     )

@@ -373,7 +373,7 @@ async def old(empty: Database) -> Database:
 async def test_profiles_written_before_say_the_same_as_lists(old: Database) -> None:
     before, intelligence, current = [await rows(old, query) for query in (PROFILES, INTELLIGENCE, CURRENT)]
     assert [row[2] for row in before] == ["ada", "bea"] == [row[1] for row in intelligence]
-    await migrate(old)
+    await migrate(old, "0014")
     assert await rows(old, PROFILES) == before
     assert await rows(old, INTELLIGENCE) == intelligence
     assert await rows(old, CURRENT) == current

@@ -1,0 +1,298 @@
+"""From records to published predictions: train on the shop's own past, choose, tell everyone, publish."""
+
+import asyncio
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+import structlog
+from threadpoolctl import threadpool_limits
+
+from app import __version__
+from app.core.errors import AppError, InvalidInput, NotEnoughHistory, PredictionInProgress
+from app.core.progress import Progress, unheard
+from app.pipeline.features import shop_day
+from app.pipeline.purchases import purchases_of
+from app.pipeline.run import latest_as_of
+from app.pipeline.tastes import TasteRules, Tastes
+from app.prediction.chances import Family
+from app.prediction.churn import LEVELS, Churn, ChurnModel, Past, predict_churn, train_churn, trend
+from app.prediction.next_order import next_order
+from app.prediction.purchases import Floats
+from app.prediction.value import SPEND_DAYS, TrainedSpend, estimate_by, train_spend
+from app.warehouse import predictions
+from app.warehouse.behaviour import Behaviour, read_behaviour
+from app.warehouse.engine import Database
+from app.warehouse.stores import Store, read_store
+
+log = structlog.get_logger()
+
+_EPOCH = date(1970, 1, 1)
+_DECIMALS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class PredictOptions:
+    """as_of : only records before this moment count; None as for a discovery
+    horizon_days : of the risk score, the same for all; None for each customer's own
+    """
+
+    as_of: datetime | None = None
+    horizon_days: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is told of a shop as of a moment.
+
+    rows   : of `fact_customer_prediction`, sorted by customer_id
+    models : of `prediction_models`
+    spend_missing : why spend cannot be told of anybody; None where it is
+    """
+
+    as_of: datetime
+    rows: pl.DataFrame
+    models: list[dict[str, Any]]
+    churn: ChurnModel
+    told: Churn
+    spend: TrainedSpend | None
+    spend_missing: str | None
+    past: Past
+
+
+@dataclass(frozen=True, slots=True)
+class PredictResult:
+    prediction_id: int
+    report: Mapping[str, Any]
+
+
+async def predict(
+    database: Database, store_id: str, options: PredictOptions, *, now: datetime, progress: Progress = unheard
+) -> PredictResult:
+    """Train, choose and publish a store's predictions; until it is done, and if it fails, those before stay served.
+
+    Raises StoreNotFound, InvalidInput for a moment that lies ahead, NotEnoughHistory, or PredictionInProgress.
+    """
+    store, behaviour, as_of = await read_records(database, store_id, as_of=options.as_of, now=now, progress=progress)
+    async with database.session_lock(predictions.lock_key(store_id)) as free:
+        if not free:
+            raise PredictionInProgress(store_id=store_id)
+        async with database.transaction() as connection:
+            prediction_id = await predictions.start(connection, store_id, as_of=as_of)
+        try:
+            told = await asyncio.to_thread(
+                tell, store, behaviour, as_of=as_of, horizon_days=options.horizon_days, progress=progress
+            )
+            progress("publishing", 0.0)
+            report = report_of(told)
+            async with database.transaction() as connection:
+                await predictions.publish(
+                    connection, store_id, prediction_id, rows=told.rows, models=told.models, report=report, as_of=as_of
+                )
+        except Exception as error:
+            async with database.transaction() as connection:
+                await predictions.fail(connection, prediction_id, _failure(error))
+            raise
+    log.info("predictions.published", prediction_id=prediction_id, store_id=store_id, n_customers=told.rows.height)
+    return PredictResult(prediction_id, report)
+
+
+def _failure(error: Exception) -> str:
+    """In one line that may be shown. Of an error that is not ours only its name: its words may hold a customer's."""
+    return str(error) if isinstance(error, AppError) else f"Something of ours went wrong: {type(error).__name__}."
+
+
+async def read_records(
+    database: Database, store_id: str, *, as_of: datetime | None, now: datetime, progress: Progress = unheard
+) -> tuple[Store, Behaviour, datetime]:
+    """A store, its records before a moment, and that moment. Raises StoreNotFound, or InvalidInput if it lies ahead."""
+    if as_of is not None and as_of > now:
+        raise InvalidInput(f"As of {as_of:%Y-%m-%d} lies in the future. Take a day up to today.")
+    progress("reading", 0.0)
+    async with database.snapshot() as connection, database.snapshot(beside=connection) as beside:
+        store = await read_store(connection, store_id)
+        moment = as_of or await latest_as_of(connection, store, now=now)
+        behaviour = await read_behaviour(connection, store_id, as_of=moment, timezone=store.timezone, beside=beside)
+    return store, behaviour, moment
+
+
+def known_day(as_of: datetime, timezone: str) -> int:
+    """The day that begins when the records end: the shop's day of a midnight, else the one after it."""
+    return math.ceil(shop_day(as_of, timezone))
+
+
+def tell(
+    store: Store,
+    behaviour: Behaviour,
+    *,
+    as_of: datetime,
+    horizon_days: int | None = None,
+    progress: Progress = unheard,
+) -> Told:
+    """Train on records before a moment and tell everyone in them. Raises NotEnoughHistory."""
+    known = known_day(as_of, store.timezone)
+    # Of one thread: the work between two meetings of threads is so short that they would mostly wait for each other.
+    with threadpool_limits(1):
+        progress("learning who comes back", 0.0)
+        past = Past(purchases_of(behaviour))
+        tastes = Tastes(behaviour, store.timezone)
+        churn = train_churn(past, known, find_segments=tastes.segments)
+        segments = tastes.segments(churn.training_days[-1])
+        progress("telling who comes back", 0.0)
+        told = predict_churn(churn, past.purchases, known=known, segments=segments, fixed_horizon=horizon_days)
+        progress("learning what is spent", 0.0)
+        spend, missing = None, None
+        try:
+            spend = train_spend(past, known, churn, segments=segments)
+        except NotEnoughHistory as error:
+            missing = str(error)
+        rules = tastes.rules(churn.training_days[-1])
+        rows = rows_of(behaviour.customer_ids, past, told, spend, known=known, as_of=as_of)
+    models = [*_churn_rows(churn, rules), *_spend_rows(spend, missing)]
+    return Told(as_of, rows, models, churn, told, spend, missing, past)
+
+
+def rows_of(
+    customer_ids: Sequence[str],
+    past: Past,
+    told: Churn,
+    spend: TrainedSpend | None,
+    *,
+    known: int,
+    as_of: datetime,
+) -> pl.DataFrame:
+    """Rows of `fact_customer_prediction`, without their keys."""
+    n = len(told.stands.customers)
+    nothing = np.full(n, np.nan)
+    expected, low, high, yearly = nothing, nothing, nothing, nothing
+    if spend is not None:
+        expected = estimate_by(past, spend.model, told.stands, told.away_90, known=known)
+        low, high = spend.model.interval.around(expected)
+        yearly = spend.model.over_a_year(told.stands, expected)
+    order = next_order(told.chances)
+    columns = {
+        "p_no_purchase_30d": told.away_30.round(_DECIMALS),
+        "p_no_purchase_90d": told.away_90.round(_DECIMALS),
+        "churn_risk_score": told.risk.round(_DECIMALS),
+        "horizon_days": told.horizon_days.astype(np.int16),
+        "risk_level": np.array([level.value for level in LEVELS], dtype=object)[told.level].tolist(),
+        "engagement_trend": [each.value for each in trend(told.stands)],
+        **{
+            name: pl.Series(amounts.round(4)).fill_nan(None)
+            for name, amounts in (
+                ("expected_spend_90d", expected),
+                ("expected_spend_low", low),
+                ("expected_spend_high", high),
+                ("predicted_ltv_12m", yearly),
+            )
+        },
+        **{
+            name: _dates(known, days)
+            for name, days in (
+                ("next_order_on", order.expected),
+                ("next_order_earliest", order.earliest),
+                ("next_order_latest", order.latest),
+            )
+        },
+    }
+    ids = np.array(customer_ids, dtype=object)[told.stands.customers].tolist()
+    return pl.DataFrame({"customer_id": ids, "as_of": [as_of] * n, **columns})
+
+
+def _dates(known: int, days: Floats) -> pl.Series:
+    """Days from `known` as dates of the shop, null where there is none."""
+    whole = pl.Series(days).fill_nan(None).floor().cast(pl.Int32)
+    return (whole + known).cast(pl.Date)
+
+
+def _day(number: int) -> date:
+    return _EPOCH + timedelta(days=number)
+
+
+def _churn_rows(model: ChurnModel, rules: TasteRules | None) -> list[dict[str, Any]]:
+    """A row for every candidate; of one that was tried in season and out of it, the better."""
+    best: dict[Family, Any] = {}
+    for tried in model.tried:
+        before = best.get(tried.family)
+        if before is None or tried.chosen or (not before.chosen and _loss(tried) < _loss(before)):
+            best[tried.family] = tried
+    days = model.training_days
+    rows = []
+    for family, tried in best.items():
+        parameters = None
+        if tried.chosen:
+            parameters = {
+                "chances": model.chances.stored(),
+                "tastes": rules.stored() if rules is not None and family is Family.blend_segments else None,
+            }
+        rows.append(
+            {
+                "name": "churn",
+                "candidate": family.value,
+                "version": __version__,
+                "status": ("degraded" if model.degraded else "served") if tried.chosen else "candidate",
+                "why": model.degraded if tried.chosen and model.degraded else tried.why,
+                "trained_from": _day(days[-1]),
+                "trained_to": _day(model.known_day),
+                "features": list(model.chances.names) if tried.chosen else [],
+                "backtest": tried.measures
+                and {
+                    "horizon_days": 30,
+                    "seasonal": tried.seasonal,
+                    "measures": asdict(tried.measures),
+                    "reliability": [asdict(each) for each in model.bins] if tried.chosen else None,
+                },
+                "parameters": parameters,
+            }
+        )
+    return rows
+
+
+def _loss(tried: Any) -> float:
+    return math.inf if tried.measures is None or tried.measures.log_loss is None else tried.measures.log_loss
+
+
+def _spend_rows(spend: TrainedSpend | None, missing: str | None) -> list[dict[str, Any]]:
+    if spend is None:
+        return []
+    model = spend.model
+    return [
+        {
+            "name": "spend",
+            "candidate": tried.estimate.value,
+            "version": __version__,
+            "status": ("degraded" if spend.degraded else "served") if tried.chosen else "candidate",
+            "why": spend.degraded if tried.chosen and spend.degraded else tried.why,
+            "trained_from": _day(spend.training_days[-1]),
+            "trained_to": _day(spend.training_days[0] + SPEND_DAYS),
+            "features": [],
+            "backtest": tried.measures and {"horizon_days": SPEND_DAYS, "measures": asdict(tried.measures)},
+            "parameters": model.stored() if tried.chosen else None,
+        }
+        for tried in spend.tried
+    ]
+
+
+def report_of(told: Told) -> dict[str, Any]:
+    """What is told of the shop at large, plain enough for JSON."""
+    rows = told.rows
+    return {
+        "as_of": told.as_of.astimezone(UTC).isoformat(),
+        "n_customers": rows.height,
+        "levels": {level.value: int((told.told.level == code).sum()) for code, level in enumerate(LEVELS)},
+        "churn": {
+            "model": told.churn.chances.family.value,
+            "seasonal": told.churn.chances.season is not None,
+            "degraded": told.churn.degraded,
+            "training_days": [_day(day).isoformat() for day in told.churn.training_days],
+        },
+        "spend": {
+            "model": told.spend.model.estimate.value if told.spend else None,
+            "degraded": told.spend.degraded if told.spend else None,
+            "missing": told.spend_missing,
+        },
+    }

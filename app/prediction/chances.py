@@ -1,0 +1,288 @@
+"""The chance that a customer stays away: for one step of `STEP_DAYS` days, and from there for any time.
+
+A model of one step is all that is fitted. Its windows are recent, because what came after a step is known a month later
+and not a quarter later; and what it says of longer times hangs together, because staying away for ninety days is
+staying away for three steps, each from how the customer would stand if the ones before had passed in silence. Nobody's
+future is cut off by where the records end: a step is either over or not used.
+
+Every family gives log-odds. `blend` is the mean of a logistic regression and of boosted trees; it is what a shop with
+enough of a past is mostly served by, if it is better on that past than what is simpler.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from app.prediction.btyd import fit_bg_nbd
+from app.prediction.linear import Linear, fit_logistic, linear_from
+from app.prediction.purchases import Floats, Ints, Purchases
+from app.prediction.season import Season, season_from
+from app.prediction.standing import (
+    NAMES,
+    STEP_DAYS,
+    ShopRhythm,
+    Standing,
+    counts,
+    rhythm_from,
+    shop_gap,
+    standing,
+)
+from app.prediction.trees import Trees, trees_from, trees_of
+
+LEAST_CHANCE = 1e-6
+_SEED = 20_100
+#: Customers of a window who stayed away and are learned from, about; of those who came, all are.
+_AWAY_A_WINDOW = 10_000
+_FITTED_TO = 20_000  # customers that a BG/NBD is fitted to at most
+
+
+class Family(StrEnum):
+    """Ways of telling, the simplest first."""
+
+    base_rate = "base_rate"
+    recency_logistic = "recency_logistic"
+    rfm_logistic = "rfm_logistic"
+    bg_nbd = "bg_nbd"
+    blend = "blend"
+    blend_segments = "blend_segments"
+
+
+BLENDS = (Family.blend, Family.blend_segments)
+#: The squared penalty on standardised slopes.
+_HELD, _HELD_BLEND = 1.0, 3.0
+#: What the simple ones read, and the logistic half of the blend.
+_READS: Mapping[Family, tuple[str, ...]] = {
+    Family.base_rate: (),
+    Family.recency_logistic: ("log_recency",),
+    Family.rfm_logistic: ("log_recency", "log_visits", "log_spent", "log_tenure"),
+}
+_BLEND_READS = (
+    *("log_recency", "log_visits", "log_spent", "log_tenure", "log_usual_gap", "overdue", "recency_share"),
+    *("log_visit_value", "log_last_value", "log_spent_90d", "visits_30d", "visits_90d", "bg_nbd_logit"),
+    *("bg_nbd_alive", "log_lines", "log_products", "lines_per_visit", "bought_again", "refunded_share"),
+    *("same_month_last_year", "near_month_last_year", "months_in_season"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Segments:
+    """Memberships in the segments of axes that do not move with the clock, by rules found before any window.
+
+    names : of the columns
+    at    : a day -> (n_customers of the shop, len(names)) as they stood when it began; NaN of who was not known yet
+    """
+
+    names: tuple[str, ...]
+    at: Callable[[int], Floats]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Customers on a day of the past, and whether they stayed away in the step from there.
+
+    customers : (n,) which of the shop's
+    values    : (n, len(NAMES)) how they stood
+    weights   : (n,) how many customers each stands for
+    share     : of those who stayed away, how many are in it
+    """
+
+    day: int
+    customers: Ints
+    values: Floats
+    stayed_away: Floats
+    weights: Floats
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class ChanceModel:
+    """What says who stays away for a step.
+
+    names    : of all features
+    linear   : of a logistic family, or of the blend; None for BG/NBD
+    trees    : of the blend
+    rhythm   : the shop's, which the features of customers with little of their own lean on
+    season   : what the time of the year adds; None where it adds nothing
+    season_trained : mean effect of the season over the windows it was fitted to
+    boosting : the library's own form of the trees, for batches; None in a model that was read back
+    """
+
+    family: Family
+    names: tuple[str, ...]
+    linear: Linear | None
+    trees: Trees | None
+    rhythm: ShopRhythm
+    season: Season | None
+    season_trained: float
+    boosting: HistGradientBoostingClassifier | None = field(default=None, compare=False)
+
+    def away(self, values: Floats, stands: Standing, day: int) -> Floats:
+        """Chance of each customer to stay away for the step that begins on a day. values : (n, len(names))"""
+        if self.family is Family.bg_nbd:
+            logit = stands.column("bg_nbd_logit").copy()
+        else:
+            assert self.linear is not None  # noqa: S101  of every other family
+            logit = self.linear.total(values)
+        if self.trees is not None:
+            grown = (
+                self.trees.total(values)
+                if self.boosting is None
+                else self.boosting.decision_function(values) + self.trees.shift
+            )
+            logit = (logit + grown) / 2
+        if self.season is not None:
+            logit = logit - (self.season.effect(day) - self.season_trained)
+        chance: Floats = 1 / (1 + np.exp(-logit))
+        return chance.clip(LEAST_CHANCE, 1 - LEAST_CHANCE)
+
+    def stored(self) -> dict[str, Any]:
+        """Plain enough for JSON; `chance_model_from` reads it back."""
+        return {
+            "family": self.family.value,
+            "names": list(self.names),
+            "linear": self.linear and self.linear.stored(),
+            "trees": self.trees and self.trees.stored(),
+            "rhythm": self.rhythm.stored(),
+            "season": self.season and self.season.stored(),
+            "season_trained": self.season_trained,
+        }
+
+
+def chance_model_from(stored: Mapping[str, Any]) -> ChanceModel:
+    """The model that `ChanceModel.stored` was taken from."""
+    return ChanceModel(
+        family=Family(stored["family"]),
+        names=tuple(stored["names"]),
+        linear=stored["linear"] and linear_from(stored["linear"]),
+        trees=stored["trees"] and trees_from(stored["trees"]),
+        rhythm=rhythm_from(stored["rhythm"]),
+        season=stored["season"] and season_from(stored["season"]),
+        season_trained=stored["season_trained"],
+    )
+
+
+def shop_rhythm(purchases: Purchases, known: int) -> ShopRhythm:
+    """What the visits before a day say of all customers together."""
+    customers = purchases.known(known)
+    if len(customers) > _FITTED_TO:
+        rng = np.random.default_rng((_SEED, known))
+        customers = np.sort(rng.choice(customers, _FITTED_TO, replace=False))
+    gap_days, log_gap = shop_gap(purchases, known)
+    return ShopRhythm(gap_days, log_gap, fit_bg_nbd(*counts(purchases, customers, known)))
+
+
+def share_sampled(n_customers: int) -> float:
+    """How many of the customers who stayed away are learned from: all of a small shop, a half, a quarter and so on."""
+    share = 1.0
+    while share * n_customers > 2 * _AWAY_A_WINDOW:
+        share /= 2
+    return share
+
+
+def window(purchases: Purchases, rhythm: ShopRhythm, *, day: int, share: float = 1.0) -> Window:
+    """Customers known before a day, as they stood on it, and what they did in the step from there.
+
+    share : everyone who came is in it, and of those who stayed away so many, each of whom stands for 1 / share
+    """
+    customers = purchases.known(day)
+    came = purchases.bought(customers, day, day + STEP_DAYS)
+    if share < 1:
+        kept = came | (np.random.default_rng((_SEED, day)).random(len(customers)) < share)
+        customers, came = customers[kept], came[kept]
+    stands = standing(purchases, rhythm, known=day, customers=customers)
+    return Window(day, customers, stands.values, (~came).astype(np.float64), np.where(came, 1.0, 1 / share), share)
+
+
+def fit_chances(
+    windows: Sequence[Window],
+    family: Family,
+    *,
+    rhythm: ShopRhythm,
+    season: Season | None = None,
+    segments: Segments | None = None,
+) -> ChanceModel:
+    """windows : all of one share; rhythm : the shop's when the model is used
+
+    Of segments only `blend_segments` takes notice, which needs them."""
+    names = NAMES
+    weights = np.concatenate([each.weights for each in windows])
+    trained = 0.0
+    if season is not None:
+        sizes = [each.weights.sum() for each in windows]
+        trained = float(np.average([season.effect(each.day) for each in windows], weights=sizes))
+    if family is Family.bg_nbd:
+        return ChanceModel(family, names, None, None, rhythm, season, trained)
+    values = np.vstack([each.values for each in windows])
+    away = np.concatenate([each.stayed_away for each in windows])
+    if family is Family.blend_segments and segments is not None:
+        names = (*NAMES, *segments.names)
+        values = np.hstack([values, np.vstack([segments.at(each.day)[each.customers] for each in windows])])
+    reads = _READS.get(family, (*_BLEND_READS, *names[len(NAMES) :]))
+    blended = family in BLENDS
+    columns = [names.index(name) for name in reads]
+    linear = fit_logistic(values, away, weights, columns, held=_HELD_BLEND if blended else _HELD)
+    trees = boosting = None
+    if blended and 0 < away.mean() < 1:
+        boosting = _fit_trees(values, away)
+        # Of those who stayed away only a share was seen: the odds are as many times higher (King & Zeng 2001).
+        trees = trees_of(boosting, shift=-math.log(windows[0].share))
+    return ChanceModel(family, names, linear, trees, rhythm, season, trained, boosting=boosting)
+
+
+def _fit_trees(values: Floats, away: Floats) -> HistGradientBoostingClassifier:
+    model = HistGradientBoostingClassifier(
+        max_leaf_nodes=7,
+        max_iter=150,
+        learning_rate=0.05,
+        max_bins=63,
+        # A leaf of a large shop stands on more customers: what it tells of a few is noise there as well.
+        min_samples_leaf=int(np.clip(len(away) // 100, 40, 300)),
+        l2_regularization=20.0,
+        early_stopping=False,
+        random_state=_SEED,
+    )
+    return model.fit(values, away)
+
+
+def staying_away(
+    model: ChanceModel,
+    purchases: Purchases,
+    *,
+    known: int,
+    steps: int,
+    segments: Segments | None = None,
+    customers: Ints | None = None,
+) -> tuple[Standing, Floats]:
+    """How customers stand on the day the records end, and their chance to stay away for each of the steps from there.
+
+    returns : standing of n customers, and (steps, n): row j is the chance for step j given silence until it begins
+    """
+    now = standing(purchases, model.rhythm, known=known, customers=customers)
+    tastes = None if model.family is not Family.blend_segments or segments is None else segments.at(known)
+    chances = np.empty((steps, len(now.customers)))
+    for step in range(steps):
+        day = known + STEP_DAYS * step
+        stands = now if step == 0 else standing(purchases, model.rhythm, known=known, seen=day, customers=customers)
+        values = stands.values if tastes is None else np.hstack([stands.values, tastes[stands.customers]])
+        chances[step] = model.away(values, stands, day)
+    return now, chances
+
+
+def until(chances: Floats, horizon_days: float | Floats) -> Floats:
+    """Chance of each customer to stay away for a time; within a step its logarithm falls evenly.
+
+    chances      : as `staying_away` returns
+    horizon_days : one for all or (n,), at most as long as there are steps
+    """
+    n_steps, n = chances.shape
+    log_kept = np.vstack([np.zeros(n), np.cumsum(np.log(chances), axis=0)])
+    steps = np.broadcast_to(np.asarray(horizon_days, dtype=np.float64) / STEP_DAYS, (n,))
+    whole = np.minimum(steps.astype(np.int64), n_steps - 1)
+    column = np.arange(n)
+    kept: Floats = np.exp(log_kept[whole, column] + (steps - whole) * np.log(chances[whole, column]))
+    return kept
