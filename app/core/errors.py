@@ -18,6 +18,9 @@
     │   ├── KeyNotFound
     │   ├── RunNotFound
     │   ├── JobNotFound
+    │   ├── NothingPredicted           no predictions have been published yet
+    │   ├── NotPredicted               those that have been say nothing of this customer
+    │   ├── ModelNotFound
     │   └── NothingPublished           no segmentation run has been published yet
     ├── Conflict                  409
     │   ├── NotEnoughHistory           too few days of orders to tell from them what comes
@@ -175,6 +178,26 @@ class NothingPublished(NotFound):
             f"No segmentation of store '{store_id}' has been published yet. "
             f"Run `python -m app segment --store {store_id}`."
         )
+
+
+class NothingPredicted(NotFound):
+    def __init__(self, store_id: str) -> None:
+        super().__init__(
+            f"No predictions of store '{store_id}' have been published yet. "
+            f"Run `python -m app predict --store {store_id}`."
+        )
+
+
+class NotPredicted(NotFound):
+    """reason : why, in a sentence"""
+
+    def __init__(self, customer_id: str, *, reason: str) -> None:
+        super().__init__(f"Nothing is predicted of customer {shortened(customer_id)}. {reason}")
+
+
+class ModelNotFound(NotFound):
+    def __init__(self, name: str, *, there: Sequence[str]) -> None:
+        super().__init__(f"There is no model {shortened(name)}. There are: {', '.join(there)}.")
 
 
 class RunNotFound(NotFound):

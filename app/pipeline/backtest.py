@@ -120,7 +120,7 @@ def _cut(past: Past, tastes: Tastes, day: int, *, end: int, horizon_days: int | 
     spend: dict[str, Any] | None = None
     missing = None
     try:
-        found = backtest_spend(past, day, model, churn, end=end, segments=tastes.segments(model.training_days[-1]))
+        found = backtest_spend(past, day, model, churn, end=end, segments=tastes.segments(past.rules_day(day)))
         if found is not None:
             trained, spend = found
             spend["degraded"] = trained.degraded

@@ -18,12 +18,15 @@ from app.core.progress import Progress, unheard
 from app.pipeline.features import shop_day
 from app.pipeline.purchases import purchases_of
 from app.pipeline.run import latest_as_of
-from app.pipeline.tastes import TasteRules, Tastes
+from app.pipeline.tastes import Tastes
+from app.prediction.backtest import proof
 from app.prediction.chances import Family
-from app.prediction.churn import LEVELS, Churn, ChurnModel, Past, predict_churn, train_churn, trend
+from app.prediction.churn import LEVELS, Churn, ChurnModel, Past, Tried, predict_churn, train_churn, trend
+from app.prediction.explanation import typical_customer
 from app.prediction.next_order import next_order
-from app.prediction.purchases import Floats
-from app.prediction.value import SPEND_DAYS, TrainedSpend, estimate_by, train_spend
+from app.prediction.purchases import Floats, Purchases
+from app.prediction.standing import NAMES
+from app.prediction.value import SPEND_DAYS, SpendModel, TrainedSpend, estimate_by, train_spend
 from app.warehouse import predictions
 from app.warehouse.behaviour import Behaviour, read_behaviour
 from app.warehouse.engine import Database
@@ -141,7 +144,7 @@ def tell(
         past = Past(purchases_of(behaviour))
         tastes = Tastes(behaviour, store.timezone)
         churn = train_churn(past, known, find_segments=tastes.segments)
-        segments = tastes.segments(churn.training_days[-1])
+        segments = tastes.segments(past.rules_day(known))
         progress("telling who comes back", 0.0)
         told = predict_churn(churn, past.purchases, known=known, segments=segments, fixed_horizon=horizon_days)
         progress("learning what is spent", 0.0)
@@ -150,29 +153,38 @@ def tell(
             spend = train_spend(past, known, churn, segments=segments)
         except NotEnoughHistory as error:
             missing = str(error)
-        rules = tastes.rules(churn.training_days[-1])
-        rows = rows_of(behaviour.customer_ids, past, told, spend, known=known, as_of=as_of)
-    models = [*_churn_rows(churn, rules), *_spend_rows(spend, missing)]
+        progress("proving it", 0.0)
+        proofs = proof(past, known, churn, segments=segments, fixed_horizon=horizon_days)
+        rules = tastes.rules(past.rules_day(known))
+        model = spend.model if spend is not None else None
+        rows = rows_of(behaviour.customer_ids, past.purchases, told, model, known=known, as_of=as_of)
+    made_of = {
+        "chances": churn.chances.stored(),
+        "tastes": rules.stored() if rules is not None and churn.chances.family is Family.blend_segments else None,
+        "typical": typical_customer(told.seen),
+        "fixed_horizon": horizon_days,
+    }
+    models = [*_churn_rows(churn, made_of, proofs), *_spend_rows(spend)]
     return Told(as_of, rows, models, churn, told, spend, missing, past)
 
 
 def rows_of(
     customer_ids: Sequence[str],
-    past: Past,
+    purchases: Purchases,
     told: Churn,
-    spend: TrainedSpend | None,
+    spend: SpendModel | None,
     *,
     known: int,
     as_of: datetime,
 ) -> pl.DataFrame:
-    """Rows of `fact_customer_prediction`, without their keys."""
+    """Rows of `fact_customer_prediction`, without their keys. spend : None where it cannot be told"""
     n = len(told.stands.customers)
     nothing = np.full(n, np.nan)
     expected, low, high, yearly = nothing, nothing, nothing, nothing
     if spend is not None:
-        expected = estimate_by(past, spend.model, told.stands, told.away_90, known=known)
-        low, high = spend.model.interval.around(expected)
-        yearly = spend.model.over_a_year(told.stands, expected)
+        expected = estimate_by(purchases, spend, told.stands, told.away_90, known=known)
+        low, high = spend.interval.around(expected)
+        yearly = spend.over_a_year(told.stands, expected)
     order = next_order(told.chances)
     columns = {
         "p_no_purchase_30d": told.away_30.round(_DECIMALS),
@@ -213,22 +225,24 @@ def _day(number: int) -> date:
     return _EPOCH + timedelta(days=number)
 
 
-def _churn_rows(model: ChurnModel, rules: TasteRules | None) -> list[dict[str, Any]]:
+def _churn_rows(model: ChurnModel, made_of: Mapping[str, Any], proofs: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A row for every candidate; of one that was tried in season and out of it, the better."""
-    best: dict[Family, Any] = {}
+    best: dict[Family, Tried] = {}
     for tried in model.tried:
         before = best.get(tried.family)
         if before is None or tried.chosen or (not before.chosen and _loss(tried) < _loss(before)):
             best[tried.family] = tried
     days = model.training_days
+    held_out = [_day(day).isoformat() for day in model.held_out_days]
     rows = []
     for family, tried in best.items():
-        parameters = None
+        backtest: dict[str, Any] = {}
+        if tried.measures is not None:
+            backtest["30d"] = {"held_out": held_out, "seasonal": tried.seasonal, "measures": asdict(tried.measures)}
+        if tried.chosen and "30d" in backtest:
+            backtest["30d"]["reliability"] = [asdict(each) for each in model.bins]
         if tried.chosen:
-            parameters = {
-                "chances": model.chances.stored(),
-                "tastes": rules.stored() if rules is not None and family is Family.blend_segments else None,
-            }
+            backtest |= proofs
         rows.append(
             {
                 "name": "churn",
@@ -239,24 +253,18 @@ def _churn_rows(model: ChurnModel, rules: TasteRules | None) -> list[dict[str, A
                 "trained_from": _day(days[-1]),
                 "trained_to": _day(model.known_day),
                 "features": list(model.chances.names) if tried.chosen else [],
-                "backtest": tried.measures
-                and {
-                    "horizon_days": 30,
-                    "seasonal": tried.seasonal,
-                    "measures": asdict(tried.measures),
-                    "reliability": [asdict(each) for each in model.bins] if tried.chosen else None,
-                },
-                "parameters": parameters,
+                "backtest": backtest or None,
+                "parameters": made_of if tried.chosen else None,
             }
         )
     return rows
 
 
-def _loss(tried: Any) -> float:
+def _loss(tried: Tried) -> float:
     return math.inf if tried.measures is None or tried.measures.log_loss is None else tried.measures.log_loss
 
 
-def _spend_rows(spend: TrainedSpend | None, missing: str | None) -> list[dict[str, Any]]:
+def _spend_rows(spend: TrainedSpend | None) -> list[dict[str, Any]]:
     if spend is None:
         return []
     model = spend.model
@@ -269,8 +277,15 @@ def _spend_rows(spend: TrainedSpend | None, missing: str | None) -> list[dict[st
             "why": spend.degraded if tried.chosen and spend.degraded else tried.why,
             "trained_from": _day(spend.training_days[-1]),
             "trained_to": _day(spend.training_days[0] + SPEND_DAYS),
-            "features": [],
-            "backtest": tried.measures and {"horizon_days": SPEND_DAYS, "measures": asdict(tried.measures)},
+            "features": list(NAMES) if tried.chosen else [],
+            "backtest": tried.measures
+            and {
+                "90d": {
+                    "held_out": [_day(spend.held_out_day).isoformat()],
+                    "measures": asdict(tried.measures),
+                    "interval_coverage": model.interval.coverage,
+                }
+            },
             "parameters": model.stored() if tried.chosen else None,
         }
         for tried in spend.tried

@@ -7,14 +7,16 @@ more are told apart as well: one-time buyers are many and easy, and flatter ever
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
 
-from app.prediction.chances import Segments, until
+from app.prediction.chances import Segments, fit_chances, until
 from app.prediction.churn import (
     LEVEL_BOUNDS,
     LEVELS,
+    MOST_HORIZON,
     Churn,
     ChurnModel,
     FindSegments,
@@ -97,7 +99,7 @@ def backtest_churn(
 ) -> tuple[ChurnModel, Churn, list[ChurnCut], dict[str, Any]]:
     """end : the day on which the records end. Raises NotEnoughHistory."""
     purchases = past.purchases
-    segments = find_segments(past.window_days(cut)[-1]) if find_segments and past.window_days(cut) else None
+    segments = find_segments(past.rules_day(cut)) if find_segments and past.window_days(cut) else None
     model = train_churn(past, cut, find_segments=lambda _: segments)
     told = predict_churn(model, purchases, known=cut, segments=segments, fixed_horizon=fixed_horizon)
     stands = told.stands
@@ -210,10 +212,10 @@ def backtest_spend(
     trained = train_spend(past, cut, churn, segments=segments)
     stands = told.stands
     actual = past.purchases.spent(stands.customers, cut, cut + SPEND_DAYS)
-    expected = {SERVED: estimate_by(past, trained.model, stands, told.away_90, known=cut)}
+    expected = {SERVED: estimate_by(past.purchases, trained.model, stands, told.away_90, known=cut)}
     for baseline in SPEND_BASELINES:
         plain = replace(trained.model, estimate=baseline)
-        expected[baseline.value] = estimate_by(past, plain, stands, told.away_90, known=cut)
+        expected[baseline.value] = estimate_by(past.purchases, plain, stands, told.away_90, known=cut)
     low, high = trained.model.interval.around(expected[SERVED])
     inside = (actual >= low) & (actual <= high)
     return trained, {
@@ -238,3 +240,66 @@ def mean_of(cuts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _mean(figures: Sequence[float | None]) -> float | None:
     known = [figure for figure in figures if figure is not None]
     return float(np.mean(known)) if known else None
+
+
+#: Cuts of the past on which a horizon of a year is measured, the earliest that enough is known from before.
+_OWN_HORIZON_CUTS = (MOST_HORIZON, 270, 180, 120, 90)
+
+
+def proof(
+    past: Past, known: int, model: ChurnModel, *, segments: Segments | None = None, fixed_horizon: int | None = None
+) -> dict[str, Any]:
+    """What the served family would have told of horizons that a held-out step does not reach, plain enough for JSON.
+
+    segments : by rules found before `Past.rules_day`
+    returns  : by horizon cut, measures and reliability; of the own horizon levels too. What cannot be measured yet is
+               left out
+    """
+    found: dict[str, Any] = {}
+    ninety = _told_on(past, known - 90, model, segments, fixed_horizon)
+    if ninety is not None:
+        away = (~past.purchases.bought(ninety.stands.customers, known - 90, known)).astype(np.float64)
+        found["90d"] = {"cut": _day(known - 90), **_proved(away, ninety.away_90)}
+    for back in _OWN_HORIZON_CUTS:
+        cut = known - back
+        told = ninety if back == 90 else _told_on(past, cut, model, segments, fixed_horizon)
+        if told is None:
+            continue
+        own, seen = _own_horizon(past, cut, told, end=known)
+        if own is not None:
+            found["own_horizon"] = {
+                "cut": _day(cut),
+                **_proved(own.stayed_away, own.told[SERVED]),
+                "levels": seen["levels"],
+            }
+            break
+    return found
+
+
+def _told_on(
+    past: Past, cut: int, model: ChurnModel, segments: Segments | None, fixed_horizon: int | None
+) -> Churn | None:
+    """What the served family says of a cut, fitted to what was known then; None where that is too little."""
+    days = past.window_days(cut)
+    if len(days) < 2:
+        return None
+    served = model.chances
+    of_then = fit_chances(
+        [past.window(day, known=cut) for day in days],
+        served.family,
+        rhythm=past.rhythm(cut),
+        season=past.season(cut) if served.season is not None else None,
+        segments=segments,
+    )
+    return predict_churn(of_then, past.purchases, known=cut, segments=segments, fixed_horizon=fixed_horizon)
+
+
+def _proved(away: Floats, chance: Floats) -> dict[str, Any]:
+    return {
+        "measures": asdict(churn_measures(away, chance)),
+        "reliability": [asdict(each) for each in reliability_bins(away, chance)],
+    }
+
+
+def _day(number: int) -> str:
+    return (date(1970, 1, 1) + timedelta(days=number)).isoformat()

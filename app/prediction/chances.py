@@ -35,6 +35,7 @@ from app.prediction.standing import (
 from app.prediction.trees import Trees, trees_from, trees_of
 
 LEAST_CHANCE = 1e-6
+_BG_NBD_LOGIT = NAMES.index("bg_nbd_logit")
 _SEED = 20_100
 #: Customers of a window who stayed away and are learned from, about; of those who came, all are.
 _AWAY_A_WINDOW = 10_000
@@ -121,10 +122,10 @@ class ChanceModel:
     season_trained: float
     boosting: HistGradientBoostingClassifier | None = field(default=None, compare=False)
 
-    def away(self, values: Floats, stands: Standing, day: int) -> Floats:
+    def away(self, values: Floats, day: int) -> Floats:
         """Chance of each customer to stay away for the step that begins on a day. values : (n, len(names))"""
         if self.family is Family.bg_nbd:
-            logit = stands.column("bg_nbd_logit").copy()
+            logit = values[:, _BG_NBD_LOGIT].copy()
         else:
             assert self.linear is not None  # noqa: S101  of every other family
             logit = self.linear.total(values)
@@ -257,20 +258,22 @@ def staying_away(
     steps: int,
     segments: Segments | None = None,
     customers: Ints | None = None,
-) -> tuple[Standing, Floats]:
+) -> tuple[Standing, Floats, list[Floats]]:
     """How customers stand on the day the records end, and their chance to stay away for each of the steps from there.
 
-    returns : standing of n customers, and (steps, n): row j is the chance for step j given silence until it begins
+    returns : standing of n customers; (steps, n): row j is the chance for step j given silence until it begins; and of
+              each step what it was told by, (n, features)
     """
     now = standing(purchases, model.rhythm, known=known, customers=customers)
     tastes = None if model.family is not Family.blend_segments or segments is None else segments.at(known)
-    chances = np.empty((steps, len(now.customers)))
+    chances, seen = np.empty((steps, len(now.customers))), []
     for step in range(steps):
         day = known + STEP_DAYS * step
         stands = now if step == 0 else standing(purchases, model.rhythm, known=known, seen=day, customers=customers)
         values = stands.values if tastes is None else np.hstack([stands.values, tastes[stands.customers]])
-        chances[step] = model.away(values, stands, day)
-    return now, chances
+        seen.append(values)
+        chances[step] = model.away(values, day)
+    return now, chances, seen
 
 
 def until(chances: Floats, horizon_days: float | Floats) -> Floats:

@@ -23,6 +23,7 @@ from app.prediction.chances import (
     share_sampled,
     shop_rhythm,
     staying_away,
+    until,
     window,
 )
 from app.prediction.evaluation import ChurnMeasures, ReliabilityBin, churn_measures, reliability_bins
@@ -97,6 +98,12 @@ class Past:
             self._windows[day, share] = window(self.purchases, self.rhythm(day), day=day, share=share)
         return self._windows[day, share]
 
+    def rules_day(self, known: int) -> int:
+        """Before which day the rules of segments are found: before every window that is learned from when `known`
+        begins, and before those of the cuts of the year before it on which that is measured.
+        """
+        return max(self.purchases.first_day + LEAST_HISTORY_DAYS, known - MOST_HORIZON - STEP_DAYS * MOST_WINDOWS)
+
     def window_days(self, known: int) -> list[int]:
         """The days of the windows that are over when `known` begins, the latest first."""
         days = [known - STEP_DAYS * (number + 1) for number in range(MOST_WINDOWS)]
@@ -122,7 +129,8 @@ class ChurnModel:
     training_days : the windows it was fitted to, the latest first
     tried         : every candidate, the simplest first
     degraded      : why a baseline is served although the shop is large enough for more; None where it is not so
-    bins          : of the chosen one on the windows held out
+    held_out_days : the windows it was chosen on, the latest first
+    bins          : of the chosen one on those
     """
 
     chances: ChanceModel
@@ -130,6 +138,7 @@ class ChurnModel:
     training_days: tuple[int, ...]
     tried: tuple[Tried, ...]
     degraded: str | None
+    held_out_days: tuple[int, ...]
     bins: tuple[ReliabilityBin, ...]
 
 
@@ -183,7 +192,7 @@ def train_churn(
             f"predictions need {LEAST_HISTORY_DAYS + STEP_DAYS} days of orders",
             found=max(known - past.purchases.first_day, 0) if len(past.purchases.visits.day) else 0,
         )
-    segments = find_segments(days[-1]) if find_segments is not None else None
+    segments = find_segments(past.rules_day(known)) if find_segments is not None else None
     families = _families(past, known, days, segments)
     held_out = [day for day in days[:HELD_OUT] if len(days) > 1 and day != days[-1]]
     scores = {(family, seasonal): _Score() for family in families for seasonal in (False, True)}
@@ -206,6 +215,7 @@ def train_churn(
         training_days=tuple(days),
         tried=_told(families, scores, chosen, seasonal, held_out=len(held_out)),
         degraded=_degraded(families, chosen),
+        held_out_days=tuple(held_out),
         bins=tuple(bins),
     )
 
@@ -233,11 +243,6 @@ def _try(
     """Fit every family to the windows before a held-out one, and hear what it says of that."""
     held_out = past.window(day, known=known)
     season = past.season(day)
-    stands = Standing(
-        held_out.customers,
-        held_out.values,
-        *(np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0), np.zeros(0)),
-    )
     for family in families:
         model = fit(
             [past.window(each, known=known) for each in days],
@@ -249,7 +254,7 @@ def _try(
         values = held_out.values
         if family is Family.blend_segments and segments is not None:
             values = np.hstack([values, segments.at(day)[held_out.customers]])
-        told = model.away(values, stands, day)
+        told = model.away(values, day)
         scores[family, True].add(held_out, told)
         shift = season.effect(day) - model.season_trained
         scores[family, False].add(held_out, 1 / (1 + np.exp(-(np.log(told / (1 - told)) + shift))))
@@ -325,6 +330,7 @@ class Churn:
     horizon_days : (n,) their own
     away_30, away_90, risk : (n,) chance of no order within 30 and 90 days, and within their own horizon
     level        : (n,) position in LEVELS
+    seen         : of each step what it was told by, (n, features)
     """
 
     stands: Standing
@@ -334,6 +340,7 @@ class Churn:
     away_90: Floats
     risk: Floats
     level: Ints
+    seen: list[Floats]
 
 
 def predict_churn(
@@ -346,10 +353,8 @@ def predict_churn(
     fixed_horizon: int | None = None,
 ) -> Churn:
     """What the model says of everyone with a visit before `known`, or of `customers`."""
-    from app.prediction.chances import until
-
     chances_of = model.chances if isinstance(model, ChurnModel) else model
-    stands, chances = staying_away(
+    stands, chances, seen = staying_away(
         chances_of, purchases, known=known, steps=MOST_STEPS, segments=segments, customers=customers
     )
     horizon = own_horizon(stands, fixed_horizon)
@@ -362,6 +367,7 @@ def predict_churn(
         away_90=until(chances, 90.0),
         risk=risk,
         level=levels(risk),
+        seen=seen,
     )
 
 

@@ -195,12 +195,12 @@ class TrainedSpend:
     """The model that is served, why, and what it and the others reached on the window held out.
 
     training_days : the windows it was fitted to, the latest first
-    held_out_day  : the window it was chosen on; None where there was none to spare
+    held_out_day  : the window it was chosen on
     """
 
     model: SpendModel
     training_days: tuple[int, ...]
-    held_out_day: int | None
+    held_out_day: int
     tried: tuple[SpendTried, ...]
     degraded: str | None
 
@@ -307,7 +307,7 @@ def _chance_away(past: Past, day: int, churn: ChurnModel, segments: Segments | N
     model: ChanceModel = fit_chances(
         [past.window(each, known=day) for each in days], family, rhythm=past.rhythm(day), segments=segments
     )
-    _, chances = staying_away(model, past.purchases, known=day, steps=SPEND_DAYS // STEP_DAYS, segments=segments)
+    _, chances, _ = staying_away(model, past.purchases, known=day, steps=SPEND_DAYS // STEP_DAYS, segments=segments)
     return until(chances, float(SPEND_DAYS))
 
 
@@ -399,7 +399,7 @@ def _buy_till_you_die(rhythm: ShopRhythm, gamma_gamma: GammaGamma | None, stands
     return worth
 
 
-def estimate_by(past: Past, model: SpendModel, stands: Standing, away_90: Floats, *, known: int) -> Floats:
+def estimate_by(purchases: Purchases, model: SpendModel, stands: Standing, away_90: Floats, *, known: int) -> Floats:
     """Expected spend of customers in the ninety days from `known`. away_90 : their chance of no order in them"""
-    latest = past.purchases.spent(stands.customers, known - SPEND_DAYS, known)
+    latest = purchases.spent(stands.customers, known - SPEND_DAYS, known)
     return model.expected(stands, latest, away_90)

@@ -1,12 +1,13 @@
 """Predictions in, and the switch; and who a store's served predictions and models are."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import polars as pl
-from sqlalchemy import insert, text, update
+from sqlalchemy import ARRAY, Text, any_, insert, literal, text, update
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.warehouse.copying import copy_in
@@ -102,3 +103,42 @@ async def publish(
     )
     await connection.execute(text(_FORGET_OLD), {**keys, "kept": _KEPT})
     await connection.execute(text(f"ANALYZE {facts.name}"))
+
+
+_SERVED_ID = text("SELECT served_prediction_id FROM stores WHERE store_id = :store_id")
+_HOLD = text("SELECT served_prediction_id FROM stores WHERE store_id = :store_id FOR NO KEY UPDATE")
+_PARAMETERS = text(
+    "SELECT name, parameters FROM prediction_models "
+    "WHERE store_id = :store_id AND prediction_id = :prediction_id AND parameters IS NOT NULL"
+).columns(parameters=JSONB)
+
+
+async def served_id(connection: AsyncConnection, store_id: str) -> int | None:
+    """The training whose predictions are served; None before the first."""
+    found: int | None = await connection.scalar(_SERVED_ID, {"store_id": store_id})
+    return found
+
+
+async def hold_served(connection: AsyncConnection, store_id: str) -> bool:
+    """Whether predictions are served; if so they stay these until the transaction ends."""
+    return await connection.scalar(_HOLD, {"store_id": store_id}) is not None
+
+
+async def read_parameters(connection: AsyncConnection, store_id: str, prediction_id: int) -> dict[str, Any]:
+    """What the served models of a training are made of, by name."""
+    rows = await connection.execute(_PARAMETERS, {"store_id": store_id, "prediction_id": prediction_id})
+    return {row.name: row.parameters for row in rows}
+
+
+async def replace(connection: AsyncConnection, store_id: str, prediction_id: int, rows: pl.DataFrame) -> None:
+    """Put the predictions of some customers in place of those there are. Hold them first (`hold_served`)."""
+    await remove(connection, store_id, rows["customer_id"].to_list())
+    keyed = rows.with_columns(store_id=pl.lit(store_id), prediction_id=pl.lit(prediction_id))
+    await copy_in(connection, fact_customer_prediction.name, keyed)
+
+
+async def remove(connection: AsyncConnection, store_id: str, customer_ids: Collection[str]) -> None:
+    """Take the predictions of some customers away."""
+    table = fact_customer_prediction
+    whom = table.c.customer_id == any_(literal(sorted(customer_ids), ARRAY(Text)))
+    await connection.execute(table.delete().where(table.c.store_id == store_id, whom))
