@@ -1,4 +1,4 @@
-"""`demo`: the built-in shop, loaded and segmented where nothing is yet, and served."""
+"""`demo`: the built-in shop, loaded, segmented and predicted where nothing is yet, and served."""
 
 import argparse
 import os
@@ -16,6 +16,7 @@ from app.core.dates import start_of_day
 from app.core.logging import configure_logging
 from app.core.secrets_file import serving_keys
 from app.resources import Resources, open_resources
+from app.warehouse.predictions import served_id
 from app.warehouse.runs import read_yardstick
 from app.warehouse.stores import StoreSummary, first_order_at, last_record_at, read_store, summaries
 
@@ -81,6 +82,10 @@ async def _fill(resources: Resources) -> None:
         await _segment(resources, weeks)
     elif not await _is_served(resources, store):
         await _segment(resources, ())
+    async with resources.database.snapshot() as connection:
+        predicted = await served_id(connection, settings.store_id)
+    if predicted is None:
+        await _predict(resources)
 
 
 async def _look(resources: Resources) -> StoreSummary | None:
@@ -131,6 +136,24 @@ async def _segment(resources: Resources, weeks: Sequence[datetime]) -> None:
     )
     for kind in kinds[:_ARCHETYPES_SHOWN]:
         say(f"  {kind['name']}: {kind['member_count']:,} customers, {found['currency']} {kind['total_ltv']:,.0f}")
+
+
+async def _predict(resources: Resources) -> None:
+    """Tell who comes back and what they will spend, as far as the shop is old enough to learn it from."""
+    from app.core.errors import NotEnoughHistory
+    from app.pipeline.predict import PredictOptions, predict
+
+    settings = resources.settings
+    say("Learning from the shop's past who comes back, and for how much ...")
+    options = PredictOptions(horizon_days=settings.churn_horizon_days)
+    try:
+        with progress() as listener:
+            result = await predict(resources.database, settings.store_id, options, now=utc_now(), progress=listener)
+    except NotEnoughHistory as error:
+        say(str(error))
+        return
+    levels, n = result.report["levels"], result.report["n_customers"]
+    say(f"Of {n:,} customers {levels['critical']:,} are a critical risk and {levels['low']:,} a low one.")
 
 
 async def _weeks_ago(resources: Resources) -> list[datetime]:

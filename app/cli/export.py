@@ -4,11 +4,14 @@ import argparse
 from pathlib import Path
 
 from app.cli.options import Commands, add_store, store_of
-from app.cli.output import say
+from app.cli.output import progress, say
+from app.cli.predict import add_as_of, moment_of
+from app.core.clock import utc_now
 from app.core.config import Settings
-from app.core.files import whole_file
+from app.core.files import check_writable, whole_file
+from app.pipeline.predict import PredictOptions, told_as_of
 from app.resources import open_database
-from app.warehouse.exports import export_segments
+from app.warehouse.exports import PREDICTION_COLUMNS, export_segments, read_predictions
 from app.warehouse.migrate import migrate
 
 
@@ -25,6 +28,46 @@ def add_commands(commands: Commands, shared: argparse.ArgumentParser) -> None:
     add_store(segments)
     segments.add_argument("--out", type=Path, required=True, metavar="FILE")
     segments.set_defaults(run=_run)
+    predicted = kinds.add_parser(
+        "predictions",
+        parents=[shared],
+        help="what customers are expected to do, one row each",
+        description="Write the served predictions as CSV, or as Parquet where the file's name ends in .parquet: "
+        f"{', '.join(PREDICTION_COLUMNS)}. With --as-of, or where none are served yet, train and tell from what was "
+        "known then, and keep nothing.",
+    )
+    add_store(predicted)
+    add_as_of(predicted)
+    predicted.add_argument("--out", type=Path, required=True, metavar="FILE")
+    predicted.set_defaults(run=_predictions)
+
+
+async def _predictions(wanted: argparse.Namespace, settings: Settings) -> int:
+    check_writable(wanted.out)
+    store_id = store_of(wanted, settings)
+    async with open_database(settings) as database:
+        await migrate(database)
+        as_of = await moment_of(database, store_id, wanted.as_of, settings)
+        rows = None
+        if as_of is None:
+            async with database.snapshot() as connection:
+                rows = await read_predictions(connection, store_id)
+        if rows is None or not rows.height:
+            with progress() as listener:
+                rows = await told_as_of(
+                    database,
+                    store_id,
+                    PredictOptions(as_of=as_of, horizon_days=settings.churn_horizon_days),
+                    now=utc_now(),
+                    progress=listener,
+                )
+    with whole_file(wanted.out) as file:
+        if wanted.out.suffix == ".parquet":
+            rows.write_parquet(file)
+        else:
+            rows.write_csv(file)
+    say(f"{rows.height:,} rows written to {wanted.out}.")
+    return 0
 
 
 async def _run(wanted: argparse.Namespace, settings: Settings) -> int:

@@ -70,8 +70,19 @@ async def score(
     return {"n_customers": await score_changed(database, store_id, now=utc_now())}
 
 
+async def predict(
+    database: Database, settings: Settings, store_id: str, _parameters: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Predictions trained anew and told of everyone. Answers how many of the most valuable have become critical."""
+    from app.pipeline.predict import PredictOptions, predict
+
+    options = PredictOptions(horizon_days=settings.churn_horizon_days)
+    result = await predict(database, store_id, options, now=utc_now())
+    return {"prediction_id": result.prediction_id, "crossed": len(result.report["crossed"])}
+
+
 #: What can be ordered.
-WORK: dict[str, Work] = {"discover": discover, "rescore": rescore, "score": score}
+WORK: dict[str, Work] = {"discover": discover, "rescore": rescore, "score": score, "predict": predict}
 
 
 def main() -> None:

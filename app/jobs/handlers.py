@@ -17,7 +17,7 @@ import structlog
 
 from app.core.clock import utc_now
 from app.core.config import Settings
-from app.core.errors import OutdatedRun, RunEnded, RunInProgress
+from app.core.errors import NotEnoughHistory, OutdatedRun, PredictionInProgress, RunEnded, RunInProgress
 from app.jobs.apart import Apart
 from app.jobs.failures import WorkFailed
 from app.warehouse.changes import how_many
@@ -87,6 +87,32 @@ async def discover(means: Means, _job_id: int, asked: Asked) -> None:
     await _run_apart(means, Job.discover, asked)
 
 
+async def predict(means: Means, _job_id: int, asked: Asked) -> None:
+    """Predictions trained anew. A shop with too little of a past is left as it is, until its next turn."""
+    store_id = asked.store_id
+    while True:
+        try:
+            said = await means.apart.run(Job.predict.value, store_id, {})
+        except WorkFailed as failure:
+            if failure.kind == NotEnoughHistory.__name__:
+                log.info("predictions.too_early", store_id=store_id, why=str(failure))
+                return
+            if failure.kind != PredictionInProgress.__name__:
+                raise
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+        else:
+            break
+    if said["crossed"] and means.settings.slack_webhook_url is not None:
+        async with means.database.transaction() as connection:
+            await enqueue(connection, Job.tell_risk, store_id)
+
+
+async def tell_risk(means: Means, _job_id: int, asked: Asked) -> None:
+    """Who of the most valuable has become critical, told in Slack."""
+    alerts = await _loaded("app.jobs.risk_alerts")
+    await alerts.tell(means.database, asked.store_id, settings=means.settings, now=utc_now())
+
+
 async def thin(means: Means, _job_id: int, asked: Asked) -> None:
     """History that takes less room the older it is."""
     thinning = await _loaded("app.pipeline.thinning")
@@ -142,6 +168,8 @@ HANDLERS: dict[Job, Handler] = {
     Job.discover: discover,
     Job.thin: thin,
     Job.alert: alert,
+    Job.predict: predict,
+    Job.tell_risk: tell_risk,
 }
 #: Those whose work is done apart, one at a time.
-TAKES_LONG = frozenset({Job.rescore, Job.discover})
+TAKES_LONG = frozenset({Job.rescore, Job.discover, Job.predict})

@@ -38,6 +38,10 @@ def add_schedules(manager: PgQueuer, queries: Queries, database: Database, setti
     async def discover(due: Schedule) -> None:
         await _fire(due, partial(discover_everywhere, database), queries, manager.shutdown)
 
+    @manager.schedule(Job.predict.value, settings.predict_schedule)
+    async def predict(due: Schedule) -> None:
+        await _fire(due, partial(predict_everywhere, database), queries, manager.shutdown)
+
     # The manager sleeps until the next is due. Woken every minute, it also finds one whose worker has died firing it.
     @manager.schedule(LOOKING, _LOOK)
     async def look(_due: Schedule) -> None:
@@ -87,3 +91,12 @@ async def discover_everywhere(database: Database) -> None:
         for store_id in stores:
             await enqueue_discovery(connection, store_id)
     log.info("schedule.fired", job=Job.discover.value, stores=len(stores))
+
+
+async def predict_everywhere(database: Database) -> None:
+    """Ask for predictions of every store with orders."""
+    async with database.transaction() as connection:
+        stores = [store_id for store_id, _ in await stores_with_orders(connection)]
+        for store_id in stores:
+            await enqueue(connection, Job.predict, store_id)
+    log.info("schedule.fired", job=Job.predict.value, stores=len(stores))

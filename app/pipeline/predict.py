@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
@@ -13,29 +14,34 @@ import structlog
 from threadpoolctl import threadpool_limits
 
 from app import __version__
+from app.core.dates import start_of_day
 from app.core.errors import AppError, InvalidInput, NotEnoughHistory, PredictionInProgress
 from app.core.progress import Progress, unheard
+from app.domain.value_tiers import TIERS, Tier, value_tiers
 from app.pipeline.features import shop_day
 from app.pipeline.purchases import purchases_of
 from app.pipeline.run import latest_as_of
 from app.pipeline.tastes import Tastes
 from app.prediction.backtest import proof
 from app.prediction.chances import Family
-from app.prediction.churn import LEVELS, Churn, ChurnModel, Past, Tried, predict_churn, train_churn, trend
+from app.prediction.churn import LEVELS, Churn, ChurnModel, Level, Past, Tried, predict_churn, train_churn, trend
 from app.prediction.explanation import typical_customer
 from app.prediction.next_order import next_order
 from app.prediction.purchases import Floats, Purchases
 from app.prediction.standing import NAMES
 from app.prediction.value import SPEND_DAYS, SpendModel, TrainedSpend, estimate_by, train_spend
 from app.warehouse import predictions
-from app.warehouse.behaviour import Behaviour, read_behaviour
-from app.warehouse.engine import Database
+from app.warehouse.behaviour import Behaviour, read_behaviour, with_records_between
+from app.warehouse.engine import Connection, Database
+from app.warehouse.exports import PREDICTION_COLUMNS
 from app.warehouse.stores import Store, read_store
 
 log = structlog.get_logger()
 
 _EPOCH = date(1970, 1, 1)
 _DECIMALS = 6
+#: Whoever has bought since is told anew so many at a time.
+_TOLD_AT_ONCE = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +86,9 @@ async def predict(
 
     Raises StoreNotFound, InvalidInput for a moment that lies ahead, NotEnoughHistory, or PredictionInProgress.
     """
-    store, behaviour, as_of = await read_records(database, store_id, as_of=options.as_of, now=now, progress=progress)
+    store, behaviour, as_of, latest = await read_records(
+        database, store_id, as_of=options.as_of, now=now, progress=progress
+    )
     async with database.session_lock(predictions.lock_key(store_id)) as free:
         if not free:
             raise PredictionInProgress(store_id=store_id)
@@ -93,9 +101,12 @@ async def predict(
             progress("publishing", 0.0)
             report = report_of(told)
             async with database.transaction() as connection:
+                report["crossed"] = crossed(told, await predictions.read_levels(connection, store_id))
                 await predictions.publish(
                     connection, store_id, prediction_id, rows=told.rows, models=told.models, report=report, as_of=as_of
                 )
+                if as_of < latest:
+                    await _tell_since(database, connection, store, as_of=as_of, latest=latest)
         except Exception as error:
             async with database.transaction() as connection:
                 await predictions.fail(connection, prediction_id, _failure(error))
@@ -109,18 +120,58 @@ def _failure(error: Exception) -> str:
     return str(error) if isinstance(error, AppError) else f"Something of ours went wrong: {type(error).__name__}."
 
 
+async def _tell_since(
+    database: Database, connection: Connection, store: Store, *, as_of: datetime, latest: datetime
+) -> None:
+    """Whoever has records since the moment that is published is told as of now."""
+    from app.pipeline.predict_some import predict_some
+
+    since = await with_records_between(connection, store.store_id, as_of, latest)
+    for first in range(0, len(since), _TOLD_AT_ONCE):
+        await predict_some(database, connection, store, since[first : first + _TOLD_AT_ONCE], as_of=latest)
+
+
 async def read_records(
     database: Database, store_id: str, *, as_of: datetime | None, now: datetime, progress: Progress = unheard
-) -> tuple[Store, Behaviour, datetime]:
-    """A store, its records before a moment, and that moment. Raises StoreNotFound, or InvalidInput if it lies ahead."""
+) -> tuple[Store, Behaviour, datetime, datetime]:
+    """A store, its records before a moment, that moment, and the one up to which its records are complete.
+
+    as_of : None for the last midnight of the shop before which there are orders, so that what is told, and what history
+            keeps of it, is of whole days
+
+    Raises StoreNotFound, or InvalidInput for a moment that lies ahead.
+    """
     if as_of is not None and as_of > now:
         raise InvalidInput(f"As of {as_of:%Y-%m-%d} lies in the future. Take a day up to today.")
     progress("reading", 0.0)
     async with database.snapshot() as connection, database.snapshot(beside=connection) as beside:
         store = await read_store(connection, store_id)
-        moment = as_of or await latest_as_of(connection, store, now=now)
-        behaviour = await read_behaviour(connection, store_id, as_of=moment, timezone=store.timezone, beside=beside)
-    return store, behaviour, moment
+        latest = as_of or await latest_as_of(connection, store, now=now)
+        today = latest.astimezone(ZoneInfo(store.timezone)).date()
+        for moment in sorted({as_of or start_of_day(today, store.timezone), latest}):
+            behaviour = await read_behaviour(connection, store_id, as_of=moment, timezone=store.timezone, beside=beside)
+            if behaviour.customer_ids:
+                break
+    return store, behaviour, moment, latest
+
+
+async def told_as_of(
+    database: Database, store_id: str, options: PredictOptions, *, now: datetime, progress: Progress = unheard
+) -> pl.DataFrame:
+    """What would have been predicted at a moment, from what was known then, in the columns of `export predictions`.
+
+    Nothing is kept. Raises as `predict` does.
+    """
+    store, behaviour, as_of, _ = await read_records(database, store_id, as_of=options.as_of, now=now, progress=progress)
+    told = await asyncio.to_thread(
+        tell, store, behaviour, as_of=as_of, horizon_days=options.horizon_days, progress=progress
+    )
+    model = f"{told.churn.chances.family.value} {__version__}"
+    return told.rows.with_columns(
+        as_of=pl.lit(as_of.astimezone(UTC).isoformat()),
+        next_order_date=pl.col("next_order_on"),
+        model=pl.lit(model),
+    ).select(*PREDICTION_COLUMNS)
 
 
 def known_day(as_of: datetime, timezone: str) -> int:
@@ -290,6 +341,26 @@ def _spend_rows(spend: TrainedSpend | None) -> list[dict[str, Any]]:
         }
         for tried in spend.tried
     ]
+
+
+def crossed(told: Told, before: Mapping[str, str]) -> list[dict[str, str]]:
+    """Who of the shop's most valuable has become critical since they were told last.
+
+    before  : {customer_id: risk level}; of whom nothing was told before nothing is told here
+    returns : customer_id, tier and the level before, the most valuable first
+    """
+    customers = told.told.stands.customers
+    ids = told.rows["customer_id"].to_list()
+    worth = told.past.purchases.spent(customers, told.past.purchases.first_day, told.churn.known_day)
+    tiers = [TIERS[code] for code in value_tiers(worth).codes(worth)] if len(worth) else []
+    found = [
+        (float(amount), {"customer_id": customer_id, "tier": tier.value, "before": before[customer_id]})
+        for customer_id, level, tier, amount in zip(ids, told.told.level.tolist(), tiers, worth, strict=True)
+        if LEVELS[level] is Level.critical
+        and tier in (Tier.vip, Tier.high)
+        and before.get(customer_id, Level.critical.value) != Level.critical.value
+    ]
+    return [each for _, each in sorted(found, key=lambda item: -item[0])]
 
 
 def report_of(told: Told) -> dict[str, Any]:

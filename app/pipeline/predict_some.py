@@ -67,16 +67,27 @@ async def served_models(database: Database, connection: Connection, store_id: st
 
 
 async def predict_some(
-    database: Database, connection: Connection, store: Store, customer_ids: Sequence[str], *, as_of: datetime
+    database: Database,
+    connection: Connection,
+    store: Store,
+    customer_ids: Sequence[str],
+    *,
+    as_of: datetime,
+    behaviour: Behaviour | None = None,
 ) -> int:
     """Tell some customers anew from their records before a moment, in the caller's transaction; returns how many.
+
+    behaviour : of these customers, where it has been read already
 
     Nothing is done where nothing is served. Whoever has no order any more is told nothing.
     """
     if not await predictions.hold_served(connection, store.store_id):
         return 0
     models = await served_models(database, connection, store.store_id)
-    behaviour = await read_behaviour_of(connection, store.store_id, customer_ids, as_of=as_of, timezone=store.timezone)
+    if behaviour is None:
+        behaviour = await read_behaviour_of(
+            connection, store.store_id, customer_ids, as_of=as_of, timezone=store.timezone
+        )
     gone = set(customer_ids) - set(behaviour.customer_ids)
     if gone:
         await predictions.remove(connection, store.store_id, gone)

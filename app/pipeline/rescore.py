@@ -23,6 +23,7 @@ from app.core.errors import InvalidInput, NothingPublished
 from app.core.progress import Progress, unheard
 from app.pipeline.features import feature_values
 from app.pipeline.placing import PlacedAxis, Standing, last_day
+from app.pipeline.predict_some import predict_some
 from app.pipeline.report import renewed_report
 from app.pipeline.run import RunResult, latest_as_of
 from app.pipeline.running import running, score_what_came_meanwhile
@@ -100,7 +101,7 @@ async def rescore(
                 since = await with_records_between(connection, store_id, moment, latest)
                 for first in range(0, len(since), _SCORED_AT_ONCE):
                     some = since[first : first + _SCORED_AT_ONCE]
-                    await _place(connection, store, rules, run.run_id, some, as_of=latest)
+                    await _place(database, connection, store, rules, run.run_id, some, as_of=latest)
             await score_what_came_meanwhile(connection, store_id, seen=seen)
     log.info("run.rescored", run_id=run.run_id, store_id=store_id, n_customers=report["n_customers"])
     return RunResult(run_id=run.run_id, report=report)
@@ -131,11 +132,12 @@ async def _score_some(database: Database, store_id: str, *, now: datetime, as_of
         if not customer_ids:
             return 0
         moment = as_of or await latest_as_of(connection, store, now=now)
-        await _place(connection, store, rules, run_id, customer_ids, as_of=moment)
+        await _place(database, connection, store, rules, run_id, customer_ids, as_of=moment)
     return len(customer_ids)
 
 
 async def _place(
+    database: Database,
     connection: Connection,
     store: Store,
     rules: ServedRun,
@@ -144,7 +146,7 @@ async def _place(
     *,
     as_of: datetime,
 ) -> None:
-    """Write where some customers stand in a run that goes by those rules."""
+    """Write where some customers stand in a run that goes by those rules, and what is expected of them."""
     store_id = store.store_id
     behaviour = await read_behaviour_of(connection, store_id, customer_ids, as_of=as_of, timezone=store.timezone)
     if behaviour.customer_ids:
@@ -152,6 +154,7 @@ async def _place(
         await publish.replace_customers(connection, store_id, run_id, current)
     # Whose only orders went to somebody else is of no kind any more.
     await publish.remove_customers(connection, store_id, run_id, set(customer_ids) - set(behaviour.customer_ids))
+    await predict_some(database, connection, store, customer_ids, as_of=as_of, behaviour=behaviour)
 
 
 def _scored(

@@ -9,6 +9,7 @@ from typing import Any
 from app.core.errors import CustomerNotFound, NothingPublished
 from app.pipeline.features import features_of_one
 from app.pipeline.placing import PlacedAxis, last_day
+from app.pipeline.predict_some import predict_some
 from app.pipeline.profile_text import profile_form
 from app.pipeline.served import ServedRun, served
 from app.pipeline.star import by_axis, customer_row, features_by_axis
@@ -72,6 +73,7 @@ async def score_customer(
         placed, row = await _scored(connection, store, run, customer_id, as_of=moment)
         if keep:
             await publish.replace_customer(connection, store_id, run.run.run_id, row)
+            await predict_some(database, connection, store, [customer_id], as_of=moment)
     return _profile(store, run, moment, placed, row)
 
 

@@ -14,10 +14,12 @@ from app.warehouse.tables import alerts_told, segmentation_runs
 
 
 class Kind(StrEnum):
-    """migration: many customers changed their archetype. drift: the shares of an axis's segments shifted."""
+    """migration: many customers changed their archetype. drift: the shares of an axis's segments shifted. risk: some of
+    the most valuable customers have become critical."""
 
     migration = "migration"
     drift = "drift"
+    risk = "risk"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,10 @@
 
 from typing import BinaryIO
 
+import polars as pl
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.warehouse.copying import copy_out
 from app.warehouse.engine import raw
 from app.warehouse.runs import served_run
 
@@ -30,3 +32,36 @@ async def export_segments(connection: AsyncConnection, store_id: str, out: Binar
         query, store_id, run.run_id, output=out, format="csv", header=True
     )
     return int(copied.removeprefix("COPY "))
+
+
+#: What `export predictions` writes, and as what.
+PREDICTION_COLUMNS = {
+    "customer_id": pl.String,
+    "as_of": pl.String,
+    "p_no_purchase_30d": pl.Float64,
+    "p_no_purchase_90d": pl.Float64,
+    "churn_risk_score": pl.Float64,
+    "risk_level": pl.String,
+    "horizon_days": pl.Int64,
+    "expected_spend_90d": pl.Float64,
+    "predicted_ltv_12m": pl.Float64,
+    "next_order_date": pl.Date,
+    "model": pl.String,
+}
+_PREDICTIONS = """
+    SELECT told.customer_id, to_char(told.as_of AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"+00:00"') AS as_of,
+        told.p_no_purchase_30d, told.p_no_purchase_90d, told.churn_risk_score, told.risk_level, told.horizon_days,
+        told.expected_spend_90d, told.predicted_ltv_12m, told.next_order_on AS next_order_date,
+        model.candidate || ' ' || model.version AS model
+    FROM fact_customer_prediction AS told
+    JOIN prediction_models AS model
+      ON model.store_id = told.store_id AND model.prediction_id = told.prediction_id AND model.name = 'churn'
+     AND model.status <> 'candidate'
+    WHERE told.store_id = $1
+    ORDER BY told.customer_id
+"""
+
+
+async def read_predictions(connection: AsyncConnection, store_id: str) -> pl.DataFrame:
+    """The served predictions, PREDICTION_COLUMNS of each customer; empty where none are served."""
+    return await copy_out(connection, _PREDICTIONS, (store_id,), PREDICTION_COLUMNS)

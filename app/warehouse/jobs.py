@@ -58,6 +58,8 @@ class Job(StrEnum):
     discover = "discover"
     thin = "thin"
     alert = "alert"
+    predict = "predict"
+    tell_risk = "tell_risk"
 
 
 class JobState(StrEnum):

@@ -2,14 +2,15 @@
 
 import csv
 import io
+from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import ARRAY, Text, any_, literal, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core.keys import LONGEST_PSEUDONYM, SHORTEST_PSEUDONYM, pseudonym
 from app.warehouse.engine import raw
-from app.warehouse.tables import stores
+from app.warehouse.tables import customer_pseudonyms, stores
 
 _DIGITS_MORE = 4
 _UNNAMED = """
@@ -56,3 +57,12 @@ async def name_everyone(connection: AsyncConnection, store_id: str, secret: byte
 async def store_ids(connection: AsyncConnection) -> list[str]:
     """Every store there is."""
     return list((await connection.execute(select(stores.c.store_id).order_by(stores.c.store_id))).scalars())
+
+
+async def read_pseudonyms(connection: AsyncConnection, store_id: str, customer_ids: Collection[str]) -> dict[str, str]:
+    """{customer_id: pseudonym} of some customers; of whom there is none, nothing."""
+    table = customer_pseudonyms
+    some = table.c.customer_id == any_(literal(sorted(customer_ids), ARRAY(Text)))
+    query = select(table.c.customer_id, table.c.pseudonym).where(table.c.store_id == store_id, some)
+    found = await connection.execute(query)
+    return {row.customer_id: row.pseudonym for row in found}

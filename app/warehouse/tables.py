@@ -628,12 +628,12 @@ alerts_told = Table(
     "alerts_told",
     metadata,
     _store(),
-    Column("kind", Text, nullable=False, comment="What it is about: migration or drift."),
+    Column("kind", Text, nullable=False, comment="What it is about: migration, drift or risk."),
     Column("day", Date, nullable=False, comment="The shop's day it is of."),
     Column("told_at", TIME, comment="When it was told, UTC; null from just before until it is known to be."),
     PrimaryKeyConstraint("store_id", "kind", "day"),
     _of_store(),
-    CheckConstraint("kind IN ('migration', 'drift')", name="kind"),
+    CheckConstraint("kind IN ('migration', 'drift', 'risk')", name="kind"),
     comment="The alerts a shop was sent: one of a kind and a day.",
 )
 

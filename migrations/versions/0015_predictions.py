@@ -276,6 +276,7 @@ def upgrade() -> None:
     )
     for name, kind, comment in _HISTORY:
         op.add_column("fact_customer_history", sa.Column(name, kind, nullable=True, comment=comment))
+    _tell_kinds("'migration', 'drift', 'risk'", comment="What it is about: migration, drift or risk.")
     _drop_views()
     op.drop_constraint(op.f("ck_fact_customer_standing_churn_risk_score"), _STANDING)
     op.drop_column(_STANDING, "churn_risk_score")
@@ -285,6 +286,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.execute("DELETE FROM alerts_told WHERE kind = 'risk'")
+    _tell_kinds("'migration', 'drift'", comment="What it is about: migration or drift.")
     op.execute(_FORGET.format(predictions=""))
     op.execute(_FORGET_ALL.format(predictions=""))
     _drop_views()
@@ -307,6 +310,12 @@ def downgrade() -> None:
     op.drop_column("stores", "served_prediction_id")
     for table in (_PREDICTION, "prediction_models", "prediction_runs"):
         op.drop_table(table)
+
+
+def _tell_kinds(kinds: str, *, comment: str) -> None:
+    op.drop_constraint(op.f("ck_alerts_told_kind"), "alerts_told")
+    op.create_check_constraint(op.f("ck_alerts_told_kind"), "alerts_told", f"kind IN ({kinds})")
+    op.alter_column("alerts_told", "kind", comment=comment)
 
 
 def _drop_views() -> None:
