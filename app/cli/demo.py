@@ -145,7 +145,7 @@ async def _predict(resources: Resources) -> None:
 
     settings = resources.settings
     say("Learning from the shop's past who comes back, and for how much ...")
-    options = PredictOptions(horizon_days=settings.churn_horizon_days)
+    options = PredictOptions(horizon_days=settings.churn_horizon_days, threads=os.cpu_count() or 1)
     try:
         with progress() as listener:
             result = await predict(resources.database, settings.store_id, options, now=utc_now(), progress=listener)

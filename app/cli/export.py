@@ -5,11 +5,11 @@ from pathlib import Path
 
 from app.cli.options import Commands, add_store, store_of
 from app.cli.output import progress, say
-from app.cli.predict import add_as_of, moment_of
+from app.cli.predict import add_as_of, moment_of, predict_options
 from app.core.clock import utc_now
 from app.core.config import Settings
 from app.core.files import check_writable, whole_file
-from app.pipeline.predict import PredictOptions, told_as_of
+from app.pipeline.predict import told_as_of
 from app.resources import open_database
 from app.warehouse.exports import PREDICTION_COLUMNS, export_segments, read_predictions
 from app.warehouse.migrate import migrate
@@ -57,7 +57,7 @@ async def _predictions(wanted: argparse.Namespace, settings: Settings) -> int:
                 rows = await told_as_of(
                     database,
                     store_id,
-                    PredictOptions(as_of=as_of, horizon_days=settings.churn_horizon_days),
+                    predict_options(settings, as_of=as_of),
                     now=utc_now(),
                     progress=listener,
                 )

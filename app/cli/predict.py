@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
@@ -83,12 +84,17 @@ async def moment_of(database: Database, store_id: str, as_of: date | None, setti
     return start_of_day(as_of, await timezone_of(database, store_id) or settings.store_timezone)
 
 
+def predict_options(settings: Settings, *, as_of: datetime | None = None) -> PredictOptions:
+    """How the settings want a store predicted, on all cores."""
+    return PredictOptions(as_of=as_of, horizon_days=settings.churn_horizon_days, threads=os.cpu_count() or 1)
+
+
 async def _predict(wanted: argparse.Namespace, settings: Settings) -> int:
     store_id = store_of(wanted, settings)
     async with open_database(settings) as database:
         await migrate(database)
         as_of = await moment_of(database, store_id, wanted.as_of, settings)
-        options = PredictOptions(as_of=as_of, horizon_days=settings.churn_horizon_days)
+        options = predict_options(settings, as_of=as_of)
         with progress() as listener:
             result = await predict(database, store_id, options, now=utc_now(), progress=listener)
     _show_predictions(store_id, result.prediction_id, result.report)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from app.prediction.chances import Segments, fit_chances, until
+from app.prediction.chances import ChanceModel, Segments, fit_chances, staying_away, until
 from app.prediction.churn import (
     LEVEL_BOUNDS,
     LEVELS,
@@ -33,7 +33,7 @@ from app.prediction.evaluation import (
 )
 from app.prediction.linear import fit_logistic
 from app.prediction.purchases import Flags, Floats, Ints
-from app.prediction.standing import NAMES, Standing, counts, standing
+from app.prediction.standing import NAMES, STEP_DAYS, Standing, counts, standing
 from app.prediction.value import (
     BASELINES as SPEND_BASELINES,
 )
@@ -53,6 +53,8 @@ BASELINE_READS: Mapping[str, tuple[str, ...]] = {
 BG_NBD = "bg_nbd"
 SERVED = "served"
 _SEED = 20_102
+#: Customers of a level whose horizon must be over for its share who stayed away to be told.
+_FOLLOWED_AT_LEAST = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +175,7 @@ def _lapsed(comes: Floats, horizon: Ints, over: Flags, of_level: Flags, *, left:
     order = np.lexsort((~event, time))
     at_risk = np.arange(len(time), 0, -1)
     kept = np.prod(np.where(event[order], 1 - 1 / at_risk, 1.0))
-    if time.max() < 1:  # nobody was followed to the end of their horizon
+    if int((cut_off >= 1).sum()) < _FOLLOWED_AT_LEAST:  # too few were followed to the end of their horizon
         return None
     return float(kept)
 
@@ -244,6 +246,7 @@ def _mean(figures: Sequence[float | None]) -> float | None:
 
 #: Cuts of the past on which a horizon of a year is measured, the earliest that enough is known from before.
 _OWN_HORIZON_CUTS = (MOST_HORIZON, 270, 180, 120, 90)
+_PROVED_ON = 20_000  # customers at most
 
 
 def proof(
@@ -256,15 +259,24 @@ def proof(
                left out
     """
     found: dict[str, Any] = {}
-    ninety = _told_on(past, known - 90, model, segments, fixed_horizon)
-    if ninety is not None:
-        away = (~past.purchases.bought(ninety.stands.customers, known - 90, known)).astype(np.float64)
-        found["90d"] = {"cut": _day(known - 90), **_proved(away, ninety.away_90)}
+    cut = known - 90
+    fitted = _fitted_on(past, cut, model, segments)
+    if fitted is not None:
+        some = _some(past, cut)
+        stands, chances, _ = staying_away(
+            fitted, past.purchases, known=cut, steps=90 // STEP_DAYS, segments=segments, customers=some
+        )
+        away = (~past.purchases.bought(stands.customers, cut, known)).astype(np.float64)
+        found["90d"] = {"cut": _day(cut), **_proved(away, until(chances, 90.0))}
     for back in _OWN_HORIZON_CUTS:
         cut = known - back
-        told = ninety if back == 90 else _told_on(past, cut, model, segments, fixed_horizon)
-        if told is None:
+        fitted = _fitted_on(past, cut, model, segments)
+        if fitted is None:
             continue
+        some = _some(past, cut)
+        told = predict_churn(
+            fitted, past.purchases, known=cut, segments=segments, customers=some, fixed_horizon=fixed_horizon
+        )
         own, seen = _own_horizon(past, cut, told, end=known)
         if own is not None:
             found["own_horizon"] = {
@@ -276,22 +288,27 @@ def proof(
     return found
 
 
-def _told_on(
-    past: Past, cut: int, model: ChurnModel, segments: Segments | None, fixed_horizon: int | None
-) -> Churn | None:
-    """What the served family says of a cut, fitted to what was known then; None where that is too little."""
+def _some(past: Past, cut: int) -> Ints:
+    """Customers known before a cut whom proofs are measured on: of a large shop, a sample."""
+    known = past.purchases.known(cut)
+    if len(known) <= _PROVED_ON:
+        return known
+    return np.sort(np.random.default_rng((_SEED, cut)).choice(known, _PROVED_ON, replace=False))
+
+
+def _fitted_on(past: Past, cut: int, model: ChurnModel, segments: Segments | None) -> ChanceModel | None:
+    """The served family, fitted to what was known on a cut; None where that is too little."""
     days = past.window_days(cut)
     if len(days) < 2:
         return None
     served = model.chances
-    of_then = fit_chances(
+    return fit_chances(
         [past.window(day, known=cut) for day in days],
         served.family,
         rhythm=past.rhythm(cut),
         season=past.season(cut) if served.season is not None else None,
         segments=segments,
     )
-    return predict_churn(of_then, past.purchases, known=cut, segments=segments, fixed_horizon=fixed_horizon)
 
 
 def _proved(away: Floats, chance: Floats) -> dict[str, Any]:

@@ -11,6 +11,7 @@ enough of a past is mostly served by, if it is better on that past than what is 
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -39,6 +40,8 @@ _BG_NBD_LOGIT = NAMES.index("bg_nbd_logit")
 _SEED = 20_100
 #: Customers of a window who stayed away and are learned from, about; of those who came, all are.
 _AWAY_A_WINDOW = 10_000
+_ROWS_A_THREAD = 10_000
+_SEEN = 2_000  # customers at least, of whom it is kept what they were told by
 _FITTED_TO = 20_000  # customers that a BG/NBD is fitted to at most
 
 
@@ -122,8 +125,12 @@ class ChanceModel:
     season_trained: float
     boosting: HistGradientBoostingClassifier | None = field(default=None, compare=False)
 
-    def away(self, values: Floats, day: int) -> Floats:
+    def away(self, values: Floats, day: int, *, threads: int = 1) -> Floats:
         """Chance of each customer to stay away for the step that begins on a day. values : (n, len(names))"""
+        if threads > 1 and len(values) > _ROWS_A_THREAD:
+            parts = np.array_split(values, -(-len(values) // _ROWS_A_THREAD))
+            with ThreadPoolExecutor(max_workers=threads) as pool:
+                return np.concatenate(list(pool.map(lambda part: self.away(part, day), parts)))
         if self.family is Family.bg_nbd:
             logit = values[:, _BG_NBD_LOGIT].copy()
         else:
@@ -258,11 +265,12 @@ def staying_away(
     steps: int,
     segments: Segments | None = None,
     customers: Ints | None = None,
+    threads: int = 1,
 ) -> tuple[Standing, Floats, list[Floats]]:
     """How customers stand on the day the records end, and their chance to stay away for each of the steps from there.
 
     returns : standing of n customers; (steps, n): row j is the chance for step j given silence until it begins; and of
-              each step what it was told by, (n, features)
+              each step what some of them were told by, evenly chosen, (some, features); of a few customers all
     """
     now = standing(purchases, model.rhythm, known=known, customers=customers)
     tastes = None if model.family is not Family.blend_segments or segments is None else segments.at(known)
@@ -271,8 +279,8 @@ def staying_away(
         day = known + STEP_DAYS * step
         stands = now if step == 0 else standing(purchases, model.rhythm, known=known, seen=day, customers=customers)
         values = stands.values if tastes is None else np.hstack([stands.values, tastes[stands.customers]])
-        seen.append(values)
-        chances[step] = model.away(values, day)
+        seen.append(values[:: max(1, len(values) // _SEEN)])
+        chances[step] = model.away(values, day, threads=threads)
     return now, chances, seen
 
 

@@ -6,6 +6,7 @@ month without an order is nothing, and under the first number alone nine custome
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -179,7 +180,12 @@ class _Score:
 
 
 def train_churn(
-    past: Past, known: int, *, find_segments: FindSegments | None = None, fit: Fit = fit_chances
+    past: Past,
+    known: int,
+    *,
+    find_segments: FindSegments | None = None,
+    fit: Fit = fit_chances,
+    threads: int = 1,
 ) -> ChurnModel:
     """Choose, on the shop's own past, and fit on all of it that was known when `known` began.
 
@@ -196,9 +202,20 @@ def train_churn(
     families = _families(past, known, days, segments)
     held_out = [day for day in days[:HELD_OUT] if len(days) > 1 and day != days[-1]]
     scores = {(family, seasonal): _Score() for family in families for seasonal in (False, True)}
-    for day in held_out:
+
+    def try_on(day: int) -> list[tuple[Family, Floats, Floats]]:
         before = [each for each in days if each <= day - STEP_DAYS]
-        _try(past, day, before, families, segments, fit, scores, known=known)
+        return _try(past, day, before, families, segments, fit, known=known)
+
+    for day in held_out:  # what is made once is made before it is read by several
+        past.season(day)
+        if segments is not None:
+            segments.at(day)
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        for day, told in zip(held_out, pool.map(try_on, held_out), strict=True):
+            for family, in_season, out_of_it in told:
+                scores[family, True].add(past.window(day, known=known), in_season)
+                scores[family, False].add(past.window(day, known=known), out_of_it)
     chosen, seasonal = _choose(families, scores) if held_out else (_simplest(families), False)
     model = fit(
         [past.window(day, known=known) for day in days],
@@ -236,11 +253,11 @@ def _try(
     families: Sequence[Family],
     segments: Segments | None,
     fit: Fit,
-    scores: Mapping[tuple[Family, bool], _Score],
     *,
     known: int,
-) -> None:
-    """Fit every family to the windows before a held-out one, and hear what it says of that."""
+) -> list[tuple[Family, Floats, Floats]]:
+    """Fit every family to the windows before a held-out one, and hear what it says of that, in its season and without."""
+    found = []
     held_out = past.window(day, known=known)
     season = past.season(day)
     for family in families:
@@ -255,9 +272,9 @@ def _try(
         if family is Family.blend_segments and segments is not None:
             values = np.hstack([values, segments.at(day)[held_out.customers]])
         told = model.away(values, day)
-        scores[family, True].add(held_out, told)
         shift = season.effect(day) - model.season_trained
-        scores[family, False].add(held_out, 1 / (1 + np.exp(-(np.log(told / (1 - told)) + shift))))
+        found.append((family, told, 1 / (1 + np.exp(-(np.log(told / (1 - told)) + shift)))))
+    return found
 
 
 def _choose(families: Sequence[Family], scores: Mapping[tuple[Family, bool], _Score]) -> tuple[Family, bool]:
@@ -330,7 +347,7 @@ class Churn:
     horizon_days : (n,) their own
     away_30, away_90, risk : (n,) chance of no order within 30 and 90 days, and within their own horizon
     level        : (n,) position in LEVELS
-    seen         : of each step what it was told by, (n, features)
+    seen         : of each step what some of them were told by, (some, features); of a few customers all
     """
 
     stands: Standing
@@ -351,11 +368,21 @@ def predict_churn(
     segments: Segments | None = None,
     customers: Ints | None = None,
     fixed_horizon: int | None = None,
+    threads: int = 1,
 ) -> Churn:
-    """What the model says of everyone with a visit before `known`, or of `customers`."""
+    """What the model says of everyone with a visit before `known`, or of `customers`.
+
+    fixed_horizon : days, the same for all; None for each customer's own
+    """
     chances_of = model.chances if isinstance(model, ChurnModel) else model
     stands, chances, seen = staying_away(
-        chances_of, purchases, known=known, steps=MOST_STEPS, segments=segments, customers=customers
+        chances_of,
+        purchases,
+        known=known,
+        steps=MOST_STEPS,
+        segments=segments,
+        customers=customers,
+        threads=threads,
     )
     horizon = own_horizon(stands, fixed_horizon)
     risk = until(chances, horizon.astype(np.float64))

@@ -72,10 +72,15 @@ def ece_noise_floor(p: Floats, *, bins: int = BINS, seed: int = 0, resamples: in
     """The mean calibration error these chances have if they are true: of outcomes drawn from them.
 
     p, bins   : as for `ece`
-    resamples : how many times everyone's outcome is drawn
+    resamples : how many times everyone's outcome is drawn; of MANY customers a bin's sum is normal, whose mean deviation
+                is told instead of drawn
     """
     if not len(p):
         return None
+    if len(p) > MANY:
+        order, starts, _ = _bins(p, bins)
+        spread = np.sqrt(np.add.reduceat((p * (1 - p))[order], starts))
+        return float(np.sqrt(2 / np.pi) * spread.sum() / len(p))
     rng = np.random.default_rng(seed)
     errors = [
         _calibration_errors((rng.random((rows, len(p))) < p).astype(np.float64), p, bins)

@@ -36,7 +36,7 @@ _LEAST_TO_COMPARE = 3
 #: The blend is served unless it was worse than the best baseline by more than this share.
 _MAY_COST = 0.02
 _LEAST_BUYERS = 200
-_CUSTOMERS_A_WINDOW = 15_000
+_CUSTOMERS_A_WINDOW, _COMPARED_ON = 15_000, 20_000
 _SEED = 20_101
 _READS = (
     *("log_spent_90d", "log_spent_365d", "log_spent", "log_visits", "log_recency", "log_visit_value"),
@@ -255,10 +255,11 @@ def _compared(
     """
     purchases = past.purchases
     rhythm = past.rhythm(held_out)
-    stands = standing(purchases, rhythm, known=held_out)
-    actual = purchases.spent(stands.customers, held_out, held_out + SPEND_DAYS)
-    latest = purchases.spent(stands.customers, held_out - SPEND_DAYS, held_out)
-    away = _chance_away(past, held_out, churn, segments)
+    customers = _sample(purchases.known(held_out), day=held_out, most=_COMPARED_ON)
+    stands = standing(purchases, rhythm, known=held_out, customers=customers)
+    actual = purchases.spent(customers, held_out, held_out + SPEND_DAYS)
+    latest = purchases.spent(customers, held_out - SPEND_DAYS, held_out)
+    away = _chance_away(past, held_out, churn, segments, customers)
     comparable = len(before) >= _LEAST_TO_COMPARE and _enough(purchases, before)
     told: dict[Estimate, Floats] = {}
     nothing = Interval(np.zeros(0), np.zeros(0), np.zeros(0))
@@ -298,16 +299,24 @@ def _why(estimate: Estimate, chosen: Estimate, measured: Mapping[Estimate, Spend
     return f"chosen: {shown} on the window held out"
 
 
-def _chance_away(past: Past, day: int, churn: ChurnModel, segments: Segments | None) -> Floats:
+def _sample(customers: Ints, *, day: int, most: int) -> Ints:
+    if len(customers) <= most:
+        return customers
+    return np.sort(np.random.default_rng((_SEED, day)).choice(customers, most, replace=False))
+
+
+def _chance_away(past: Past, day: int, churn: ChurnModel, segments: Segments | None, customers: Ints) -> Floats:
     """The chance of no order within ninety days, by the served family fitted to what was known then."""
     days = past.window_days(day)
     if not days:
-        return np.full(len(past.purchases.known(day)), 0.5)
+        return np.full(len(customers), 0.5)
     family = churn.chances.family
     model: ChanceModel = fit_chances(
         [past.window(each, known=day) for each in days], family, rhythm=past.rhythm(day), segments=segments
     )
-    _, chances, _ = staying_away(model, past.purchases, known=day, steps=SPEND_DAYS // STEP_DAYS, segments=segments)
+    _, chances, _ = staying_away(
+        model, past.purchases, known=day, steps=SPEND_DAYS // STEP_DAYS, segments=segments, customers=customers
+    )
     return until(chances, float(SPEND_DAYS))
 
 
@@ -332,12 +341,9 @@ def _fit(
         return SpendModel(estimate, 1.0, None, None, None, rhythm, gamma_gamma, interval)
     values, spent, bought, weights = [], [], [], []
     for day in days:
-        customers = purchases.known(day)
-        weight = 1.0
-        if len(customers) > _CUSTOMERS_A_WINDOW:
-            rng = np.random.default_rng((_SEED, day))
-            weight = len(customers) / _CUSTOMERS_A_WINDOW
-            customers = np.sort(rng.choice(customers, _CUSTOMERS_A_WINDOW, replace=False))
+        everyone = purchases.known(day)
+        customers = _sample(everyone, day=day, most=_CUSTOMERS_A_WINDOW)
+        weight = len(everyone) / max(len(customers), 1)
         values.append(standing(purchases, past.rhythm(day), known=day, customers=customers).values)
         spent.append(np.maximum(purchases.spent(customers, day, day + SPEND_DAYS), 0.0))
         bought.append(purchases.bought(customers, day, day + SPEND_DAYS))

@@ -123,6 +123,13 @@ def test_true_chances_are_in_error_by_the_noise_floor_and_false_ones_by_more() -
     assert wrong is not None and wrong > 3 * floor
 
 
+def test_the_noise_floor_of_many_customers_is_what_draws_of_them_come_to() -> None:
+    p = shop(MANY + 1)[1]
+    worlds = np.random.default_rng(5).random((100, len(p))) < p
+    drawn = np.mean([ece(world.astype(np.float64), p) for world in worlds])
+    assert ece_noise_floor(p) == pytest.approx(drawn, rel=0.1)
+
+
 def test_the_noise_floor_falls_with_the_root_of_the_customers() -> None:
     floors = [ece_noise_floor(shop(n)[1]) for n in (500, 2_000, 8_000)]
     few, more, many = (floor for floor in floors if floor is not None)
