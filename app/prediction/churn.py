@@ -256,7 +256,7 @@ def _try(
     *,
     known: int,
 ) -> list[tuple[Family, Floats, Floats]]:
-    """Fit every family to the windows before a held-out one, and hear what it says of that, in its season and without."""
+    """Fit every family to the windows before a held-out one; what it says of that, in its season and out of it."""
     found = []
     held_out = past.window(day, known=known)
     season = past.season(day)

@@ -72,8 +72,8 @@ def ece_noise_floor(p: Floats, *, bins: int = BINS, seed: int = 0, resamples: in
     """The mean calibration error these chances have if they are true: of outcomes drawn from them.
 
     p, bins   : as for `ece`
-    resamples : how many times everyone's outcome is drawn; of MANY customers a bin's sum is normal, whose mean deviation
-                is told instead of drawn
+    resamples : how many times everyone's outcome is drawn; of more than MANY customers a bin's sum is normal, and its
+                mean deviation is told instead
     """
     if not len(p):
         return None

@@ -20,8 +20,8 @@ YEAR_DAYS = 365
 _RECENT_DAYS = (30, 90, 180, 365)
 #: So many gaps of the shop's usual length are added to a customer's own when their usual gap is told.
 GAPS_LENT = 1.0
-#: Sums over one customer, and differences of sums over all, end in other digits: beyond these they do not count, so that
-#: a tree's threshold is met by both or by neither.
+#: Sums over one customer, and differences of sums over all, end in other digits: beyond these they do not count, so
+#: that a tree's threshold is met by both or by neither.
 _DECIMALS = 7
 #: A probability nearer to 0 or 1 counts as this in its log-odds.
 _LEAST_CHANCE = 1e-6
