@@ -192,7 +192,7 @@ def train_churn(
     Raises NotEnoughHistory where no window of a step is over yet, or nobody had bought before it.
     """
     days = past.window_days(known)
-    days = [day for day in days if len(past.window(day, known=known).customers) > 0]
+    days = [day for day in days if len(past.purchases.known(day))]
     if not days:
         raise NotEnoughHistory(
             f"predictions need {LEAST_HISTORY_DAYS + STEP_DAYS} days of orders",

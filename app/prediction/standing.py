@@ -137,7 +137,7 @@ def standing(
     spread = np.full(len(who), np.nan)
     mean_log = log_gaps / np.maximum(n_gaps, 1)
     square = purchases.total("log_gap_square", begin, end) / np.maximum(n_gaps, 1) - mean_log**2
-    spread[several] = np.sqrt(np.maximum(square[several], 0.0))
+    spread[several] = np.sqrt(np.maximum(square[several].round(_DECIMALS), 0.0))
     log_last_gap = np.log(np.maximum(purchases.gap[last], 1.0))  # NaN stays NaN: of one visit there is no gap
 
     def spent(days: int) -> Floats:

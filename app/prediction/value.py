@@ -241,9 +241,9 @@ def train_spend(past: Past, known: int, churn: ChurnModel, *, segments: Segments
 
 
 def _enough(purchases: Purchases, days: Sequence[int]) -> bool:
-    return (
-        sum(int(purchases.bought(purchases.known(day), day, day + SPEND_DAYS).sum()) for day in days) >= _LEAST_BUYERS
-    )
+    """Whether enough customers spent something in these windows."""
+    spent = [purchases.spent(purchases.known(day), day, day + SPEND_DAYS) for day in days]
+    return sum(int((amounts > 0).sum()) for amounts in spent) >= _LEAST_BUYERS
 
 
 def _compared(
