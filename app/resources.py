@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -17,6 +18,9 @@ from app.warehouse.archetypes import SmallGroups
 from app.warehouse.engine import Database
 from app.warehouse.migrate import migrate
 from app.warehouse.pseudonyms import name_everyone, store_ids
+
+if TYPE_CHECKING:
+    from app.warehouse.predictions import PredictedOfKinds, ServedChurn
 
 log = structlog.get_logger()
 
@@ -52,6 +56,8 @@ class Resources:
     prepared : whether the database has the shape the code expects and everyone in it a pseudonym
     forms    : what the profiles of a run have in common, by run
     small    : the groups too small to be shown by themselves, by store and run: a run's never change
+    churn    : what tells risks, by training: it never changes either
+    foretold : what is predicted of the archetypes of a run, by run and training
     """
 
     settings: Settings
@@ -61,6 +67,8 @@ class Resources:
     prepared: bool = False
     forms: dict[int, ProfileForm] = field(default_factory=dict)
     small: dict[tuple[str, int], SmallGroups] = field(default_factory=dict)
+    churn: dict[int, "ServedChurn"] = field(default_factory=dict)
+    foretold: dict[tuple[int, int], "PredictedOfKinds"] = field(default_factory=dict)
 
     async def prepare(self) -> None:
         """Migrate, and name whoever was imported before there were pseudonyms. Raises DatabaseUnavailable."""

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
 from sqlalchemy import text
 
@@ -13,9 +15,11 @@ from app.domain.profile_form import BETWEEN
 from app.domain.records import Customer, Order, OrderLine, Record, Refund
 from app.pipeline.ingest import IngestReport, ingest
 from app.pipeline.run import RunOptions, RunResult, segment
+from app.prediction.churn import LEVELS, levels
 from app.segmentation.clustering import KRange
 from app.segmentation.discovery import DiscoveryOptions
 from app.sources.base import Batch, ReadingAccount, StoreDefaults
+from app.warehouse import predictions
 from app.warehouse.engine import Database
 
 #: What pseudonyms are made with.
@@ -222,3 +226,59 @@ def assert_same_star(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
     assert one.keys() == other.keys()
     for table in one:
         assert_alike(one[table], other[table], within=1e-9 if table == "customer_profiles" else 2e-4)
+
+
+#: A model of churn as a training writes it.
+CHURN_MODEL: dict[str, Any] = {
+    "name": "churn",
+    "candidate": "blend",
+    "version": "9.9",
+    "status": "served",
+    "why": "least log loss on 2 windows held out (0.5)",
+    "trained_from": datetime(2024, 1, 1, tzinfo=UTC).date(),
+    "trained_to": datetime(2024, 6, 1, tzinfo=UTC).date(),
+    "features": ["log_recency"],
+    "backtest": None,
+    "parameters": None,
+}
+
+
+def foretold(customer_id: str, score: float = 0.6, *, as_of: datetime | None = None, **told: Any) -> dict[str, Any]:
+    """What is predicted of a customer, as a training writes it; the level is that of the score."""
+    return {
+        "customer_id": customer_id,
+        "as_of": as_of or at("2024-06-01"),
+        "p_no_purchase_30d": score,
+        "p_no_purchase_90d": score**3,
+        "churn_risk_score": score,
+        "horizon_days": 90,
+        "risk_level": LEVELS[int(levels(np.array([score]))[0])].value,
+        "engagement_trend": "steady",
+        "expected_spend_90d": 12.5,
+        "expected_spend_low": 1.0,
+        "expected_spend_high": 30.0,
+        "predicted_ltv_12m": 40.0,
+        "next_order_on": datetime(2024, 7, 1, tzinfo=UTC).date(),
+        "next_order_earliest": datetime(2024, 6, 8, tzinfo=UTC).date(),
+        "next_order_latest": datetime(2024, 11, 1, tzinfo=UTC).date(),
+        **told,
+    }
+
+
+async def foretell(
+    database: Database,
+    store_id: str,
+    told: Sequence[Mapping[str, Any]],
+    models: Sequence[Mapping[str, Any]] = (CHURN_MODEL,),
+    *,
+    as_of: datetime | None = None,
+) -> int:
+    """Publish these predictions; returns the training's id."""
+    moment = as_of or at("2024-06-01")
+    async with database.transaction() as connection:
+        prediction_id = await predictions.start(connection, store_id, as_of=moment)
+        rows = pl.DataFrame(list(told), infer_schema_length=None)
+        await predictions.publish(
+            connection, store_id, prediction_id, rows=rows, models=models, report={}, as_of=moment
+        )
+    return prediction_id

@@ -23,10 +23,21 @@ import pytest
 from sqlalchemy import text
 
 from app.api.admin.schemas import Accepted, Jobs, RunStatus
-from app.api.analytics.schemas import Anomalies, Cohorts, Drift
-from app.api.archetypes.schemas import ArchetypeDetail, Kinds, Lineage, OneAxis, RfmGroups, TopArchetypes
-from app.api.customers.schemas import AxisWhy, CustomerProfile, FoundCustomers, History, Orders
+from app.api.analytics.schemas import Anomalies, Cohorts, Drift, WhatIf
+from app.api.archetypes.schemas import (
+    ArchetypeDetail,
+    ArchetypesGrowth,
+    Kinds,
+    Lineage,
+    OneAxis,
+    RfmGroups,
+    TopArchetypes,
+)
+from app.api.churn.schemas import AtRisk, ChurnAggregate
+from app.api.customers.schemas import AxisWhy, ChurnRisk, CustomerProfile, FoundCustomers, History, Orders
+from app.api.growth.schemas import Growth, RevenueForecast
 from app.api.health.schemas import Health
+from app.api.models.schemas import ModelBacktest, Models
 from app.core.config import Environment, Settings
 from app.core.problems import Problem
 from app.resources import open_database
@@ -238,9 +249,18 @@ def test_the_fates_of_online_retail_are_as_the_page_says(real_data_dir: Path) ->
 
 #: What a documented answer is, by a field that only it has.
 ANSWERS = {
+    "projections": Growth,
+    "projected_distribution": ArchetypesGrowth,
+    "targets": RevenueForecast,
+    "repeat_share": WhatIf,  # before "models", which it has too
     "status_url": Accepted,
     "progress": RunStatus,
     "fuzzy_memberships": CustomerProfile,
+    "contributions": ChurnRisk,
+    "churn_risk_distribution": ChurnAggregate,
+    "total_ltv_at_risk": AtRisk,
+    "models": Models,
+    "horizons": ModelBacktest,
     "query": FoundCustomers,
     "snapshots": History,
     "velocities": Drift,
@@ -266,7 +286,9 @@ def documented_answers() -> list[dict[str, object]]:
 
 
 def test_the_documented_reasons_have_every_field_and_add_up() -> None:
-    (body,) = [body for body in blocks(ROOT / "docs" / "API_DOCUMENTATION.md", "json") if '"contributions"' in body]
+    (body,) = [
+        body for body in blocks(ROOT / "docs" / "API_DOCUMENTATION.md", "json") if '"purchase_frequency": {' in body
+    ]
     ((_, told),) = json.loads(body).items()
     assert AxisWhy.model_validate(told).model_dump() == told
     made = told["typical_membership"] + sum(each["contribution"] for each in told["contributions"])

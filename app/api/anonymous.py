@@ -1,5 +1,6 @@
 """What is left out for those who may not see identities: counts, and every group too small to hide in."""
 
+import math
 import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
@@ -58,6 +59,19 @@ def mean(value: float) -> float:
 
 def _to_digits(value: float, digits: int) -> float:
     return float(f"{value:.{digits - 1}e}")
+
+
+def chance(value: float) -> float:
+    """A share of people that came of chances, in whole percents: finer, it is a fraction of how many they are."""
+    return round(value, 2)
+
+
+def interval(low: float, high: float) -> tuple[float, float]:
+    """An interval of a share, widened to steps of five percent: how wide it is would tell of how many it is."""
+    return (
+        max(0.0, math.floor(round(20 * low, 6)) / 20),
+        min(1.0, math.ceil(round(20 * high, 6)) / 20),
+    )
 
 
 def description(percentage: float) -> str:
@@ -290,6 +304,26 @@ def profile(told: Mapping[str, Any], small: SmallGroups) -> dict[str, Any]:
         hidden["interpretation"] = ", ".join(hidden["dominant_segments"].values())
     hidden["key_traits"] = without_small(told["key_traits"], small)
     hidden["rfm"] = rfm(told["rfm"], small)
+    if told["churn_risk"] is not None:
+        hidden["churn_risk"] = churn_risk(told["churn_risk"], told["pseudonym"])
     if told.get("why") is not None:
         hidden["why"] = why(told["why"], small)
     return hidden
+
+
+def churn_risk(told: Mapping[str, Any], pseudonym: str) -> dict[str, Any]:
+    """The risk of one customer: without how many of the shop's past stand behind it."""
+    sure = told["confidence"]
+    if sure["low"] is not None:
+        low, high = interval(sure["low"], sure["high"])
+        about = chance(sure["mean_predicted"])
+        sure = {
+            **sure,
+            "low": low,
+            "high": high,
+            "n": None,
+            "mean_predicted": about,
+            "says": f"Of those of the shop's past who were told about {100 * about:.0f} %, {100 * low:.0f} to "
+            f"{100 * high:.0f} % stayed away.",
+        }
+    return {**told, "customer_id": pseudonym, "confidence": sure}

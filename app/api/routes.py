@@ -5,7 +5,10 @@ from fastapi import APIRouter
 from app.api.admin.router import router as admin
 from app.api.analytics.router import router as analytics
 from app.api.archetypes.router import router as archetypes
+from app.api.churn.router import router as churn
 from app.api.customers.router import router as customers
+from app.api.growth.router import router as growth
 from app.api.health.router import router as health
+from app.api.models.router import router as models
 
-ROUTERS: tuple[APIRouter, ...] = (health, customers, archetypes, analytics, admin)
+ROUTERS: tuple[APIRouter, ...] = (health, customers, archetypes, churn, growth, analytics, models, admin)

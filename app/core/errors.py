@@ -24,6 +24,7 @@
     │   └── NothingPublished           no segmentation run has been published yet
     ├── Conflict                  409
     │   ├── NotEnoughHistory           too few days of orders to tell from them what comes
+    │   ├── GrowthNotProjected         the predictions that are served say nothing of growth
     │   ├── PredictionInProgress       another training of the same store's predictions is under way
     │   ├── RunInProgress              another segmentation of the same store is running
     │   ├── RunEnded                   the run that was to be begun has been published already
@@ -225,6 +226,18 @@ class NotEnoughHistory(Conflict):
         there = "there are no orders yet" if found == 0 else f"there are {found}"
         super().__init__(f"Not enough history: {what}, and {there}. Import older orders, or take a later day.")
         self.found = found
+
+
+class GrowthNotProjected(Conflict):
+    """reason : what was said of it when they were trained; None of those of an older version, which told no growth"""
+
+    def __init__(self, store_id: str, *, reason: str | None) -> None:
+        again = f"Run `python -m app predict --store {store_id}`"
+        super().__init__(
+            f"The predictions of store '{store_id}' were published by an older version, which told no growth. {again}."
+            if reason is None
+            else f"{reason} {again} then."
+        )
 
 
 class PredictionInProgress(Conflict):

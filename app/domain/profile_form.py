@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 #: Between the parts of a customer's own text. JSON writes this sign in another way, so no part holds one.
@@ -17,6 +18,35 @@ _METRICS = (
     "days_since_last_purchase",
     "customer_tenure_days",
 )
+
+
+#: Where a text leaves room for the risk, which is told with the predictions and not with the run.
+NO_RISK = '"churn_risk_score":null}'
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Of a customer, what their risk is told by.
+
+    gap_days : usual, None for who came once; tier : of value, None for who has no standing
+    """
+
+    n_orders: int
+    recency_days: int
+    tenure_days: int
+    gap_days: float | None
+    tier: str | None
+
+
+def figures(own: str) -> Figures:
+    """Those of a customer's own text."""
+    *_, n_orders, _, recency, tenure, gap, tier, _, _ = own.split(BETWEEN)
+    return Figures(int(n_orders), int(recency), int(tenure), None if gap == "null" else float(gap), tier)
+
+
+def with_risk(text: str, score: float | None) -> str:
+    """A filled text with the risk in its place."""
+    return text if score is None else text.replace(NO_RISK, f'"churn_risk_score":{score!r}}}', 1)
 
 
 class ProfileForm:
@@ -48,14 +78,11 @@ class ProfileForm:
                 "membership_strength": by_axis,
                 "interpretation": "%s",
                 "key_traits": "%s",
-                "business_metrics": _object({**metrics, "usual_gap_days": "%s"}),
+                "business_metrics": _object({**metrics, "usual_gap_days": "%s", "churn_risk_score": "null"}),
                 **metrics,
                 "ltv_tier": '"%s"',
                 "ltv_top_percent": "%s",
                 "ltv_tier_cutoffs": _escaped(_dumped(cutoffs)),
-                # Nothing is predicted of anyone before predictions are.
-                "churn_risk": "null",
-                "churn_risk_score": "null",
                 "as_of": '"%s"',
             }
         )

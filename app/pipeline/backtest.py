@@ -48,7 +48,7 @@ async def backtest(
     Raises StoreNotFound, InvalidInput for a cut with less than 30 days of records after it, or NotEnoughHistory where
     no cut has enough before it.
     """
-    store, behaviour, as_of, _ = await read_records(database, store_id, as_of=None, now=now, progress=progress)
+    store, behaviour, as_of, *_ = await read_records(database, store_id, as_of=None, now=now, progress=progress)
     return await asyncio.to_thread(
         _measured, store, behaviour, cuts, as_of=as_of, horizon_days=horizon_days, progress=progress
     )
@@ -130,7 +130,7 @@ def _cut(past: Past, tastes: Tastes, day: int, *, end: int, horizon_days: int | 
         "cut": _day(day),
         "n_customers": len(churn.stands.customers),
         "served": model.chances.family.value,
-        "seasonal": model.chances.season is not None,
+        "seasonal": model.chances.shifted,
         "degraded": model.degraded,
         "training_days": [_day(each) for each in model.training_days],
         "tried": [

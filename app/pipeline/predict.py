@@ -19,6 +19,7 @@ from app.core.errors import AppError, InvalidInput, NotEnoughHistory, Prediction
 from app.core.progress import Progress, unheard
 from app.domain.value_tiers import TIERS, Tier, value_tiers
 from app.pipeline.features import shop_day
+from app.pipeline.growth import NOTHING_BESIDE, Beside, TrainedGrowth, read_beside, train_growth
 from app.pipeline.purchases import purchases_of
 from app.pipeline.run import latest_as_of
 from app.pipeline.tastes import Tastes
@@ -48,10 +49,12 @@ _TOLD_AT_ONCE = 5_000
 class PredictOptions:
     """as_of : only records before this moment count; None as for a discovery
     horizon_days : of the risk score, the same for all; None for each customer's own
+    threads : how many cores it may take
     """
 
     as_of: datetime | None = None
     horizon_days: int | None = None
+    threads: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class Told:
     spend: TrainedSpend | None
     spend_missing: str | None
     past: Past
+    growth: TrainedGrowth | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,7 @@ async def predict(
 
     Raises StoreNotFound, InvalidInput for a moment that lies ahead, NotEnoughHistory, or PredictionInProgress.
     """
-    store, behaviour, as_of, latest = await read_records(
+    store, behaviour, as_of, latest, beside = await read_records(
         database, store_id, as_of=options.as_of, now=now, progress=progress
     )
     async with database.session_lock(predictions.lock_key(store_id)) as free:
@@ -96,7 +100,14 @@ async def predict(
             prediction_id = await predictions.start(connection, store_id, as_of=as_of)
         try:
             told = await asyncio.to_thread(
-                tell, store, behaviour, as_of=as_of, horizon_days=options.horizon_days, progress=progress
+                tell,
+                store,
+                behaviour,
+                beside,
+                as_of=as_of,
+                horizon_days=options.horizon_days,
+                threads=options.threads,
+                progress=progress,
             )
             progress("publishing", 0.0)
             report = report_of(told)
@@ -133,8 +144,9 @@ async def _tell_since(
 
 async def read_records(
     database: Database, store_id: str, *, as_of: datetime | None, now: datetime, progress: Progress = unheard
-) -> tuple[Store, Behaviour, datetime, datetime]:
-    """A store, its records before a moment, that moment, and the one up to which its records are complete.
+) -> tuple[Store, Behaviour, datetime, datetime, Beside]:
+    """A store, its records before a moment, that moment, the one up to which its records are complete, and what growth
+    is told by beside.
 
     as_of : None for the last midnight of the shop before which there are orders, so that what is told, and what history
             keeps of it, is of whole days
@@ -152,7 +164,8 @@ async def read_records(
             behaviour = await read_behaviour(connection, store_id, as_of=moment, timezone=store.timezone, beside=beside)
             if behaviour.customer_ids:
                 break
-    return store, behaviour, moment, latest
+        known_beside = await read_beside(connection, store, as_of=moment)
+    return store, behaviour, moment, latest, known_beside
 
 
 async def told_as_of(
@@ -162,9 +175,18 @@ async def told_as_of(
 
     Nothing is kept. Raises as `predict` does.
     """
-    store, behaviour, as_of, _ = await read_records(database, store_id, as_of=options.as_of, now=now, progress=progress)
+    store, behaviour, as_of, *_ = await read_records(
+        database, store_id, as_of=options.as_of, now=now, progress=progress
+    )
     told = await asyncio.to_thread(
-        tell, store, behaviour, as_of=as_of, horizon_days=options.horizon_days, progress=progress
+        tell,
+        store,
+        behaviour,
+        None,
+        as_of=as_of,
+        horizon_days=options.horizon_days,
+        threads=options.threads,
+        progress=progress,
     )
     model = f"{told.churn.chances.family.value} {__version__}"
     return told.rows.with_columns(
@@ -182,41 +204,52 @@ def known_day(as_of: datetime, timezone: str) -> int:
 def tell(
     store: Store,
     behaviour: Behaviour,
+    beside: Beside | None = NOTHING_BESIDE,
     *,
     as_of: datetime,
     horizon_days: int | None = None,
+    threads: int = 1,
     progress: Progress = unheard,
 ) -> Told:
-    """Train on records before a moment and tell everyone in them. Raises NotEnoughHistory."""
+    """Train on records before a moment and tell everyone in them. Raises NotEnoughHistory.
+
+    beside : what growth takes besides; None where only customers are to be told, without proofs
+    """
     known = known_day(as_of, store.timezone)
     # Of one thread: the work between two meetings of threads is so short that they would mostly wait for each other.
     with threadpool_limits(1):
         progress("learning who comes back", 0.0)
         past = Past(purchases_of(behaviour))
         tastes = Tastes(behaviour, store.timezone)
-        churn = train_churn(past, known, find_segments=tastes.segments)
+        churn = train_churn(past, known, find_segments=tastes.segments, threads=threads)
         segments = tastes.segments(past.rules_day(known))
         progress("telling who comes back", 0.0)
-        told = predict_churn(churn, past.purchases, known=known, segments=segments, fixed_horizon=horizon_days)
+        told = predict_churn(
+            churn, past.purchases, known=known, segments=segments, fixed_horizon=horizon_days, threads=threads
+        )
         progress("learning what is spent", 0.0)
         spend, missing = None, None
         try:
             spend = train_spend(past, known, churn, segments=segments)
         except NotEnoughHistory as error:
             missing = str(error)
-        progress("proving it", 0.0)
-        proofs = proof(past, known, churn, segments=segments, fixed_horizon=horizon_days)
         rules = tastes.rules(past.rules_day(known))
         model = spend.model if spend is not None else None
         rows = rows_of(behaviour.customer_ids, past.purchases, told, model, known=known, as_of=as_of)
+        proofs, growth = {}, None
+        if beside is not None:
+            progress("proving it", 0.0)
+            proofs = proof(past, known, churn, segments=segments, fixed_horizon=horizon_days)
+            progress("looking ahead", 0.0)
+            growth = train_growth(store, behaviour, past.purchases, known, beside)
     made_of = {
         "chances": churn.chances.stored(),
         "tastes": rules.stored() if rules is not None and churn.chances.family is Family.blend_segments else None,
         "typical": typical_customer(told.seen),
         "fixed_horizon": horizon_days,
     }
-    models = [*_churn_rows(churn, made_of, proofs), *_spend_rows(spend)]
-    return Told(as_of, rows, models, churn, told, spend, missing, past)
+    models = [*_churn_rows(churn, made_of, proofs), *_spend_rows(spend), *(growth.models if growth else [])]
+    return Told(as_of, rows, models, churn, told, spend, missing, past, growth)
 
 
 def rows_of(
@@ -372,7 +405,7 @@ def report_of(told: Told) -> dict[str, Any]:
         "levels": {level.value: int((told.told.level == code).sum()) for code, level in enumerate(LEVELS)},
         "churn": {
             "model": told.churn.chances.family.value,
-            "seasonal": told.churn.chances.season is not None,
+            "seasonal": told.churn.chances.shifted,
             "degraded": told.churn.degraded,
             "training_days": [_day(day).isoformat() for day in told.churn.training_days],
         },
@@ -381,4 +414,5 @@ def report_of(told: Told) -> dict[str, Any]:
             "degraded": told.spend.degraded if told.spend else None,
             "missing": told.spend_missing,
         },
+        "growth": told.growth.report if told.growth else None,
     }

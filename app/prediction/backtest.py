@@ -306,8 +306,10 @@ def _fitted_on(past: Past, cut: int, model: ChurnModel, segments: Segments | Non
         [past.window(day, known=cut) for day in days],
         served.family,
         rhythm=past.rhythm(cut),
-        season=past.season(cut) if served.season is not None else None,
+        season=past.season(cut),
+        purchases=past.purchases,
         segments=segments,
+        shifted=served.shifted,
     )
 
 

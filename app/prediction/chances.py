@@ -22,7 +22,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from app.prediction.btyd import fit_bg_nbd
 from app.prediction.linear import Linear, fit_logistic, linear_from
 from app.prediction.purchases import Floats, Ints, Purchases
-from app.prediction.season import Season, season_from
+from app.prediction.season import HABITS, Season, habits, season_from
 from app.prediction.standing import (
     NAMES,
     STEP_DAYS,
@@ -111,8 +111,9 @@ class ChanceModel:
     linear   : of a logistic family, or of the blend; None for BG/NBD
     trees    : of the blend
     rhythm   : the shop's, which the features of customers with little of their own lean on
-    season   : what the time of the year adds; None where it adds nothing
-    season_trained : mean effect of the season over the windows it was fitted to
+    season   : the shop's
+    shifted  : whether the odds are moved by what the step's season has more than the windows had that it was fitted to
+    season_trained : mean effect of the season over those
     boosting : the library's own form of the trees, for batches; None in a model that was read back
     """
 
@@ -121,7 +122,8 @@ class ChanceModel:
     linear: Linear | None
     trees: Trees | None
     rhythm: ShopRhythm
-    season: Season | None
+    season: Season
+    shifted: bool
     season_trained: float
     boosting: HistGradientBoostingClassifier | None = field(default=None, compare=False)
 
@@ -143,7 +145,7 @@ class ChanceModel:
                 else self.boosting.decision_function(values) + self.trees.shift
             )
             logit = (logit + grown) / 2
-        if self.season is not None:
+        if self.shifted:
             logit = logit - (self.season.effect(day) - self.season_trained)
         chance: Floats = 1 / (1 + np.exp(-logit))
         return chance.clip(LEAST_CHANCE, 1 - LEAST_CHANCE)
@@ -156,7 +158,8 @@ class ChanceModel:
             "linear": self.linear and self.linear.stored(),
             "trees": self.trees and self.trees.stored(),
             "rhythm": self.rhythm.stored(),
-            "season": self.season and self.season.stored(),
+            "season": self.season.stored(),
+            "shifted": self.shifted,
             "season_trained": self.season_trained,
         }
 
@@ -169,7 +172,8 @@ def chance_model_from(stored: Mapping[str, Any]) -> ChanceModel:
         linear=stored["linear"] and linear_from(stored["linear"]),
         trees=stored["trees"] and trees_from(stored["trees"]),
         rhythm=rhythm_from(stored["rhythm"]),
-        season=stored["season"] and season_from(stored["season"]),
+        season=season_from(stored["season"]),
+        shifted=stored["shifted"],
         season_trained=stored["season_trained"],
     )
 
@@ -211,24 +215,28 @@ def fit_chances(
     family: Family,
     *,
     rhythm: ShopRhythm,
-    season: Season | None = None,
+    season: Season,
+    purchases: Purchases,
     segments: Segments | None = None,
+    shifted: bool = True,
 ) -> ChanceModel:
     """windows : all of one share; rhythm : the shop's when the model is used
 
     Of segments only `blend_segments` takes notice, which needs them."""
     names = NAMES
     weights = np.concatenate([each.weights for each in windows])
-    trained = 0.0
-    if season is not None:
-        sizes = [each.weights.sum() for each in windows]
-        trained = float(np.average([season.effect(each.day) for each in windows], weights=sizes))
+    sizes = [each.weights.sum() for each in windows]
+    trained = float(np.average([season.effect(each.day) for each in windows], weights=sizes))
     if family is Family.bg_nbd:
-        return ChanceModel(family, names, None, None, rhythm, season, trained)
+        return ChanceModel(family, names, None, None, rhythm, season, shifted, trained)
     values = np.vstack([each.values for each in windows])
     away = np.concatenate([each.stayed_away for each in windows])
+    if family in BLENDS:
+        names = (*names, *HABITS)
+        fits = [habits(purchases, season, each.customers, known=each.day, day=each.day) for each in windows]
+        values = np.hstack([values, np.vstack(fits)])
     if family is Family.blend_segments and segments is not None:
-        names = (*NAMES, *segments.names)
+        names = (*names, *segments.names)
         values = np.hstack([values, np.vstack([segments.at(each.day)[each.customers] for each in windows])])
     reads = _READS.get(family, (*_BLEND_READS, *names[len(NAMES) :]))
     blended = family in BLENDS
@@ -239,7 +247,7 @@ def fit_chances(
         boosting = _fit_trees(values, away)
         # Of those who stayed away only a share was seen: the odds are as many times higher (King & Zeng 2001).
         trees = trees_of(boosting, shift=-math.log(windows[0].share))
-    return ChanceModel(family, names, linear, trees, rhythm, season, trained, boosting=boosting)
+    return ChanceModel(family, names, linear, trees, rhythm, season, shifted, trained, boosting=boosting)
 
 
 def _fit_trees(values: Floats, away: Floats) -> HistGradientBoostingClassifier:
@@ -255,6 +263,28 @@ def _fit_trees(values: Floats, away: Floats) -> HistGradientBoostingClassifier:
         random_state=_SEED,
     )
     return model.fit(values, away)
+
+
+def features_of(
+    model: ChanceModel,
+    purchases: Purchases,
+    customers: Ints,
+    values: Floats,
+    segments: Segments | None,
+    *,
+    known: int,
+    day: int,
+) -> Floats:
+    """What a model reads of customers for the step that begins on a day, (n, len(model.names)).
+
+    values : (n, len(NAMES)) how they stand on that day, of `Standing`
+    """
+    parts = [values]
+    if model.family in BLENDS:
+        parts.append(habits(purchases, model.season, customers, known=known, day=day))
+    if model.family is Family.blend_segments and segments is not None:
+        parts.append(segments.at(known)[customers])
+    return parts[0] if len(parts) == 1 else np.hstack(parts)
 
 
 def staying_away(
@@ -273,12 +303,11 @@ def staying_away(
               each step what some of them were told by, evenly chosen, (some, features); of a few customers all
     """
     now = standing(purchases, model.rhythm, known=known, customers=customers)
-    tastes = None if model.family is not Family.blend_segments or segments is None else segments.at(known)
     chances, seen = np.empty((steps, len(now.customers))), []
     for step in range(steps):
         day = known + STEP_DAYS * step
         stands = now if step == 0 else standing(purchases, model.rhythm, known=known, seen=day, customers=customers)
-        values = stands.values if tastes is None else np.hstack([stands.values, tastes[stands.customers]])
+        values = features_of(model, purchases, stands.customers, stands.values, segments, known=known, day=day)
         seen.append(values[:: max(1, len(values) // _SEEN)])
         chances[step] = model.away(values, day, threads=threads)
     return now, chances, seen

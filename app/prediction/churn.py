@@ -20,6 +20,7 @@ from app.prediction.chances import (
     Family,
     Segments,
     Window,
+    features_of,
     fit_chances,
     share_sampled,
     shop_rhythm,
@@ -32,8 +33,9 @@ from app.prediction.purchases import Floats, Ints, Purchases
 from app.prediction.season import Season, find_season
 from app.prediction.standing import STEP_DAYS, ShopRhythm, Standing
 
-#: Windows learned from at most, one step apart, and the days of records that the first must have before it.
-MOST_WINDOWS, LEAST_HISTORY_DAYS = 6, 60
+#: Windows learned from at most, one step apart: six, or a year of them where a whole year and more is known, so that
+#: every season has been seen; and the days of records that the first must have before it.
+FEW_WINDOWS, MOST_WINDOWS, LEAST_HISTORY_DAYS = 6, 12, 60
 #: Windows held out, the latest, to choose by.
 HELD_OUT = 3
 #: Fewer customers who came, or who stayed away, in the windows learned from are too few for the blend.
@@ -56,6 +58,7 @@ class Level(StrEnum):
 
 
 LEVELS = tuple(Level)
+_DECIMALS = 6
 #: A score from which the next level begins, which it is of.
 LEVEL_BOUNDS = (0.3, 0.5, 0.7)
 
@@ -108,7 +111,8 @@ class Past:
     def window_days(self, known: int) -> list[int]:
         """The days of the windows that are over when `known` begins, the latest first."""
         days = [known - STEP_DAYS * (number + 1) for number in range(MOST_WINDOWS)]
-        return [day for day in days if day - self.purchases.first_day >= LEAST_HISTORY_DAYS]
+        there = [day for day in days if day - self.purchases.first_day >= LEAST_HISTORY_DAYS]
+        return there if len(there) == MOST_WINDOWS else there[:FEW_WINDOWS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,8 +225,10 @@ def train_churn(
         [past.window(day, known=known) for day in days],
         chosen,
         rhythm=past.rhythm(known),
-        season=past.season(known) if seasonal else None,
+        season=past.season(known),
+        purchases=past.purchases,
         segments=segments,
+        shifted=seasonal,
     )
     best_score = scores[chosen, seasonal]
     bins = reliability_bins(*best_score.everyone()) if held_out else []
@@ -266,11 +272,10 @@ def _try(
             family,
             rhythm=past.rhythm(day),
             season=season,
+            purchases=past.purchases,
             segments=segments,
         )
-        values = held_out.values
-        if family is Family.blend_segments and segments is not None:
-            values = np.hstack([values, segments.at(day)[held_out.customers]])
+        values = features_of(model, past.purchases, held_out.customers, held_out.values, segments, known=day, day=day)
         told = model.away(values, day)
         shift = season.effect(day) - model.season_trained
         found.append((family, told, 1 / (1 + np.exp(-(np.log(told / (1 - told)) + shift)))))
@@ -385,7 +390,8 @@ def predict_churn(
         threads=threads,
     )
     horizon = own_horizon(stands, fixed_horizon)
-    risk = until(chances, horizon.astype(np.float64))
+    # As it is kept: a score that reads .3 is of the level that begins there.
+    risk = until(chances, horizon.astype(np.float64)).round(_DECIMALS)
     return Churn(
         stands=stands,
         chances=chances,

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from app.prediction.chances import ChanceModel, until
 from app.prediction.purchases import Floats
+from app.prediction.season import HABITS
 from app.prediction.standing import GROUPS, NAMES, STEP_DAYS
 
 #: What memberships in segments are called, as a group.
@@ -62,7 +63,8 @@ def explain_risk(
 def _groups(names: Sequence[str]) -> dict[str, frozenset[str]]:
     """The groups that have a feature among a model's. What is no feature of visits is a membership."""
     told = {name: frozenset(members) for name, members in GROUPS.items()}
-    others = frozenset(names) - frozenset(NAMES)
+    told["season"] |= frozenset(HABITS)
+    others = frozenset(names) - frozenset(NAMES) - frozenset(HABITS)
     return {**told, SEGMENTS: others} if others else told
 
 

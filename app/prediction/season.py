@@ -29,6 +29,7 @@ TRADE_FOLLOWED, TRADE_DOUBT = 1.0, 0.3
 
 _FEATURES = ("log_recency", "log_visits", "log_tenure", "log_spent", "overdue", "visits_30d", "log_usual_gap")
 _MOST_STEPS = 60
+_DECIMALS = 7  # as in `standing`
 _CUSTOMERS_A_STEP = 4_000
 _RIDGE = 0.1
 _YEAR_STEPS = 365.25 / STEP_DAYS
@@ -62,6 +63,14 @@ class Season:
             place += 365
         return float(self.effects[place])
 
+    def effects_on(self, days: Ints) -> Floats:
+        """`effect` of each of many days."""
+        places = days - self.first_day
+        beyond = np.maximum(places - (len(self.effects) - 1), 0)
+        before = np.maximum(-places, 0)
+        found: Floats = self.effects[places - 365 * -(-beyond // 365) + 365 * -(-before // 365)]
+        return found
+
     def stored(self) -> dict[str, Any]:
         return {
             "first_day": self.first_day,
@@ -73,6 +82,27 @@ class Season:
 def season_from(stored: dict[str, Any]) -> Season:
     """The season that `Season.stored` was taken from."""
     return Season(stored["first_day"], np.array(stored["effects"]), stored["observed_steps"])
+
+
+#: Columns of `habits`.
+HABITS = ("season_habit", "season_match")
+#: So many visits at any time of the year are lent to each customer.
+_VISITS_LENT = 1.0
+
+
+def habits(purchases: Purchases, season: Season, customers: Ints, *, known: int, day: int) -> Floats:
+    """Whether customers come in the shop's season, and how well the step that begins on a day fits them.
+
+    returns : (n, 2): mean effect of the season on the days they came before `known`, 0 for who comes at any time; and
+              that times the effect of the step
+    """
+    effects = season.effects_on(purchases.visits.day)
+    known_effects = effects[purchases.visits.day < known]
+    usual = float(known_effects.mean()) if len(known_effects) else 0.0
+    running = np.concatenate([[0.0], np.cumsum(effects - usual)])
+    begin, end = purchases.starts(customers), purchases.visits_before(known, customers)
+    habit = ((running[end] - running[begin]) / (end - begin + _VISITS_LENT)).round(_DECIMALS)
+    return np.column_stack([habit, habit * round(season.effect(day), _DECIMALS)])
 
 
 def trade_season(days: Ints) -> Floats:

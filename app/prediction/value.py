@@ -310,9 +310,14 @@ def _chance_away(past: Past, day: int, churn: ChurnModel, segments: Segments | N
     days = past.window_days(day)
     if not days:
         return np.full(len(customers), 0.5)
-    family = churn.chances.family
     model: ChanceModel = fit_chances(
-        [past.window(each, known=day) for each in days], family, rhythm=past.rhythm(day), segments=segments
+        [past.window(each, known=day) for each in days],
+        churn.chances.family,
+        rhythm=past.rhythm(day),
+        season=past.season(day),
+        purchases=past.purchases,
+        segments=segments,
+        shifted=churn.chances.shifted,
     )
     _, chances, _ = staying_away(
         model, past.purchases, known=day, steps=SPEND_DAYS // STEP_DAYS, segments=segments, customers=customers

@@ -8,13 +8,13 @@ from app.core.errors import RunForgotten
 from app.warehouse.engine import Database, Row
 
 _SERVED = """
-    SELECT store.store_id, store.currency, store.timezone, run.run_id, run.as_of
+    SELECT store.store_id, store.currency, store.timezone, store.served_prediction_id, run.run_id, run.as_of
     FROM stores AS store JOIN segmentation_runs AS run ON run.run_id = store.served_run_id
     WHERE store.store_id = $1
 """
 _TOP = f"""
     WITH served AS ({_SERVED})
-    SELECT served.currency, served.timezone, served.as_of, kind.*
+    SELECT served.currency, served.timezone, served.served_prediction_id, served.as_of, kind.*
     FROM served JOIN dim_archetype_l1 AS kind ON kind.store_id = served.store_id AND kind.run_id = served.run_id
     ORDER BY kind.total_ltv DESC, kind.archetype_id
 """  # noqa: S608  put together from the constants above
@@ -44,7 +44,7 @@ _ONE = f"""
         FROM dim_archetype_l3 AS kind JOIN served USING (store_id, run_id) WHERE kind.archetype_id = $2
         LIMIT 1
     )
-    SELECT kind.*, served.currency, served.timezone, served.as_of,
+    SELECT kind.*, served.currency, served.timezone, served.served_prediction_id, served.as_of,
         one.dominant_segments, one.key_traits, one.defined_by,
         (SELECT jsonb_agg(to_jsonb(sub) ORDER BY sub.member_count DESC, sub.archetype_id) FROM (
             SELECT archetype_id, name, slug, description, member_count, population_percentage, strength_band

@@ -10,8 +10,9 @@ from app.warehouse.engine import Database, Row
 # Everything about one customer that is read rather than computed, by primary keys alone. Who has no account date has
 # been a customer since their first order.
 _PROFILE = """
-    SELECT customer.customer_id, named.pseudonym, customer.first_name, customer.last_name, customer.email,
-        customer.phone, customer.country, customer.orders_count, customer.total_spent, store.currency, store.timezone,
+    SELECT customer.store_id, customer.customer_id, named.pseudonym, customer.first_name, customer.last_name,
+        customer.email, customer.phone, customer.country, customer.orders_count, customer.total_spent,
+        store.currency, store.timezone,
         (coalesce(customer.created_at, (
             SELECT min(order_date) FROM orders AS o
             WHERE o.store_id = customer.store_id AND o.customer_id = customer.customer_id
@@ -19,11 +20,18 @@ _PROFILE = """
         store.served_run_id AS run_id, standing.archetype_id, archetype.profile AS archetype,
         standing.profile AS own, standing.memberships, standing.dominant,
         standing.rfm_recency, standing.rfm_frequency, standing.rfm_monetary, standing.rfm_group,
-        standing.rfm_previous_group, standing.rfm_changed_on::text AS rfm_changed_on
+        standing.rfm_previous_group, standing.rfm_changed_on::text AS rfm_changed_on,
+        store.served_prediction_id, told.as_of AS told_as_of, told.p_no_purchase_30d, told.p_no_purchase_90d,
+        told.churn_risk_score, told.horizon_days, told.risk_level, told.engagement_trend, told.expected_spend_90d,
+        told.expected_spend_low, told.expected_spend_high, told.predicted_ltv_12m,
+        told.next_order_on::text AS next_order_on, told.next_order_earliest::text AS next_order_earliest,
+        told.next_order_latest::text AS next_order_latest
     FROM customers AS customer
     JOIN stores AS store ON store.store_id = customer.store_id
     LEFT JOIN customer_pseudonyms AS named
       ON named.store_id = customer.store_id AND named.customer_id = customer.customer_id
+    LEFT JOIN fact_customer_prediction AS told
+      ON told.store_id = customer.store_id AND told.customer_id = customer.customer_id
     LEFT JOIN fact_customer_current AS standing
       ON standing.store_id = customer.store_id AND standing.customer_id = customer.customer_id
      AND standing.run_id = store.served_run_id
@@ -43,6 +51,8 @@ async def read_profile(database: Database, store_id: str, customer_id: str) -> R
     archetype : the ready object of their archetype
     rfm_...   : scores and group in the served run, and the group before; None where it has none of them, or is of an
                 older version
+    told_as_of and all after it : of their prediction; None where there is none. served_prediction_id : the training
+                whose predictions are served, None before the first
     """
     return await database.row(_PROFILE_BY_ID, store_id, customer_id)
 
@@ -145,13 +155,15 @@ _BRIEF = """
         coalesce(standing.lifetime_value, customer.total_spent) AS ltv,
         coalesce(standing.total_orders, customer.orders_count) AS total_orders,
         standing.avg_order_value, standing.archetype_id, archetype.name AS archetype_name,
-        standing.churn_risk_score AS churn_risk, store.served_run_id AS run_id,
+        told.churn_risk_score AS churn_risk, store.served_run_id AS run_id,
         substring(standing.profile FROM '[^\t]+$') AS as_of,
         store.currency, store.timezone
     FROM customers AS customer
     JOIN stores AS store ON store.store_id = customer.store_id
     LEFT JOIN customer_pseudonyms AS named
       ON named.store_id = customer.store_id AND named.customer_id = customer.customer_id
+    LEFT JOIN fact_customer_prediction AS told
+      ON told.store_id = customer.store_id AND told.customer_id = customer.customer_id
     LEFT JOIN fact_customer_current AS standing
       ON standing.store_id = customer.store_id AND standing.customer_id = customer.customer_id
      AND standing.run_id = store.served_run_id
@@ -289,15 +301,17 @@ _COUNTS = """
          WHERE store_id = $1 AND run_id = store.served_run_id) AS customers_segmented,
         (SELECT count(*) FROM dim_archetype_l1
          WHERE store_id = $1 AND run_id = store.served_run_id) AS archetypes_available,
-        run.report -> 'axes' AS axes
+        run.report -> 'axes' AS axes, store.served_prediction_id AS prediction_id, told.as_of AS predicted_as_of,
+        (SELECT count(*) FROM fact_customer_prediction WHERE store_id = $1) AS customers_predicted
     FROM (SELECT $1::text AS store_id) AS asked
     LEFT JOIN stores AS store ON store.store_id = asked.store_id
     LEFT JOIN segmentation_runs AS run ON run.run_id = store.served_run_id
+    LEFT JOIN prediction_runs AS told ON told.prediction_id = store.served_prediction_id
 """
 
 
 async def what_is_loaded(database: Database, store_id: str) -> Row:
-    """How much of a store there is. axes : the served run's, as JSON text; None before the first"""
+    """How much of a store there is. axes : the served run's, as JSON text; None before the first, as prediction_id"""
     return await database.row(_COUNTS, store_id)
 
 

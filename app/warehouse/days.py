@@ -1,7 +1,7 @@
 """What happened in a shop day by day, on its own calendar: all of it, and by kind of customer."""
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,6 +99,44 @@ async def daily_totals_by_archetype(
     """
     query = _BY_DAY.format(kind="standing.archetype_id", happened=_HAPPENED[metric], joined=_STANDING)
     return await _read(connection, query, store_id, span, run_id=run_id, archetype_id=archetype_id)
+
+
+# Money given back to customers of whom no order is known is nobody's either.
+_OF_NOBODY = """
+    SELECT (happened.at AT TIME ZONE CAST(:timezone AS text))::date - date '1970-01-01' AS day,
+        sum(orders) AS orders, sum(amount)::float8 AS amount
+    FROM (
+        SELECT order_date AS at, 1 AS orders, total_price AS amount
+        FROM orders WHERE store_id = :store_id AND order_date < :as_of AND customer_id IS NULL
+        UNION ALL
+        SELECT refunded_at, 0, -amount
+        FROM refunds AS refund WHERE store_id = :store_id AND refunded_at < :as_of AND NOT EXISTS (
+            SELECT FROM orders AS placed WHERE placed.store_id = refund.store_id
+              AND placed.customer_id = refund.customer_id AND placed.order_date < :as_of
+        )
+    ) AS happened
+    GROUP BY 1 ORDER BY 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class GuestDays:
+    """Days on which guests did something, in their order. Each (n_days,)
+
+    day : since 1970-01-01 on the shop's clock; orders : how many; revenue : paid less given back
+    """
+
+    day: NDArray[np.int64]
+    orders: NDArray[np.int64]
+    revenue: Floats
+
+
+async def guest_days(connection: AsyncConnection, store_id: str, *, as_of: datetime, timezone: str) -> GuestDays:
+    """What came before a moment from orders of nobody known: with what customers did, all that the shop earned."""
+    values = {"store_id": store_id, "as_of": as_of, "timezone": timezone}
+    rows = (await connection.execute(text(_OF_NOBODY), values)).all()
+    day, orders, revenue = zip(*rows, strict=True) if rows else ((), (), ())
+    return GuestDays(np.array(day, dtype=np.int64), np.array(orders, dtype=np.int64), np.array(revenue, dtype=float))
 
 
 async def _read(

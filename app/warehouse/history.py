@@ -20,6 +20,7 @@ _OF_ONE = """
     SELECT past.snapshot_date, past.run_id, run.rules_run_id, run.as_of, past.archetype_id, kind.name AS archetype_name,
         kind.member_count, past.archetype_level2_id, level2.member_count AS level2_count, past.archetype_level3_id,
         level3.member_count AS level3_count, past.lifetime_value, past.total_orders, past.days_since_last_purchase,
+        past.churn_risk_score, past.p_no_purchase_30d, past.predicted_ltv_12m,
         (SELECT jsonb_object_agg(segment.axis_name, jsonb_build_array(
              segment.segment_id, segment.segment_name, segment.customer_count))
          FROM dim_segment_master AS segment

@@ -1,4 +1,4 @@
-"""A small shop, segmented once, and clients that ask the app about it with keys of each kind."""
+"""A small shop, segmented and predicted once, and clients that ask the app about it with keys of each kind."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -12,10 +12,11 @@ from app.core.config import Settings
 from app.core.keys import BootstrapKeys, Caller, Scope
 from app.main import create_app
 from app.pipeline.ingest import ingest
+from app.pipeline.predict import PredictOptions, predict
 from app.pipeline.sample import SampleShop
 from app.resources import Resources
 from app.warehouse.engine import Database
-from tests.fakes import SECRET, segmented
+from tests.fakes import NOW, SECRET, segmented
 
 STORE = "shop"
 #: A key for each kind of caller.
@@ -42,7 +43,7 @@ def keys_of(store_id: str) -> BootstrapKeys:
 
 @pytest.fixture(scope="session")
 async def shop(database: Database) -> str:
-    """The store of the built-in shop, 400 customers, segmented."""
+    """The store of the built-in shop, 400 customers, segmented, and its predictions."""
     await ingest(
         database,
         SampleShop(customers=400),
@@ -52,6 +53,7 @@ async def shop(database: Database) -> str:
         pseudonym_secret=SECRET,
     )
     await segmented(database, STORE, max_k=5, min_members=3)
+    await predict(database, STORE, PredictOptions(), now=NOW)
     return STORE
 
 

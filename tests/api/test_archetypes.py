@@ -11,7 +11,7 @@ from app.segmentation.axes import AXES
 from app.warehouse.engine import Database
 from tests.api.conftest import STORE, Ask, Clients
 from tests.api.test_customers import told
-from tests.fakes import a_shop, execute, put, rows, segmented
+from tests.fakes import a_shop, execute, foretell, foretold, put, rows, segmented
 
 TOP = "/api/mcp/archetypes/top"
 
@@ -35,7 +35,7 @@ async def test_archetypes_are_ranked_by_what_is_asked_for(ask: Clients, metric: 
 async def test_an_archetype_says_its_figures_under_both_names(ask: Clients) -> None:
     each = await first(ask.support)
     assert (each["avg_lifetime_value"], each["total_revenue"]) == (each["avg_ltv"], each["total_ltv"])
-    assert each["churn_rate"] is None
+    assert 0 < each["churn_rate"] < 1
     assert (await told(ask.support, TOP, limit=1))["archetypes"] == [each]
 
 
@@ -58,6 +58,64 @@ async def test_an_archetype_leads_to_those_under_it(ask: Clients) -> None:
         assert under["sub_archetypes"] is None
         members = await told(ask.support, f"/api/mcp/archetypes/{subs[0]['archetype_id']}/members", limit=100)
         assert len(members["members"]) == min(subs[0]["member_count"], 100)
+
+
+async def test_an_archetype_says_what_is_predicted_of_its_customers(ask: Clients, database: Database) -> None:
+    """Under the same names on every level and in every shape."""
+    query = """
+        SELECT avg(told.churn_risk_score), avg(told.predicted_ltv_12m)::float8, sum(told.predicted_ltv_12m)::float8,
+            avg(told.expected_spend_90d)::float8
+        FROM fact_customer_current AS standing JOIN fact_customer_prediction AS told USING (store_id, customer_id)
+        WHERE standing.store_id = :store AND :kind IN (archetype_id, archetype_level2_id, archetype_level3_id)
+    """
+    values = ("avg_predicted_ltv_12m", "total_predicted_ltv_12m", "expected_spend_90d")
+    top = await first(ask.support)
+    one = await told(ask.support, f"/api/mcp/archetypes/{top['archetype_id']}")
+    below = one["sub_archetypes"]["level2"][0]["archetype_id"], one["sub_archetypes"]["level3"][0]["archetype_id"]
+    under = [await told(ask.support, f"/api/mcp/archetypes/{each}") for each in below]
+    (kind,) = [
+        each for each in (await told(ask.support, "/api/mcp/segments"))["segments"] if each["id"] == top["archetype_id"]
+    ]
+    told_of = [
+        (top["archetype_id"], [top["churn_rate"], *(top[name] for name in values)]),
+        (kind["id"], [kind["churn_risk_avg"], *(kind[name] for name in values)]),
+        *(
+            (each["archetype_id"], [each["metrics"]["churn_rate"], *(each["metrics"][name] for name in values)])
+            for each in (one, *under)
+        ),
+    ]
+    for kind_id, figures in told_of:
+        (row,) = await rows(database, query, store=STORE, kind=kind_id)
+        assert figures == pytest.approx(list(row), abs=0.006)
+    assert one["prediction_id"] == (await told(ask.support, TOP))["prediction_id"] is not None
+
+
+async def test_what_is_predicted_of_a_kind_is_rounded_for_who_may_not_count(ask: Clients) -> None:
+    shown = (await told(ask.analytics, TOP, limit=100))["archetypes"]
+    for each in shown:
+        for name in ("churn_rate", "avg_predicted_ltv_12m", "expected_spend_90d"):
+            assert each[name] == float(f"{each[name]:.1e}")
+        assert each["total_predicted_ltv_12m"] == float(f"{each['total_predicted_ltv_12m']:.0e}")
+    kind = next(each for each in shown if each["archetype_id"] != "other")
+    metrics = (await told(ask.analytics, f"/api/mcp/archetypes/{kind['archetype_id']}"))["metrics"]
+    assert {name: metrics[name] for name in metrics if "predicted" in name or name == "churn_rate"} == {
+        name: kind[name] for name in ("churn_rate", "avg_predicted_ltv_12m", "total_predicted_ltv_12m")
+    }
+
+
+async def test_before_anything_is_predicted_an_archetype_says_nothing_of_what_comes(
+    empty_shop: Ask, database: Database, store_id: str
+) -> None:
+    """And it does as soon as something is: what is remembered is of the training."""
+    await put(database, store_id, a_shop(60))
+    await segmented(database, store_id, min_population=1)
+    each = await first(empty_shop)
+    assert each["churn_rate"] is each["total_predicted_ltv_12m"] is each["expected_spend_90d"] is None
+    assert (await told(empty_shop, TOP))["prediction_id"] is None
+    prediction_id = await foretell(database, store_id, [foretold(f"c{n:03}", 0.25) for n in range(60)])
+    each = await first(empty_shop)
+    assert (each["churn_rate"], each["avg_predicted_ltv_12m"]) == (0.25, 40)
+    assert (await told(empty_shop, TOP))["prediction_id"] == prediction_id
 
 
 async def test_members_come_page_by_page_worth_most_first(ask: Clients, database: Database) -> None:

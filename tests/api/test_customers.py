@@ -66,8 +66,9 @@ async def test_what_is_excluded_is_left_out(ask: Clients) -> None:
     assert gone == {
         *("fuzzy_memberships", "dominant_segments", "axis_sources", "membership_strength", "interpretation"),
         *("archetype", "archetype_id", "archetype_level2_id", "archetype_level3_id", "fold_distance"),
-        *("key_traits", "churn_risk", "churn_risk_score", "identity"),
+        *("key_traits", "churn_risk", "churn_risk_score", "churn_risk_reason", "identity"),
     }
+    assert whole["business_metrics"].pop("churn_risk_score") == whole["churn_risk_score"]
     assert all(part[name] == whole[name] for name in part)
 
 
@@ -267,7 +268,7 @@ async def test_a_customer_in_brief_agrees_with_the_whole(ask: Clients) -> None:
         whole["total_orders"],
         whole["avg_order_value"],
     )
-    assert (brief["email"], brief["churn_risk"]) == (whole["identity"]["email"], None)
+    assert (brief["email"], brief["churn_risk"]) == (whole["identity"]["email"], whole["churn_risk_score"])
 
 
 @pytest.mark.parametrize("what", ["id", "ID in other case", "first name", "e-mail", "order number", "pseudonym"])

@@ -24,19 +24,22 @@ async def test_with_a_key_health_says_what_is_loaded(ask: Clients) -> None:
     assert data["customers_segmented"] == 400
     assert data["customers_loaded"] > 400
     assert data["archetypes_available"] > 1
+    assert data["predictions"]["n"] == 400
+    assert data["predictions"]["as_of"] == (await told(ask.support, "/api/mcp/churn/aggregate"))["as_of"]
     assert set(answer["jobs"]) == {"waiting", "running", "failed", "worker_seen_at"}
 
 
 async def test_counts_are_for_those_who_see_identities(ask: Clients) -> None:
     data = (await told(ask.analytics, "/health"))["data_status"]
-    assert (data["customers_loaded"], data["customers_segmented"]) == (None, None)
+    assert (data["customers_loaded"], data["customers_segmented"], data["predictions"]["n"]) == (None, None, None)
     assert data["archetypes_available"] > 1
 
 
 async def test_an_empty_store_is_healthy_and_holds_nothing(empty_shop: Ask) -> None:
     answer = await told(empty_shop, "/health")
     assert answer["active_axes"] == 0
-    assert answer["data_status"] == {"customers_loaded": 0, "customers_segmented": 0, "archetypes_available": 0}
+    nothing = {"customers_loaded": 0, "customers_segmented": 0, "archetypes_available": 0, "predictions": None}
+    assert answer["data_status"] == nothing
     assert answer["jobs"] == {"waiting": 0, "running": 0, "failed": 0, "worker_seen_at": None}
 
 

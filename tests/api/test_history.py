@@ -20,7 +20,7 @@ from app.warehouse.engine import Database
 from tests.api.conftest import KEYS, Ask, client, resources_for
 from tests.api.test_anonymous import leaves
 from tests.api.test_customers import told
-from tests.fakes import NOW, a_shop, at, execute, put, rows, segmented
+from tests.fakes import NOW, a_shop, at, execute, foretell, foretold, put, rows, segmented
 
 STORE = "history-shop"
 OPTIONS = {"max_k": 4, "min_members": 3, "min_population": 10, "axes": ("purchase_value", "purchase_frequency")}
@@ -178,6 +178,31 @@ async def test_a_past_is_drawn_and_said_for_who_cannot_see_it(views: Views, data
     assert bands[0]["from"] == "2024-02-11" and bands[-1]["until"] == "2024-03-25"
     assert all(one["until"] == other["from"] for one, other in pairwise(bands))
     assert (await told(support, f"/api/mcp/customer/{past['customer_id']}/history", days=1))["chart"] is None
+
+
+async def test_what_was_predicted_is_told_of_the_days_it_was_predicted_on(views: Views, database: Database) -> None:
+    support, analytics = views
+    customer = await someone_who_moved(database)
+    path = f"/api/mcp/customer/{customer}/history"
+    names = ("churn_risk_score", "p_no_purchase_30d", "predicted_ltv_12m")
+    before = await told(support, path)
+    assert {each[name] for each in before["snapshots"] for name in names} == {None}
+    assert len(before["chart"]["vconcat"]) == 2
+    for day, score in (("2024-02-19", 0.25), ("2024-03-11", 0.75)):
+        await foretell(database, STORE, [foretold(customer, score)], as_of=at(day))
+    past = await told(support, path)
+    History.model_validate(past)
+    found = {each["date"]: tuple(each[name] for name in names) for each in past["snapshots"]}
+    assert found == dict.fromkeys(DAYS, (None, None, None)) | {
+        "2024-02-18": (0.25, 0.25, 40.0),
+        "2024-03-10": (0.75, 0.75, 40.0),
+    }
+    assert vegalite_to_svg(json.dumps(past["chart"]), vl_version="6.4").startswith("<svg")
+    risks = past["chart"]["vconcat"][2]["data"]["values"]
+    assert [each["risk"] for each in risks] == [None, 0.25, None, 0.75, None]
+    assert "Risk of staying away 25 % at first, 75 % at last." in past["chart"]["description"]
+    seen = await told(analytics, f"/api/mcp/customer/{past['pseudonym']}/history")
+    assert [each["churn_risk_score"] for each in seen["snapshots"]] == [None, 0.25, None, 0.75, None]
 
 
 async def test_a_key_without_identities_sees_no_small_group_of_any_day(views: Views, database: Database) -> None:

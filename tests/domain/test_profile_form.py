@@ -69,6 +69,7 @@ def test_a_profile_says_what_its_numbers_mean() -> None:
             "days_since_last_purchase": 3,
             "customer_tenure_days": 40,
             "usual_gap_days": 24.0,
+            "churn_risk_score": None,
         },
         "lifetime_value": 20.25,
         "total_orders": 2,
@@ -78,8 +79,6 @@ def test_a_profile_says_what_its_numbers_mean() -> None:
         "ltv_tier": "vip",
         "ltv_top_percent": 0.5,
         "ltv_tier_cutoffs": CUTOFFS,
-        "churn_risk": None,
-        "churn_risk_score": None,
         "as_of": "2024-05-01T00:00:00+00:00",
     }
 

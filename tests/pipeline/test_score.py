@@ -12,6 +12,7 @@ from app.domain.profile_form import ProfileForm
 from app.domain.records import Customer, Ticket
 from app.domain.value_tiers import value_tiers_from
 from app.pipeline.ingest import ingest
+from app.pipeline.predict import PredictOptions, predict
 from app.pipeline.run import RunResult
 from app.pipeline.sample import SampleShop
 from app.pipeline.score import score_customer
@@ -19,6 +20,7 @@ from app.warehouse.checks import check_star
 from app.warehouse.customers import read_form
 from app.warehouse.engine import Database
 from tests.fakes import (
+    NOW,
     SECRET,
     STAR,
     a_shop,
@@ -303,19 +305,21 @@ async def test_an_unknown_store_says_so(database: Database, store_id: str) -> No
         await score_customer(database, store_id, "c001")
 
 
-async def test_what_was_predicted_of_someone_stands_until_it_is_predicted_anew(
-    database: Database, store_id: str
-) -> None:
-    await put(database, store_id, a_shop(30))
+async def test_someone_who_is_scored_and_kept_is_predicted_anew(database: Database, store_id: str) -> None:
+    await put(database, store_id, a_shop(60, orders_each=5))
     await segmented(database, store_id, min_population=10)
+    await predict(database, store_id, PredictOptions(), now=NOW)
+    query = "SELECT churn_risk_score FROM customer_profiles WHERE store_id = :store AND customer_id = 'c001'"
+    before = await value(database, query, store=store_id)
     await execute(
         database,
-        "UPDATE fact_customer_standing SET churn_risk_score = .25 WHERE store_id = :store AND customer_id = 'c001'",
+        "UPDATE fact_customer_prediction SET churn_risk_score = .25 WHERE store_id = :store AND customer_id = 'c001'",
         store=store_id,
     )
-    await score_customer(database, store_id, "c001", keep=True)
-    query = "SELECT churn_risk_score FROM customer_profiles WHERE store_id = :store AND customer_id = 'c001'"
+    await score_customer(database, store_id, "c001")
     assert await value(database, query, store=store_id) == 0.25
+    await score_customer(database, store_id, "c001", keep=True)
+    assert await value(database, query, store=store_id) == before
 
 
 async def test_a_run_of_an_older_version_is_refused_in_words(database: Database, store_id: str) -> None:

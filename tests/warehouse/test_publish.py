@@ -13,7 +13,7 @@ from sqlalchemy import text
 from app.pipeline.lineage import SCHEMA, SEGMENT_SCHEMA
 from app.warehouse import copying, publish, runs
 from app.warehouse.engine import Database
-from tests.fakes import STAR, a_shop, at, dump, execute, put, rows, segmented, value
+from tests.fakes import STAR, a_shop, at, dump, execute, foretell, foretold, put, rows, segmented, value
 
 ODD = 'say "no", or\ntwo lines; {braces} \\N ünï 日本'
 
@@ -347,10 +347,8 @@ async def test_replacing_a_customer_touches_nobody_else(database: Database, stor
 async def test_replacing_a_customer_keeps_what_was_predicted_of_them(database: Database, store_id: str) -> None:
     await put(database, store_id, a_shop(1))
     run_id = await published(database, store_id, a_star(["c000"]))
+    await foretell(database, store_id, [foretold("c000", 0.3)])
     async with database.transaction() as connection:
-        await connection.execute(
-            text("UPDATE fact_customer_standing SET churn_risk_score = 0.3 WHERE store_id = :s"), {"s": store_id}
-        )
         await publish.replace_customer(connection, store_id, run_id, row_of("c000"))
     assert (
         await value(database, "SELECT churn_risk_score FROM customer_profiles WHERE store_id = :s", s=store_id) == 0.3
@@ -451,8 +449,7 @@ async def test_replacing_many_customers_is_replacing_each_of_them(database: Data
     for store in stores:
         await put(database, store, a_shop(4))
         run_id = await published(database, store, with_groups(first, day=date(2024, 5, 1)))
-        predicted = "UPDATE fact_customer_standing SET churn_risk_score = 0.3 WHERE store_id = :s"
-        await execute(database, predicted, s=store)
+        await foretell(database, store, [foretold(f"c00{number}", 0.3) for number in range(3)])
         untouched = "SELECT xmin::text FROM fact_customer_standing WHERE store_id = :s AND customer_id = 'c002'"
         before = await value(database, untouched, s=store)
         async with database.transaction() as connection:

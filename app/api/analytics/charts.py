@@ -16,6 +16,7 @@ from app.api.analytics.schemas import (
     Measure,
     Migration,
     Velocity,
+    WhatIfMonth,
 )
 from app.api.theme import CONFIG, GREY, LESS, MORE, SCHEMA, WIDTH
 from app.core.dates import in_words
@@ -323,6 +324,68 @@ def anomaly_chart(
                         },
                     },
                 },
+            },
+        ],
+    }
+
+
+def what_if_chart(told: Sequence[WhatIfMonth], *, counted: bool, currency: str) -> dict[str, Any] | None:
+    """Customers above revenue, each as projected (dashed) and as it would be; None where nothing is told.
+
+    counted : customers are told by their number, not their index
+    """
+    if not told or told[0].index is None:
+        return None
+    what = "Active customers" if counted else "Active customers, 100 is now"
+    customers = ("customers", "changed_customers") if counted else ("index", "changed_index")
+    pictures = [
+        _both(told, *customers, title=what),
+        _both(told, "revenue", "changed_revenue", title=f"Net revenue by month, {currency}"),
+    ]
+    last = told[-1].model_dump()
+    return {
+        "$schema": SCHEMA,
+        "description": (
+            f"As projected and as it would be. {what} in {last['month']}: {last[customers[0]]:,.0f} and "
+            f"{last[customers[1]]:,.0f}. Net revenue in it: {last['revenue']:,.0f} and {last['changed_revenue']:,.0f} "
+            f"{currency}."
+        ),
+        "config": CONFIG,
+        "vconcat": pictures,
+    }
+
+
+def _both(told: Sequence[WhatIfMonth], projected: str, changed: str, *, title: str) -> dict[str, Any]:
+    x = {
+        "field": "month",
+        "type": "temporal",
+        "scale": {"type": "utc"},
+        "axis": {"title": None, "grid": False, "format": "%b %Y", "tickCount": 5},
+    }
+    y = {"type": "quantitative", "axis": {"title": None, "grid": False, "tickCount": 3}, "scale": {"zero": True}}
+    values = [
+        {"month": row["month"], "projected": row[projected], "changed": row[changed]}
+        for row in (each.model_dump() for each in told)
+    ]
+    return {
+        "width": WIDTH,
+        "height": _HEIGHT,
+        "title": {"text": title, "subtitle": "dashed: as projected; line: as it would be", "anchor": "start"},
+        "data": {"values": values},
+        "layer": [
+            {
+                "mark": {
+                    "type": "line",
+                    "point": {"color": GREY},
+                    "color": GREY,
+                    "strokeWidth": 1.5,
+                    "strokeDash": [4, 3],
+                },
+                "encoding": {"x": x, "y": {**y, "field": "projected"}},
+            },
+            {
+                "mark": {"type": "line", "point": True, "color": MORE, "strokeWidth": 2},
+                "encoding": {"x": x, "y": {**y, "field": "changed"}},
             },
         ],
     }

@@ -2,18 +2,20 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Body, Query
 
 from app.api.analytics import anomalies as out_of_line
 from app.api.analytics import cohorts as cohorting
 from app.api.analytics import service
-from app.api.analytics.schemas import Anomalies, Cohorts, Drift, Measure
+from app.api.analytics import what_if as changing
+from app.api.analytics.schemas import Anomalies, Changes, Cohorts, Drift, Measure, WhatIf
+from app.api.bodies import JsonRoute
 from app.api.dependencies import Opened, Reader
 from app.api.parameters import Plain
 from app.prediction.anomalies import Metric
 from app.prediction.cohorts import Length
 
-router = APIRouter(prefix="/api/analytics", tags=["analytics"])
+router = APIRouter(prefix="/api/analytics", tags=["analytics"], route_class=JsonRoute)
 
 
 @router.get("/drift", summary="Who moves between kinds of customer, and how segments shift")
@@ -61,3 +63,9 @@ async def anomalies(
 ) -> Anomalies:
     """Each day with what would have been usual, told by the days before it, and the days that were not."""
     return await out_of_line.anomalies(resources, caller, metric=metric, days=days, archetype_id=archetype_id)
+
+
+@router.post("/what-if", summary="What would change if customers behaved otherwise")
+async def what_if(caller: Reader, resources: Opened, changes: Annotated[Changes | None, Body()] = None) -> WhatIf:
+    """Customers and revenue as they are projected and as they would be, side by side, with the arithmetic."""
+    return await changing.what_if(resources, caller, changes or Changes())

@@ -1,13 +1,15 @@
 """What is said of the shop over time."""
 
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
+from app.api.projected import GrowthModel
 from app.core.schemas import Answer
 from app.prediction.anomalies import Direction, Metric
 from app.prediction.cohorts import Length
+from app.prediction.growth import MOST_MONTHS
 
 _COUNT = "Null for keys that may not see identities."
 _SHARE = "0 to 1; in whole percents for keys that may not see identities."
@@ -215,4 +217,63 @@ class Anomalies(Answer):
     currency: str
     timezone: str
     run_id: int | None = Field(description=_RUN)
+    as_of: str
+
+
+_Change = Annotated[float, Field(strict=True, ge=-1, le=5)]
+
+
+class Changes(Answer):
+    """What is changed, relative to what is projected: 0.1 for a tenth more, -1 for none at all."""
+
+    repeat_rate_change: _Change = Field(default=0.0, description="Orders after a customer's first.")
+    order_value_change: _Change = Field(default=0.0, description="What an order comes to.")
+    acquisition_change: _Change = Field(default=0.0, description="Customers who are new or won back.")
+    churn_change: _Change = Field(default=0.0, description="The share of active customers who lapse each month.")
+    months: Annotated[int, Field(strict=True, ge=1, le=MOST_MONTHS)] = Field(
+        default=12, description="How many, from the one under way on."
+    )
+
+
+class Sides(Answer):
+    """A number as projected and as it would be."""
+
+    unchanged: float | None
+    changed: float | None
+    change_pct: float | None = Field(description="Null where nothing is projected, or nothing may be told.")
+
+
+class WhatIfMonth(Answer):
+    month: str = Field(examples=["2026-01"])
+    customers: int | None = Field(description=f"Active at its end, as projected. {_COUNT}")
+    changed_customers: int | None
+    acquired: int | None
+    changed_acquired: int | None
+    lapsed: int | None
+    changed_lapsed: int | None
+    index: float | None = Field(description="Of customers, 100 being how many there are now.")
+    changed_index: float | None
+    revenue: float = Field(description="Net; to two digits for keys that may not see identities.")
+    changed_revenue: float
+
+
+class WhatIf(Answer):
+    """What changes of how customers behave would do."""
+
+    changes: Changes
+    customers: Sides = Field(
+        description="Active at the end; for keys that may not see identities in percents of those active now."
+    )
+    revenue: Sides = Field(description="Net, of all the months.")
+    monthly: list[WhatIfMonth]
+    repeat_share: float = Field(description="Of what was paid in the last year, that of orders after a first, 0 to 1.")
+    assumptions: list[str] = Field(description="The arithmetic, and what the projections rest on.")
+    says: str
+    models: list[GrowthModel] = Field(description="Of customers and of revenue.")
+    chart: dict[str, Any] | None = Field(description="Vega-Lite: both side by side; null where nothing is told.")
+    message: str | None = Field(description="What to bear in mind; null where there is nothing.")
+    currency: str
+    timezone: str
+    run_id: int | None = Field(description="The segmentation they were trained beside; null where there was none.")
+    prediction_id: int
     as_of: str

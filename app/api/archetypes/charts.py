@@ -1,13 +1,17 @@
-"""An axis as a Vega-Lite picture: where its customers lie against one shapeless cloud, and what its segments are like.
+"""An axis as a Vega-Lite picture: where its customers lie against one shapeless cloud, and what its segments are like;
+and what kinds of customer change by.
 
 How pictures look is in `app.api.theme`.
 """
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
+from app.api.archetypes.schemas import GrowingArchetype
 from app.api.theme import CONFIG, GREY, LESS, MORE, SCHEMA, WIDTH, hues, nominal, words
+from app.core.dates import in_words
 
 CLOUD = "one shapeless cloud"
 
@@ -199,3 +203,48 @@ def _side(apart: float) -> str:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.0f} %" if share >= 0.01 else "under 1 %"
+
+
+_BAR, _MOST_BARS = 24, 20
+
+
+def growth_chart(told: Sequence[GrowingArchetype], *, until: date) -> dict[str, Any] | None:
+    """A bar for each kind with what it changes by in percent, the most upwards first; None where none is told."""
+    changes = sorted(
+        ((each.growth_rate_pct, each) for each in told if each.growth_rate_pct is not None),
+        key=lambda item: (-item[0], item[1].rank),
+    )[:_MOST_BARS]
+    if not changes:
+        return None
+    bars = [
+        {"kind": f"{place}  {each.segment_name}", "change": change, "told": f"{change:+.1f} %" if change else "0 %"}
+        for place, (change, each) in enumerate(changes, start=1)
+    ]
+    when = in_words(until).partition(" ")[2]
+    y = {"field": "kind", "type": "nominal", "sort": None}
+    return {
+        "$schema": SCHEMA,
+        "description": (
+            f"Change of active customers by kind until the end of {when}: from {bars[0]['told']} "
+            f"({changes[0][1].segment_name}) to {bars[-1]['told']} ({changes[-1][1].segment_name})."
+        ),
+        "config": CONFIG,
+        "width": WIDTH // 2,
+        "height": _BAR * len(bars),
+        "title": {"text": f"Active customers, change until the end of {when}, %", "anchor": "start"},
+        "data": {"values": bars},
+        "encoding": {
+            "y": {**y, "axis": {"title": None, "ticks": False, "domain": False, "labelLimit": WIDTH // 2}},
+            "x": {"field": "change", "type": "quantitative", "axis": {"title": None, "grid": False, "tickCount": 3}},
+        },
+        "layer": [
+            {
+                "mark": {"type": "bar", "height": _BAR - 8},
+                "encoding": {"color": {"condition": {"test": "datum.change < 0", "value": LESS}, "value": MORE}},
+            },
+            {
+                "mark": {"type": "text", "align": "left", "dx": 4, "fontSize": 11},
+                "encoding": {"x": {"value": WIDTH // 2}, "text": {"field": "told"}},
+            },
+        ],
+    }

@@ -4,9 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
+from app.api.archetypes import growth as growing
 from app.api.archetypes import service
 from app.api.archetypes.schemas import (
     ArchetypeDetail,
+    ArchetypesGrowth,
     Axes,
     Kinds,
     Lineage,
@@ -18,6 +20,7 @@ from app.api.archetypes.schemas import (
 )
 from app.api.dependencies import Opened, Reader
 from app.api.parameters import ArchetypeId, Cursor, Limit, Plain
+from app.prediction.growth import MOST_MONTHS
 
 router = APIRouter(prefix="/api/mcp", tags=["archetypes and segments"])
 
@@ -30,6 +33,17 @@ async def top(
     limit: Limit = 10,
 ) -> TopArchetypes:
     return await service.top(resources, caller, metric=metric, limit=limit)
+
+
+@router.get("/archetypes/growth-projection", summary="How many of each kind there will be")
+async def growth_projection(
+    caller: Reader,
+    resources: Opened,
+    months: Annotated[int, Query(ge=1, le=MOST_MONTHS, description="How many, from the one under way on.")] = 12,
+    top_n: Annotated[int, Query(ge=1, le=1000, description="So many are told by themselves.")] = 10,
+) -> ArchetypesGrowth:
+    """The kinds worth most by total lifetime value, month by month; all others are told as one."""
+    return await growing.growth(resources, caller, months=months, top_n=top_n)
 
 
 @router.get("/archetypes/{archetype_id}", summary="One kind of customer")

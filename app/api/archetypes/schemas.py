@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
+from app.api.projected import GrowthModel
 from app.core.schemas import Answer
 
 _VERDICT = (
@@ -98,7 +99,13 @@ class ArchetypeSummary(Answer):
     total_revenue: float | None = Field(description="The same as total_ltv.")
     avg_orders: float | None
     avg_order_value: float | None
-    churn_rate: float | None = Field(description="Null until predictions are published.")
+    churn_rate: float | None = Field(
+        description="Mean risk of its customers, each within their own horizon, 0 to 1. Null until predictions are "
+        "published, as are the three below."
+    )
+    avg_predicted_ltv_12m: float | None = Field(description="Expected of a customer in the next twelve months.")
+    total_predicted_ltv_12m: float | None
+    expected_spend_90d: float | None = Field(description="Expected of a customer in the next 90 days.")
     dominant_segments: dict[str, str]
     defined_by: list[str] | None = Field(
         description="The axes whose segment every one of its kind goes by; on others it is what most of them have."
@@ -114,6 +121,7 @@ class TopArchetypes(Answer):
     currency: str
     timezone: str = Field(description="The shop's: its days and hours are meant.")
     run_id: int
+    prediction_id: int | None = Field(description="The predictions that are served; null before the first.")
     as_of: str
 
 
@@ -123,7 +131,10 @@ class ArchetypeMetrics(Answer):
     avg_orders: float
     avg_order_value: float
     avg_recency_days: float
-    churn_rate: float | None
+    churn_rate: float | None = Field(description="Mean risk of its customers; null until predictions are published.")
+    avg_predicted_ltv_12m: float | None = Field(description="Expected of a customer in the next twelve months.")
+    total_predicted_ltv_12m: float | None
+    expected_spend_90d: float | None = Field(description="Expected of a customer in the next 90 days.")
 
 
 class SubArchetype(Answer):
@@ -165,6 +176,7 @@ class ArchetypeDetail(Answer):
     currency: str
     timezone: str
     run_id: int
+    prediction_id: int | None = Field(description="The predictions that are served; null before the first.")
     as_of: str
 
 
@@ -201,12 +213,18 @@ class Kind(Answer):
     customer_count: int | None
     avg_ltv: float | None
     characteristics: Characteristics
-    churn_risk_avg: float | None
+    churn_risk_avg: float | None = Field(
+        description="Mean risk of its customers; null until predictions are published."
+    )
+    avg_predicted_ltv_12m: float | None = Field(description="Expected of a customer in the next twelve months.")
+    total_predicted_ltv_12m: float | None
+    expected_spend_90d: float | None = Field(description="Expected of a customer in the next 90 days.")
 
 
 class Kinds(Answer):
     segments: list[Kind]
     run_id: int
+    prediction_id: int | None = Field(description="The predictions that are served; null before the first.")
     as_of: str
 
 
@@ -341,4 +359,54 @@ class OneAxis(AxisReport):
     )
     evidence: list[ReadingEvidence] | None
     run_id: int
+    as_of: str
+
+
+class ArchetypeShare(Answer):
+    member_count: int | None = Field(
+        description="With an order within 365 days. Null for keys that may not see identities."
+    )
+    percentage: float = Field(description="Of all who have one, 0 to 100.")
+
+
+class GrowingArchetype(Answer):
+    """A kind of customer, counted by who ordered within 365 days, over all months: now + acquired - lapsed = then."""
+
+    rank: int = Field(description="By total_ltv; those told together come last.")
+    archetype_id: str = Field(description="`other` for all that are not told by themselves.")
+    segment_name: str
+    total_ltv: float | None = Field(description="Of all its customers, also those who have not ordered for long.")
+    current_members: int | None = Field(description="Null, as all counts, for keys that may not see identities.")
+    projected_members: int | None
+    acquired: int | None
+    lapsed: int | None
+    growth_rate_pct: float | None = Field(description="Null of nobody, as the other rates.")
+    relative_size: float | None = Field(
+        description="Next to the largest of those told by themselves, which is 1; null of the others."
+    )
+    monthly_churn_rate: float | None = Field(description="Lapsed by those there before, all months together.")
+    avg_tenure_days: float | None = Field(description="Mean days since the first order.")
+
+
+class ArchetypesGrowth(Answer):
+    """How many of each kind of customer there will be. Parts add up to the shop's projection, month by month."""
+
+    months: int
+    counted_on: str = Field(description="The last day of the last whole month.", examples=["2025-09-30"])
+    current_customers: int | None = Field(description="Null for keys that may not see identities.")
+    current_distribution: dict[str, ArchetypeShare] = Field(description="By archetype.")
+    projected_distribution: dict[str, dict[str, ArchetypeShare]] = Field(
+        description="By month (YYYY-MM) and archetype, at the end of it."
+    )
+    archetypes: list[GrowingArchetype] = Field(description="As many as `top_n`, and the others as one.")
+    archetypes_total: int | None = Field(description="How many there are. Null for keys that may not see identities.")
+    assumptions: list[str]
+    model: GrowthModel
+    says: str
+    chart: dict[str, Any] | None = Field(description="Vega-Lite: what each changes by; null where nothing is told.")
+    message: str | None = Field(description="What to bear in mind; null where there is nothing.")
+    currency: str
+    timezone: str
+    run_id: int | None = Field(description="The segmentation whose kinds they are; null where there was none.")
+    prediction_id: int
     as_of: str

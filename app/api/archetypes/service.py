@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from app.api import anonymous
+from app.api import anonymous, foretold
 from app.api.archetypes.charts import axis_chart
 from app.api.archetypes.schemas import (
     ArchetypeDetail,
@@ -46,8 +46,10 @@ from app.resources import Resources
 from app.warehouse import archetypes
 from app.warehouse import lineage as lineages
 from app.warehouse.engine import Row
+from app.warehouse.predictions import PredictedOfKind, PredictedOfKinds
 
 POPULATION = "segmented customers"
+_VALUES = ("avg_predicted_ltv_12m", "total_predicted_ltv_12m", "expected_spend_90d")
 
 
 # Kinds of customer
@@ -56,9 +58,7 @@ POPULATION = "segmented customers"
 async def top(resources: Resources, caller: Caller, *, metric: Metric, limit: int) -> TopArchetypes:
     """Archetypes of level 1, the largest by that metric first. Raises NothingPublished."""
     rows = await _served(resources, caller)
-    summaries = [(_rank(row, metric), _summary(row)) for row in rows]
-    if not caller.identified:
-        summaries = await _hidden(resources, caller, rows, metric)
+    summaries = await _summaries(resources, caller, rows, metric)
     summaries.sort(key=lambda each: (-each[0], each[1].archetype_id))
     return TopArchetypes(
         archetypes=[summary for _, summary in summaries[:limit]],
@@ -68,6 +68,7 @@ async def top(resources: Resources, caller: Caller, *, metric: Metric, limit: in
         currency=rows[0]["currency"],
         timezone=rows[0]["timezone"],
         run_id=rows[0]["run_id"],
+        prediction_id=rows[0]["served_prediction_id"],
         as_of=_moment(rows[0]["as_of"]),
     )
 
@@ -76,9 +77,7 @@ async def kinds(resources: Resources, caller: Caller) -> Kinds:
     """Every archetype of level 1, worth most first. Raises NothingPublished."""
     rows = await _served(resources, caller)
     recency = {row["archetype_id"]: row["avg_recency_days"] for row in rows}
-    summaries = [(_rank(row, Metric.total_ltv), _summary(row)) for row in rows]
-    if not caller.identified:
-        summaries = await _hidden(resources, caller, rows, Metric.total_ltv)
+    summaries = await _summaries(resources, caller, rows, Metric.total_ltv)
     summaries.sort(key=lambda each: (-each[0], each[1].archetype_id))
     return Kinds(
         segments=[
@@ -93,11 +92,15 @@ async def kinds(resources: Resources, caller: Caller) -> Kinds:
                     frequency=each.avg_orders,
                     monetary_avg=each.avg_order_value,
                 ),
-                churn_risk_avg=None,
+                churn_risk_avg=each.churn_rate,
+                avg_predicted_ltv_12m=each.avg_predicted_ltv_12m,
+                total_predicted_ltv_12m=each.total_predicted_ltv_12m,
+                expected_spend_90d=each.expected_spend_90d,
             )
             for _, each in summaries
         ],
         run_id=rows[0]["run_id"],
+        prediction_id=rows[0]["served_prediction_id"],
         as_of=_moment(rows[0]["as_of"]),
     )
 
@@ -109,11 +112,68 @@ async def _served(resources: Resources, caller: Caller) -> Sequence[Row]:
     return rows
 
 
+async def _summaries(
+    resources: Resources, caller: Caller, rows: Sequence[Row], metric: Metric
+) -> list[tuple[float, ArchetypeSummary]]:
+    """Each with what it is ranked by, in no order."""
+    predicted = await foretold.predicted_of_kinds(
+        resources, caller.store_id, run_id=rows[0]["run_id"], prediction_id=rows[0]["served_prediction_id"]
+    )
+    if not caller.identified:
+        return await _hidden(resources, caller, rows, metric, predicted)
+    return [(_rank(row, metric), _summary(row, predicted.get((row["archetype_id"], None)))) for row in rows]
+
+
+def _predicted(of: PredictedOfKind | None) -> dict[str, float | None]:
+    """Under the names that answers give it; nulls where nothing is."""
+    if of is None:
+        return dict.fromkeys(("churn_rate", *_VALUES))
+    values = {name: getattr(of, name) for name in _VALUES}
+    return {
+        "churn_rate": round(of.churn_risk, 4),
+        **{name: None if value is None else round(value, 2) for name, value in values.items()},
+    }
+
+
+def _predicted_about(of: PredictedOfKind | None) -> dict[str, float | None]:
+    """The same for who may not count people. Of few of whom anything is predicted it is not told."""
+    if of is None or of.n < anonymous.FEWEST:
+        return _predicted(None)
+    values = {name: getattr(of, name) for name in _VALUES}
+    return {
+        "churn_rate": anonymous.mean(of.churn_risk),
+        **{
+            name: None if value is None else (anonymous.about if name.startswith("total") else anonymous.mean)(value)
+            for name, value in values.items()
+        },
+    }
+
+
+def _predicted_together(each: Sequence[PredictedOfKind]) -> PredictedOfKind | None:
+    """Of several kinds put together."""
+    n = sum(of.n for of in each)
+    if not n:
+        return None
+
+    def weighted(name: str) -> float | None:
+        values = [(getattr(of, name), of.n) for of in each]
+        return None if any(value is None for value, _ in values) else sum(value * n for value, n in values) / n
+
+    totals = [of.total_predicted_ltv_12m for of in each]
+    return PredictedOfKind(
+        n=n,
+        churn_risk=sum(of.churn_risk * of.n for of in each) / n,
+        avg_predicted_ltv_12m=weighted("avg_predicted_ltv_12m"),
+        total_predicted_ltv_12m=None if None in totals else sum(total or 0.0 for total in totals),
+        expected_spend_90d=weighted("expected_spend_90d"),
+    )
+
+
 def _rank(row: Row, metric: Metric) -> float:
     return float(row[metric.value])
 
 
-def _summary(row: Row) -> ArchetypeSummary:
+def _summary(row: Row, predicted: PredictedOfKind | None) -> ArchetypeSummary:
     average, total = _amount(row["avg_ltv"]), _amount(row["total_ltv"])
     return ArchetypeSummary(
         archetype_id=row["archetype_id"],
@@ -129,7 +189,7 @@ def _summary(row: Row) -> ArchetypeSummary:
         total_revenue=total,
         avg_orders=_mean(row["avg_orders"]),
         avg_order_value=_amount(row["avg_order_value"]),
-        churn_rate=None,
+        **_predicted(predicted),
         dominant_segments=json.loads(row["dominant_segments"]),
         defined_by=row["defined_by"],
         key_traits=json.loads(row["key_traits"] or "[]"),
@@ -137,7 +197,7 @@ def _summary(row: Row) -> ArchetypeSummary:
 
 
 async def _hidden(
-    resources: Resources, caller: Caller, rows: Sequence[Row], metric: Metric
+    resources: Resources, caller: Caller, rows: Sequence[Row], metric: Metric, predicted: PredictedOfKinds
 ) -> list[tuple[float, ArchetypeSummary]]:
     """The archetypes without counts, and those too small to be shown by themselves as one."""
     small = await anonymous.small_groups(resources, caller.store_id, rows[0]["run_id"])
@@ -147,7 +207,8 @@ async def _hidden(
         if row["archetype_id"] in small.archetypes:
             few.append(row)
             continue
-        summary = _summary(row)
+        of = predicted.get((row["archetype_id"], None))
+        summary = _summary(row, of)
         total = anonymous.about(float(row["total_ltv"]))
         average = anonymous.mean(float(row["avg_ltv"]))
         shown = summary.model_copy(
@@ -161,17 +222,19 @@ async def _hidden(
                 "total_revenue": total,
                 "avg_orders": anonymous.mean(row["avg_orders"]),
                 "avg_order_value": anonymous.mean(float(row["avg_order_value"])),
+                **_predicted_about(of),
                 "dominant_segments": anonymous.dominant(summary.dominant_segments, small),
                 "key_traits": anonymous.without_small(summary.key_traits, small),
             }
         )
         told.append((_rank(row, metric), shown))
     if few:
-        told.append(_together(few, metric))
+        of_few = [of for row in few if (of := predicted.get((row["archetype_id"], None))) is not None]
+        told.append(_together(few, metric, _predicted_together(of_few)))
     return told
 
 
-def _together(rows: Sequence[Row], metric: Metric) -> tuple[float, ArchetypeSummary]:
+def _together(rows: Sequence[Row], metric: Metric, predicted: PredictedOfKind | None) -> tuple[float, ArchetypeSummary]:
     """Small archetypes as one. What they spent is told only where they are enough together."""
     members = sum(row["member_count"] for row in rows)
     total = float(sum(row["total_ltv"] for row in rows))
@@ -194,7 +257,7 @@ def _together(rows: Sequence[Row], metric: Metric) -> tuple[float, ArchetypeSumm
         total_revenue=about,
         avg_orders=anonymous.mean(orders / members) if enough else None,
         avg_order_value=anonymous.mean(total / orders) if enough else None,
-        churn_rate=None,
+        **_predicted_about(predicted),
         dominant_segments={},
         defined_by=[],
         key_traits=[],
@@ -204,6 +267,10 @@ def _together(rows: Sequence[Row], metric: Metric) -> tuple[float, ArchetypeSumm
 async def detail(resources: Resources, caller: Caller, archetype_id: str) -> ArchetypeDetail:
     """One archetype of any level. Raises NothingPublished, or ArchetypeNotFound also for one too small to be shown."""
     row = await _one(resources, caller, archetype_id)
+    predicted = await foretold.predicted_of_kinds(
+        resources, caller.store_id, run_id=row["run_id"], prediction_id=row["served_prediction_id"]
+    )
+    of = predicted.get((row["level1_id"], None if row["level"] == 1 else row["archetype_id"]))
     told = ArchetypeDetail(
         archetype_id=row["archetype_id"],
         segment_name=row["name"],
@@ -220,7 +287,7 @@ async def detail(resources: Resources, caller: Caller, archetype_id: str) -> Arc
             avg_orders=round(row["avg_orders"], 2),
             avg_order_value=float(row["avg_order_value"]),
             avg_recency_days=round(row["avg_recency_days"], 1),
-            churn_rate=None,
+            **_predicted(of),
         ),
         dominant_segments=json.loads(row["dominant_segments"]),
         defined_by=row["defined_by"],
@@ -236,6 +303,7 @@ async def detail(resources: Resources, caller: Caller, archetype_id: str) -> Arc
         currency=row["currency"],
         timezone=row["timezone"],
         run_id=row["run_id"],
+        prediction_id=row["served_prediction_id"],
         as_of=_moment(row["as_of"]),
     )
     if caller.identified:
@@ -249,7 +317,7 @@ async def detail(resources: Resources, caller: Caller, archetype_id: str) -> Arc
         avg_orders=anonymous.mean(exact.avg_orders),
         avg_order_value=anonymous.mean(exact.avg_order_value),
         avg_recency_days=anonymous.mean(exact.avg_recency_days),
-        churn_rate=exact.churn_rate,
+        **_predicted_about(of),
     )
     return told.model_copy(
         update={

@@ -1,4 +1,4 @@
-"""A customer's past as a Vega-Lite picture: which kind they were, and what they were worth.
+"""A customer's past as a Vega-Lite picture: which kind they were, what they were worth, and how likely to stay away.
 
 How pictures look is in `app.api.theme`.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 from app.api.anonymous import OTHER_ID
 from app.api.customers.schemas import PastChange, Snapshot
-from app.api.theme import CONFIG, MORE, SCHEMA, WIDTH, hues
+from app.api.theme import CONFIG, LESS, MORE, SCHEMA, WIDTH, hues
 from app.core.dates import in_words
 
 _BAR, _HEIGHT = 26, 110
@@ -19,7 +19,9 @@ _BAR, _HEIGHT = 26, 110
 def history_chart(
     snapshots: Sequence[Snapshot], changes: Sequence[PastChange], *, currency: str
 ) -> dict[str, Any] | None:
-    """A band in the colour of each kind they were, and the line of their value below; None for fewer than two days."""
+    """A band in the colour of each kind they were, the line of their value below, and that of their risk, where it was
+    predicted; None for fewer than two days.
+    """
     if len(snapshots) < 2:
         return None
     spells = _spells(snapshots)
@@ -46,6 +48,21 @@ def history_chart(
             "symbolStrokeWidth": 0,
         },
     }
+    y: dict[str, Any] = {"type": "quantitative", "axis": {"title": None, "grid": False, "tickCount": 3}}
+    risks = [{"day": each.date, "risk": each.churn_risk_score} for each in snapshots]
+    told = [each for each in risks if each["risk"] is not None]
+    at_risk = {
+        "width": WIDTH,
+        "height": _HEIGHT,
+        "title": {"text": "Risk of staying away", "anchor": "start", "frame": "group"},
+        "data": {"values": risks},
+        # A day of which nothing was predicted leaves a gap, and one between two such is a point.
+        "mark": {"type": "line", "point": True, "invalid": "break-paths-show-path-domains", "color": LESS},
+        "encoding": {
+            "x": {**x, "field": "day"},
+            "y": {**y, "field": "risk", "scale": {"domain": [0, 1]}, "axis": {**y["axis"], "format": "%"}},
+        },
+    }
     return {
         "$schema": SCHEMA,
         "description": _description(snapshots, changes, currency),
@@ -70,15 +87,9 @@ def history_chart(
                 "title": {"text": f"Lifetime value, {currency}", "anchor": "start", "frame": "group"},
                 "data": {"values": values},
                 "mark": {"type": "line", "interpolate": "step-after", "color": MORE, "strokeWidth": 2},
-                "encoding": {
-                    "x": {**x, "field": "day"},
-                    "y": {
-                        "field": "value",
-                        "type": "quantitative",
-                        "axis": {"title": None, "grid": False, "tickCount": 3},
-                    },
-                },
+                "encoding": {"x": {**x, "field": "day"}, "y": {**y, "field": "value"}},
             },
+            *([at_risk] if told else []),
         ],
     }
 
@@ -104,8 +115,17 @@ def _description(snapshots: Sequence[Snapshot], changes: Sequence[PastChange], c
             f"From {_day(first)} to {_day(last)}: {first.segment_name} at first.",
             *kinds,
             f"Lifetime value {first.lifetime_value:,.2f} {currency} at first, {last.lifetime_value:,.2f} at last.",
+            *_risk_described([each.churn_risk_score for each in snapshots if each.churn_risk_score is not None]),
         )
     )
+
+
+def _risk_described(risks: Sequence[float]) -> Sequence[str]:
+    if not risks:
+        return ()
+    if len(risks) == 1:
+        return (f"Risk of staying away {100 * risks[0]:.0f} %.",)
+    return (f"Risk of staying away {100 * risks[0]:.0f} % at first, {100 * risks[-1]:.0f} % at last.",)
 
 
 def _day(snapshot: Snapshot) -> str:

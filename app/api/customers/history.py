@@ -36,7 +36,11 @@ class _Group:
 
 @dataclass(frozen=True, slots=True)
 class _Past:
-    """A snapshot. segments : by axis; empty where the run's are not kept"""
+    """A snapshot.
+
+    segments : by axis; empty where the run's are not kept
+    risk, away_30d, ahead : as they were predicted then, the last in money of twelve months; None where nothing was
+    """
 
     day: Day
     archetype: _Group
@@ -46,6 +50,9 @@ class _Past:
     lifetime_value: Decimal
     total_orders: int
     days_since_last_purchase: int
+    risk: float | None
+    away_30d: float | None
+    ahead: Decimal | None
 
     def group(self, axis: str) -> _Group | None:
         return self.archetype if axis == ARCHETYPES else self.segments.get(axis)
@@ -137,6 +144,9 @@ def _past(row: Row, *, hidden: bool) -> _Past:
         lifetime_value=row["lifetime_value"],
         total_orders=row["total_orders"],
         days_since_last_purchase=row["days_since_last_purchase"],
+        risk=row["churn_risk_score"],
+        away_30d=row["p_no_purchase_30d"],
+        ahead=row["predicted_ltv_12m"],
     )
 
 
@@ -157,6 +167,9 @@ def _snapshots(past: Sequence[_Past]) -> list[Snapshot]:
                 lifetime_value=_number(each.lifetime_value),
                 total_orders=each.total_orders,
                 days_since_last_purchase=each.days_since_last_purchase,
+                churn_risk_score=each.risk,
+                p_no_purchase_30d=each.away_30d,
+                predicted_ltv_12m=None if each.ahead is None else _number(each.ahead),
             )
         )
     return told

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Response
 
 from app.api.customers import history as past
 from app.api.customers import service
-from app.api.customers.schemas import BriefCustomer, CustomerProfile, FoundCustomers, History, Orders
+from app.api.customers.schemas import BriefCustomer, ChurnRisk, CustomerProfile, FoundCustomers, History, Orders
 from app.api.dependencies import Agent, Opened, Reader
 from app.api.parameters import Cursor, CustomerId, Day, DayOrMoment, Limit, Plain, Something, comma_list, names_among
 from app.core.errors import ScopeMissing
@@ -94,6 +94,12 @@ async def orders(
         limit=limit,
         cursor=cursor,
     )
+
+
+@router.get("/customer/{customer_id}/churn-risk", summary="Whether a customer will come back, and why")
+async def churn_risk(customer_id: CustomerId, caller: Reader, resources: Opened) -> ChurnRisk:
+    """The risk that is in their profile, and what each side of what they do adds to it."""
+    return await service.churn_risk(resources, caller, customer_id)
 
 
 @router.get("/customer/{customer_id}/history", summary="A customer's past, day by day")

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from app.api.foretold import Model
 from app.core.schemas import Answer
 
 Shares = dict[str, dict[str, float]]
@@ -41,6 +42,7 @@ class BusinessMetrics(Answer):
     days_since_last_purchase: int | None
     customer_tenure_days: int | None
     usual_gap_days: float | None = Field(description="Between two orders; null for who ordered once.")
+    churn_risk_score: float | None = Field(default=None, description="As in `churn_risk`.")
 
 
 class Cutoffs(Answer):
@@ -61,6 +63,98 @@ class Rfm(Answer):
     group: str = Field(description='One of GET /api/mcp/segments/rfm; "other" where it is too small to be shown.')
     previous_group: str | None = Field(description="The group before this one; null until it first changes.")
     changed_on: str | None = Field(description="The shop's day as of which it changed.", examples=["2011-05-03"])
+
+
+class RiskFactors(Answer):
+    recency_days: int | None = Field(description="Since the last order.")
+    order_frequency: str | None = Field(
+        description="once, weekly, fortnightly, monthly, quarterly, twice a year, or yearly or less."
+    )
+    orders_per_month: float | None
+    value_tier: str | None = Field(description="Null for who has no standing.")
+    engagement_trend: str = Field(description="rising, steady, fading or new: the last half-year against before.")
+
+
+class Confidence(Answer):
+    """What came of customers of the shop's past who were told much the same; nulls, and why, where nothing is known."""
+
+    of: str | None = Field(description="Which chance: churn_risk_score, or p_no_purchase_30d.")
+    low: float | None = Field(description="Ends of the interval of the share who stayed away.")
+    high: float | None
+    level: float | None = Field(description="Of the interval: .95.")
+    n: int | None = Field(description="Customers behind it. Null for keys that may not see identities.")
+    mean_predicted: float | None = Field(description="What they were told on average.")
+    says: str
+
+
+class Offer(Answer):
+    """What may be offered, by the offer policy."""
+
+    action: str = Field(description="welcome, thank, or retain.")
+    percent: int = Field(description="Off the next order; 0 for no discount.")
+    up_to: int = Field(description="As far as an agent may go.")
+    extras: list[str]
+    follow_up: str | None = Field(description="Who gets in touch again.")
+    personal: bool = Field(description="By a call or a letter of their own, not by a campaign.")
+
+
+class CustomerRisk(Answer):
+    """How likely one customer is to stay away."""
+
+    customer_id: str
+    risk_level: Literal["critical", "high", "medium", "low"] = Field(
+        description="Of churn_risk_score: critical from .7, high from .5, medium from .3."
+    )
+    risk_level_3: Literal["high", "medium", "low"] = Field(description="The same in three: critical is high.")
+    churn_risk_score: float = Field(description="Chance of no order within horizon_days, 0 to 1.")
+    definition: str
+    horizon_days: int = Field(description="Three times their usual gap, from 30 days to a year, unless set for all.")
+    p_no_purchase_30d: float = Field(description="Chance of no order within 30 days.")
+    p_no_purchase_90d: float
+    factors: RiskFactors
+    confidence: Confidence
+    recommendation: str | None = Field(description="Null for who has no standing, as is offer.")
+    offer: Offer | None
+    model: Model | None
+    as_of: str = Field(description="Only their records before this moment were used.")
+    prediction_id: int
+
+
+class RiskContribution(Answer):
+    group: str = Field(description="recency, frequency, rhythm, value, basket, season or segments.")
+    contribution: float = Field(description="Share of risk that it adds, or takes where it is below 0.")
+    says: str = Field(examples=["The time since their last order: +12.4 points"])
+
+
+class ChurnRisk(CustomerRisk):
+    """The same with what makes it up: typical_customer and the contributions add up to the score."""
+
+    typical_customer: float | None = Field(description="Risk of the shop's typical customer over the same days.")
+    contributions: list[RiskContribution] | None = Field(
+        description="Shapley values, the largest first; null where their records have changed since."
+    )
+    message: str | None
+    currency: str
+    timezone: str
+    run_id: int | None
+
+
+class ExpectedSpend(Answer):
+    """In the next 90 days, net of refunds."""
+
+    expected: float
+    low: float = Field(description="Ends of the interval.")
+    high: float
+    level: float = Field(description="Of the interval: .8.")
+
+
+class NextOrder(Answer):
+    """When the next order is to be expected, in days of the shop."""
+
+    expected_on: str | None = Field(description="By which it is as likely to have come as not.")
+    earliest_on: str | None = Field(description="Ends of its 80 % interval.")
+    latest_on: str | None = Field(description="Null beyond a year.")
+    reason: str | None = Field(description="Why there is no day; null where there is.")
 
 
 class LineItem(Answer):
@@ -167,6 +261,9 @@ class Snapshot(Answer):
     lifetime_value: float
     total_orders: int
     days_since_last_purchase: int
+    churn_risk_score: float | None = Field(description="As it was predicted on that day; null where nothing was.")
+    p_no_purchase_30d: float | None
+    predicted_ltv_12m: float | None
 
 
 class PastChange(Answer):
@@ -251,8 +348,14 @@ class CustomerProfile(Answer):
     ltv_top_percent: float | None
     ltv_tier_cutoffs: Cutoffs | None
     rfm: Rfm | None = Field(description="Null for who has no standing, and in segmentations of older versions.")
-    churn_risk: dict[str, object] | None = None
+    churn_risk: CustomerRisk | None = None
     churn_risk_score: float | None = None
+    churn_risk_reason: str | None = Field(
+        default=None, description="Why nothing is predicted of them; null where it is."
+    )
+    predicted_ltv_12m: float | None = Field(description="What they are expected to spend in the next twelve months.")
+    expected_spend_90d: ExpectedSpend | None
+    next_order: NextOrder | None
     currency: str
     timezone: str = Field(description="The shop's: its days and hours are meant.")
     run_id: int | None
@@ -280,7 +383,7 @@ class BriefCustomer(Answer):
     email: str | None
     archetype: BriefArchetype | None
     ltv: float
-    churn_risk: float | None
+    churn_risk: float | None = Field(description="Chance of no order within their own horizon, 0 to 1.")
     total_orders: int
     avg_order_value: float
     currency: str

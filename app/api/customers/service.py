@@ -10,19 +10,37 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from app.api import anonymous
-from app.api.customers.schemas import BriefArchetype, BriefCustomer, FoundCustomers, LineItem, Order, Orders
+from app.api import anonymous, foretold
+from app.api.customers import risk
+from app.api.customers.schemas import (
+    BriefArchetype,
+    BriefCustomer,
+    ChurnRisk,
+    FoundCustomers,
+    LineItem,
+    Order,
+    Orders,
+)
 from app.core.clock import utc_now
 from app.core.cursors import seal, unseal
 from app.core.dates import in_words, start_of_day
-from app.core.errors import CustomerNotFound, InvalidParameter, NoCustomers, NothingPublished, OutdatedRun
+from app.core.errors import (
+    CustomerNotFound,
+    InvalidParameter,
+    NoCustomers,
+    NothingPredicted,
+    NothingPublished,
+    NotPredicted,
+    OutdatedRun,
+)
 from app.core.keys import Caller, is_pseudonym, pseudonym
-from app.domain.profile_form import ProfileForm
+from app.domain.profile_form import Figures, ProfileForm, figures, with_risk
 from app.domain.value_tiers import value_tiers_from
 from app.resources import Resources
 from app.warehouse import customers
 from app.warehouse.archetypes import read_archetype_object
 from app.warehouse.engine import Row
+from app.warehouse.predictions import ServedChurn
 from app.warehouse.stores import read_store
 
 if TYPE_CHECKING:
@@ -39,7 +57,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     ),
     "archetype": ("archetype", "archetype_id", "archetype_level2_id", "archetype_level3_id", "fold_distance"),
     "traits": ("key_traits",),
-    "churn": ("churn_risk", "churn_risk_score"),
+    "churn": ("churn_risk", "churn_risk_score", "churn_risk_reason"),
     "identity": ("identity",),
 }
 #: What `include` may name.
@@ -48,6 +66,9 @@ EXTRAS = ("churn", "orders", "why")
 _FORMS_REMEMBERED = 64
 _EVERYONE = "segmented customers"
 _SAME_SHARE = 1e-8
+_SHARES = 6  # decimals of a chance
+_SAME_RISK = 1e-4
+_TOLD_ANEW = "Their records have changed since: what makes up the risk is told when they are next scored."
 _json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
@@ -85,8 +106,12 @@ async def profile(
         form = await _form(resources, caller.store_id, row["run_id"])
         if form is None:
             return await profile(resources, caller, customer_id, without=without, extras=extras)
+        served = await _served(resources, row)
         theirs = form.filled(row["own"], row["memberships"], row["dominant"])
-        text = _segmented(row, row["run_id"], row["archetype_id"], row["archetype"], theirs, _stored_rfm(row))
+        predicted = risk.told(row, served, figures(row["own"]))
+        text = _segmented(
+            row, row["run_id"], row["archetype_id"], row["archetype"], theirs, _stored_rfm(row), predicted
+        )
     else:
         text = await _worked_out(resources, caller, row)
     if caller.identified and not without and extras <= {"churn"}:
@@ -102,6 +127,8 @@ async def profile(
             told.pop(field, None)
         if part == "traits" and told.get("archetype"):
             told["archetype"]["key_traits"] = []
+        if part == "churn":
+            told["business_metrics"].pop("churn_risk_score")
     if "orders" in extras:
         latest = await orders(resources, caller, customer_id)
         told["orders"] = latest.model_dump()
@@ -140,6 +167,40 @@ async def refreshed_profile(resources: Resources, caller: Caller, customer_id: s
     return await profile(resources, caller, customer_id)
 
 
+async def churn_risk(resources: Resources, caller: Caller, customer_id: str) -> ChurnRisk:
+    """A customer's risk, and what each side of what they do adds to it.
+
+    Raises CustomerNotFound, NothingPredicted, or NotPredicted for who nothing is predicted of.
+    """
+    row = await find(resources, caller, customer_id)
+    told = json.loads(await profile(resources, caller, customer_id))
+    if told["churn_risk"] is None:
+        if row["served_prediction_id"] is None:
+            raise NothingPredicted(caller.store_id)
+        raise NotPredicted(customer_id, reason=told["churn_risk_reason"])
+    as_of = datetime.fromisoformat(told["churn_risk"]["as_of"])
+    some = await asyncio.to_thread(_explaining)
+    why = await some.explain_churn(resources.database, caller.store_id, row["customer_id"], now=utc_now(), as_of=as_of)
+    # Where records of before have come in since, what is explained is another score than the one that is served.
+    same = abs(why["churn_risk_score"] - told["churn_risk_score"]) < _SAME_RISK
+    return ChurnRisk(
+        **told["churn_risk"],
+        typical_customer=round(why["typical_customer"], _SHARES) if same else None,
+        contributions=risk.contributions(why["by_group"]) if same else None,
+        message=None if same else _TOLD_ANEW,
+        currency=told["currency"],
+        timezone=told["timezone"],
+        run_id=told["run_id"],
+    )
+
+
+def _explaining() -> ModuleType:
+    """Loaded when first asked for, as `_scoring` says."""
+    from app.pipeline import predict_some
+
+    return predict_some
+
+
 async def find(resources: Resources, caller: Caller, customer_id: str) -> Row:
     """Those who may not see identities know customers by their pseudonym alone."""
     row = None
@@ -172,17 +233,41 @@ async def _form(resources: Resources, store_id: str, run_id: int) -> ProfileForm
     return known
 
 
+async def _served(resources: Resources, row: Row) -> ServedChurn | None:
+    """What tells the customer's risk."""
+    return await foretold.churn_model(resources, row["store_id"], row["served_prediction_id"])
+
+
 def _segmented(
-    row: Row, run_id: int, archetype_id: str, archetype: str, told: str, rfm: Mapping[str, Any] | None
+    row: Row,
+    run_id: int,
+    archetype_id: str,
+    archetype: str,
+    told: str,
+    rfm: Mapping[str, Any] | None,
+    predicted: Mapping[str, Any],
 ) -> str:
-    """The head, and behind it what the run tells of them. What a customer was before is known after that is written."""
-    return _told(
-        {**_head(row, "segmented", None), "archetype_id": archetype_id, "run_id": run_id, "rfm": rfm}, archetype, told
-    )
+    """The head, and behind it what the run tells of them. What a customer was before is known after that is written,
+    and so is what is predicted.
+    """
+    head = {**_head(row, "segmented", None), "archetype_id": archetype_id, "run_id": run_id, "rfm": rfm, **predicted}
+    return _told(head, archetype, with_risk(told, predicted["churn_risk_score"]))
 
 
 def _told(head: Mapping[str, Any], archetype: str, told: str) -> str:
     return f'{_json(head)[:-1]},"archetype":{archetype},{told}}}'
+
+
+async def _segmented_by(
+    resources: Resources, row: Row, scored: "CustomerProfile", *, predicted: Mapping[str, Any] | None = None
+) -> str:
+    """Of someone scored and not kept. predicted : what is said instead of what is predicted of them"""
+    archetype = await _archetype_object(resources, row["store_id"], scored.run_id, scored.archetype_id)
+    if predicted is None:
+        of = risk.figures_of(json.loads(f"{{{scored.text}}}"))
+        predicted = risk.told(row, await _served(resources, row), of)
+    rfm = _scored_rfm(scored)
+    return _segmented(row, scored.run_id, scored.archetype_id, archetype, scored.text, rfm, predicted)
 
 
 def _stored_rfm(row: Row) -> dict[str, Any] | None:
@@ -236,7 +321,7 @@ def _head(row: Row, status: str, message: str | None) -> dict[str, Any]:
 async def _worked_out(resources: Resources, caller: Caller, row: Row) -> str:
     """The profile of someone for whom nothing is stored."""
     if row["orders_count"] == 0:
-        return _json(_awaiting(row, "awaiting_first_purchase", AWAITING_FIRST_PURCHASE, _no_orders(), None))
+        return _json(_awaiting_first_order(row, None))
     if row["run_id"] is None:
         return _json(await _unsegmented(resources, caller, row, _not_segmented(caller.store_id), None))
     try:
@@ -245,9 +330,8 @@ async def _worked_out(resources: Resources, caller: Caller, row: Row) -> str:
     except OutdatedRun as error:
         return _json(await _unsegmented(resources, caller, row, str(error), None))
     except CustomerNotFound:  # no order before that moment
-        return _json(_awaiting(row, "awaiting_first_purchase", AWAITING_FIRST_PURCHASE, _no_orders(), None))
-    archetype = await _archetype_object(resources, caller.store_id, scored.run_id, scored.archetype_id)
-    return _segmented(row, scored.run_id, scored.archetype_id, archetype, scored.text, _scored_rfm(scored))
+        return _json(_awaiting_first_order(row, None))
+    return await _segmented_by(resources, row, scored)
 
 
 def _not_segmented(store_id: str) -> str:
@@ -276,7 +360,7 @@ async def _then(resources: Resources, caller: Caller, row: Row, moment: datetime
     of_rules = {"run_id": then.rules.run_id, "rules_as_of": _moment(then.rules.as_of)}
     scored = then.scored
     if scored is None:
-        told = _awaiting(known, "awaiting_first_purchase", AWAITING_FIRST_PURCHASE, _no_orders(), moment)
+        told = _awaiting_first_order(known, moment)
         return _json({**told, **of_rules})
     archetype = await _archetype_object(resources, store_id, scored.run_id, scored.archetype_id)
     message = None
@@ -288,6 +372,7 @@ async def _then(resources: Resources, caller: Caller, row: Row, moment: datetime
         "archetype_id": scored.archetype_id,
         **of_rules,
         "rfm": _scored_rfm(scored),
+        **risk.nothing(risk.OF_A_PAST_DAY),
     }
     return _told(head, archetype, scored.text)
 
@@ -312,10 +397,7 @@ async def _with_why(
             )
             return {**told, "why": explained.why}
         scored = await _score(resources, caller.store_id, row["customer_id"], as_of=as_of, latest=False, keep=False)
-        archetype = await _archetype_object(resources, caller.store_id, scored.run_id, scored.archetype_id)
-        told = json.loads(
-            _segmented(row, scored.run_id, scored.archetype_id, archetype, scored.text, _scored_rfm(scored))
-        )
+        told = json.loads(await _segmented_by(resources, row, scored))
         explained = await why.explain_customer(
             resources.database, caller.store_id, row["customer_id"], run_id=scored.run_id, as_of=as_of
         )
@@ -387,7 +469,7 @@ async def _unsegmented(
     until = moment or utc_now()
     found = await customers.orders_until(resources.database, caller.store_id, row["customer_id"], until)
     if found is None:
-        return _awaiting(row, "awaiting_first_purchase", AWAITING_FIRST_PURCHASE, _no_orders(), moment)
+        return _awaiting_first_order(row, moment)
     zone = ZoneInfo(row["timezone"])
     today, first, last = (each.astimezone(zone).date() for each in (until, found.first_order_at, found.last_order_at))
     metrics = {
@@ -397,7 +479,17 @@ async def _unsegmented(
         "days_since_last_purchase": (today - last).days,
         "customer_tenure_days": (today - first).days,
     }
-    return _awaiting(row, "awaiting_segmentation", message, metrics, until)
+    if moment is not None:
+        predicted = risk.nothing(risk.OF_A_PAST_DAY)
+    else:
+        of = Figures(found.n_orders, (today - last).days, (today - first).days, gap_days=None, tier=None)
+        predicted = risk.told(row, await _served(resources, row), of)
+    return _awaiting(row, "awaiting_segmentation", message, metrics, predicted, until)
+
+
+def _awaiting_first_order(row: Row, moment: datetime | None) -> dict[str, Any]:
+    predicted = risk.nothing(risk.NO_ORDER_YET if moment is None else risk.OF_A_PAST_DAY)
+    return _awaiting(row, "awaiting_first_purchase", AWAITING_FIRST_PURCHASE, _no_orders(), predicted, moment)
 
 
 def _no_orders() -> dict[str, Any]:
@@ -411,7 +503,12 @@ def _no_orders() -> dict[str, Any]:
 
 
 def _awaiting(
-    row: Row, status: str, message: str, metrics: Mapping[str, Any], moment: datetime | None
+    row: Row,
+    status: str,
+    message: str,
+    metrics: Mapping[str, Any],
+    predicted: Mapping[str, Any],
+    moment: datetime | None,
 ) -> dict[str, Any]:
     return {
         **_head(row, status, message),
@@ -426,14 +523,17 @@ def _awaiting(
         "membership_strength": None,
         "interpretation": None,
         "key_traits": [],
-        "business_metrics": {**metrics, "usual_gap_days": None},
+        "business_metrics": {
+            **metrics,
+            "usual_gap_days": None,
+            "churn_risk_score": predicted["churn_risk_score"],
+        },
         **metrics,
         "ltv_tier": None,
         "ltv_top_percent": None,
         "ltv_tier_cutoffs": None,
-        "churn_risk": None,
-        "churn_risk_score": None,
         "rfm": None,
+        **predicted,
         "run_id": row["run_id"],
         "as_of": _moment(moment),
     }

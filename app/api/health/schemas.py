@@ -11,12 +11,21 @@ class Alive(Answer):
     status: Literal["ok"] = "ok"
 
 
+class PredictionStatus(Answer):
+    """What is predicted. Customers are counted for keys that may see identities."""
+
+    as_of: str = Field(description="Only what happened before this moment was learned from, UTC.")
+    prediction_id: int
+    n: int | None = Field(description="Customers of whom something is predicted.")
+
+
 class DataStatus(Answer):
     """How much there is in the key's store. Customers are counted for keys that may see identities."""
 
     customers_loaded: int | None
     customers_segmented: int | None
     archetypes_available: int
+    predictions: PredictionStatus | None = Field(description="Null until predictions are published.")
 
 
 class JobCounts(Answer):

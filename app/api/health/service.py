@@ -1,9 +1,10 @@
 """Whether the database answers, and what it holds."""
 
 import json
+from datetime import UTC
 
 from app import __version__
-from app.api.health.schemas import DataStatus, Health, JobCounts
+from app.api.health.schemas import DataStatus, Health, JobCounts, PredictionStatus
 from app.core.clock import utc_now
 from app.core.errors import DatabaseUnavailable
 from app.core.keys import Caller
@@ -40,6 +41,13 @@ async def health(resources: Resources, caller: Caller | None) -> Health:
             customers_loaded=held["customers_loaded"] if caller.identified else None,
             customers_segmented=held["customers_segmented"] if caller.identified else None,
             archetypes_available=held["archetypes_available"],
+            predictions=None
+            if held["prediction_id"] is None
+            else PredictionStatus(
+                as_of=held["predicted_as_of"].astimezone(UTC).isoformat(),
+                prediction_id=held["prediction_id"],
+                n=held["customers_predicted"] if caller.identified else None,
+            ),
         ),
         jobs=JobCounts(
             **await count_jobs(resources.database, caller.store_id),

@@ -1,0 +1,1 @@
+"""Churn: who of the shop's customers may stay away, and what they are worth."""

@@ -1,0 +1,1 @@
+"""Models: what predictions are made by, and what that reached on the shop's own past."""
