@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import polars as pl
@@ -14,10 +15,22 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.warehouse.copying import copy_in
-from app.warehouse.engine import Database, Row
+from app.warehouse.engine import Database, Row, raw
 from app.warehouse.tables import fact_customer_prediction, prediction_models, prediction_runs, stores
 
 _KEPT = 8
+_MONEY = ("expected_spend_90d", "expected_spend_low", "expected_spend_high", "predicted_ltv_12m")
+# Rows of a day are held before the store, as by whoever publishes a day anew; who deletes a customer has theirs first.
+_HOLD_HISTORY = """
+    SELECT count(*) FROM (
+        SELECT FROM fact_customer_history AS past
+        WHERE past.store_id = :store_id AND past.snapshot_date = (
+            SELECT ((CAST(:as_of AS timestamptz) - interval '1 microsecond') AT TIME ZONE timezone)::date
+            FROM stores WHERE store_id = :store_id
+        )
+        ORDER BY past.customer_id FOR NO KEY UPDATE
+    ) AS held
+"""
 _GONE = """
     DELETE FROM fact_customer_prediction AS told
     WHERE told.store_id = :store_id AND NOT EXISTS (
@@ -96,6 +109,7 @@ async def publish(
     """
     table, keys = stores, {"store_id": store_id, "prediction_id": prediction_id}
     await connection.execute(insert(prediction_models), [{**keys, **model} for model in models]) if models else None
+    await connection.execute(text(_HOLD_HISTORY), {"store_id": store_id, "as_of": as_of})
     # Holding the store, so that nobody is told anew or deleted meanwhile.
     await connection.execute(
         update(table).where(table.c.store_id == store_id).values(served_prediction_id=prediction_id)
@@ -138,7 +152,7 @@ async def read_served_run(connection: AsyncConnection, store_id: str) -> ServedP
 
 
 _SERVED_ID = text("SELECT served_prediction_id FROM stores WHERE store_id = :store_id")
-_HOLD = text("SELECT served_prediction_id FROM stores WHERE store_id = :store_id FOR NO KEY UPDATE")
+_HOLD = text("SELECT served_prediction_id FROM stores WHERE store_id = :store_id FOR SHARE")
 _PARAMETERS = text(
     "SELECT name, parameters FROM prediction_models "
     "WHERE store_id = :store_id AND prediction_id = :prediction_id AND parameters IS NOT NULL"
@@ -163,10 +177,26 @@ async def read_parameters(connection: AsyncConnection, store_id: str, prediction
 
 
 async def replace(connection: AsyncConnection, store_id: str, prediction_id: int, rows: pl.DataFrame) -> None:
-    """Put the predictions of some customers in place of those there are. Hold them first (`hold_served`)."""
-    await remove(connection, store_id, rows["customer_id"].to_list())
-    keyed = rows.with_columns(store_id=pl.lit(store_id), prediction_id=pl.lit(prediction_id))
-    await copy_in(connection, fact_customer_prediction.name, keyed)
+    """Put the predictions of some customers in place of those there are. Hold them first (`hold_served`).
+
+    rows : of `fact_customer_prediction` without store and prediction
+    """
+    driver: Any = await raw(connection)
+    told = rows.with_columns(pl.col(_MONEY).cast(pl.Decimal(24, 4)))
+    statement = _replacing(tuple(rows.columns))
+    await driver.executemany(statement, [(store_id, prediction_id, *row) for row in told.iter_rows()])
+
+
+@cache
+def _replacing(columns: tuple[str, ...]) -> str:
+    """An upsert of one row, by its keys. columns : besides store_id and prediction_id"""
+    names = ("store_id", "prediction_id", *columns)
+    values = ", ".join(f"${number}" for number in range(1, len(names) + 1))
+    new = ", ".join(f"{name} = excluded.{name}" for name in names if name not in ("store_id", "customer_id"))
+    return (
+        f"INSERT INTO fact_customer_prediction ({', '.join(names)}) VALUES ({values}) "  # noqa: S608
+        f"ON CONFLICT (store_id, customer_id) DO UPDATE SET {new}, updated_at = now()"
+    )
 
 
 async def remove(connection: AsyncConnection, store_id: str, customer_ids: Collection[str]) -> None:

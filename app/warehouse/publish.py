@@ -39,6 +39,16 @@ _GONE = """
       AND NOT EXISTS (SELECT FROM customers AS customer
                       WHERE customer.store_id = past.store_id AND customer.customer_id = past.customer_id)
 """
+# What was told of the day that is written anew stays with it.
+_FORETOLD = """
+    UPDATE fact_customer_history AS past
+    SET churn_risk_score = told.churn_risk_score, p_no_purchase_30d = told.p_no_purchase_30d,
+        predicted_ltv_12m = told.predicted_ltv_12m
+    FROM fact_customer_prediction AS told JOIN stores AS store ON store.store_id = told.store_id
+    WHERE told.store_id = :store_id AND past.store_id = told.store_id AND past.customer_id = told.customer_id
+      AND past.run_id = :run_id
+      AND past.snapshot_date = ((told.as_of - interval '1 microsecond') AT TIME ZONE store.timezone)::date
+"""
 # Of whoever was of another RFM group before: which, and since when.
 _RFM_BEFORE = """
     SELECT customer_id, rfm_group, rfm_previous_group, rfm_changed_on FROM fact_customer_standing
@@ -179,6 +189,7 @@ async def _take_snapshot(connection: AsyncConnection, store_id: str, run_id: int
     days = history["snapshot_date"].unique().to_list()
     await connection.execute(delete(table).where(table.c.store_id == store_id, table.c.snapshot_date.in_(days)))
     await copy_in_binary(connection, table, _keyed(history, store_id, run_id))
+    await connection.execute(text(_FORETOLD), {"store_id": store_id, "run_id": run_id})
 
 
 async def _copy(connection: AsyncConnection, store_id: str, run_id: int, table: str, rows: pl.DataFrame) -> None:
