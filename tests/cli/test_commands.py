@@ -245,6 +245,66 @@ def test_what_segments_tell_of_what_comes_is_printed_and_written(run: Run, segme
     assert run("doctor").stdout == served
 
 
+def test_predictions_are_published_and_leave_as_a_file(run: Run, segmented: str, tmp_path: Path) -> None:
+    told = run("predict", "--store", segmented)
+    assert told.returncode == 0, told.stderr
+    assert "tell of 150 customers" in told.stdout
+    assert "Will they come back within their own horizon?" in told.stdout
+    out = tmp_path / "predictions.csv"
+    assert run("export", "predictions", "--store", segmented, "--out", out).stdout == f"150 rows written to {out}.\n"
+    rows = list(csv.DictReader(out.open()))
+    assert list(rows[0]) == [
+        *("customer_id", "as_of", "p_no_purchase_30d", "p_no_purchase_90d", "churn_risk_score", "risk_level"),
+        *("horizon_days", "expected_spend_90d", "predicted_ltv_12m", "next_order_date", "model"),
+    ]
+    weekly, once = ([row for row in rows if (int(row["customer_id"][1:]) < 50) is regular] for regular in (True, False))
+    assert max(float(row["p_no_purchase_30d"]) for row in weekly) < min(float(row["p_no_purchase_30d"]) for row in once)
+    assert {row["risk_level"] for row in rows} <= {"low", "medium", "high", "critical"}
+
+
+def test_what_would_have_been_predicted_then_is_written_and_nothing_kept(
+    run: Run, segmented: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "then.parquet"
+    done = run("export", "predictions", "--store", segmented, "--as-of", "2024-04-20", "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert out.read_bytes()[:4] == b"PAR1"
+    early = run("export", "predictions", "--store", segmented, "--as-of", "2024-02-01", "--out", tmp_path / "no.csv")
+    assert_one_line_of_error(early, "predictions need 90 days of orders", "there are 31")
+    assert not (tmp_path / "no.csv").exists()
+
+
+def test_predictions_of_the_past_are_measured_printed_and_written(run: Run, segmented: str, tmp_path: Path) -> None:
+    out = tmp_path / "backtest.json"
+    done = run("backtest", "--store", segmented, "--cuts", "2024-04-15,2024-02-01", "--json", out)
+    assert done.returncode == 0, done.stderr
+    assert "No order within 30 days, 1 cut" in done.stdout
+    assert "2024-02-01: Not enough history" in done.stdout
+    found = json.loads(out.read_text())
+    (cut,) = found["cuts"]
+    assert cut["cut"] == "2024-04-15"
+    figures = cut["churn"][0]["everyone"]["models"]
+    assert list(figures) == ["served", "base_rate", "recency_logistic", "rfm_logistic", "bg_nbd"]
+    assert set(figures["served"]) == {
+        *("n", "base_rate", "auc", "brier", "log_loss", "ece", "ece_noise_floor"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("backtest", "--cuts", "2030-01-01"), "there are not 30 days of records"),
+        (("backtest", "--cuts", "2024-01-20"), "90 days of orders"),
+        (("predict", "--as-of", "2020-01-01"), "there are no orders yet"),
+        (("predict", "--as-of", "2090-01-01"), "lies in the future"),
+    ],
+)
+def test_predictions_that_cannot_be_made_are_one_clear_line(
+    run: Run, segmented: str, arguments: tuple[str, ...], said: str
+) -> None:
+    assert_one_line_of_error(run(*arguments, "--store", segmented), said)
+
+
 def test_days_that_cannot_be_measured_are_one_clear_line(run: Run, segmented: str, tmp_path: Path) -> None:
     for arguments, expected in (
         (("--cuts", "2024-05-01"), "90 days of records"),

@@ -1,4 +1,4 @@
-"""The page in a real browser, over the real service, over a real database: a small shop, segmented once."""
+"""The page in a real browser, over the real service, over a real database: a small shop, segmented and told once."""
 
 import asyncio
 import os
@@ -17,6 +17,7 @@ from app.core.config import Environment, Settings
 from app.core.secrets_file import id_hash_secret, serving_keys
 from app.main import create_app
 from app.pipeline.ingest import ingest
+from app.pipeline.predict import PredictOptions, predict
 from app.pipeline.run import RunOptions, segment
 from app.pipeline.sample import SampleShop
 from app.warehouse.engine import Database
@@ -50,7 +51,7 @@ class Service:
 
 @pytest.fixture(scope="session")
 async def service(embedded_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
-    """A segmented shop."""
+    """A segmented shop, and what is predicted of it."""
     async with own_database(embedded_url) as url:
         data_dir = tmp_path_factory.mktemp("page")
         settings = _settings(url, data_dir, STORE)
@@ -113,6 +114,7 @@ async def _fill(settings: Settings) -> None:
                 pseudonym_secret=id_hash_secret(settings),
             )
         await segment(database, STORE, RunOptions(min_population=1), now=utc_now())
+        await predict(database, STORE, PredictOptions(), now=utc_now())
     finally:
         await database.close()
     connection = await asyncpg.connect(settings.database_url)

@@ -27,6 +27,12 @@ def answer(service: Service, path: str, **params: Any) -> Any:
     return response.raise_for_status().json()
 
 
+def imagined(service: Service, **changes: float) -> Any:
+    """What the service says would be."""
+    response = httpx.post(f"{service.address}/api/analytics/what-if", json=changes, headers={"X-API-Key": service.key})
+    return response.raise_for_status().json()
+
+
 def profile_of(service: Service, customer_id: str) -> Any:
     return answer(service, f"/api/mcp/customer/{customer_id}")
 
@@ -314,15 +320,186 @@ async def test_whether_they_are_due_and_what_to_do_follow_from_the_facts_alone(
         "days_since_last_purchase": since,
         "total_orders": orders,
     }
-    await _shown(service, visit, {**someone, "business_metrics": metrics, "ltv_tier": tier}, word, advice)
+    profile = {**unforeseen(someone), "business_metrics": metrics, "ltv_tier": tier}
+    await _shown(service, visit, profile, word, advice, "Read from order dates; not a prediction.")
 
 
-async def test_a_predicted_risk_is_told_by_word_shape_and_number(service: Service, visit: Visits, someone: Any) -> None:
-    risk = {"risk_level": "critical", "churn_risk_score": 0.734}
+def unforeseen(profile: Any, reason: str | None = None) -> Any:
+    """The same customer as long as nothing is predicted of them."""
+    names = ("churn_risk", "churn_risk_score", "predicted_ltv_12m", "expected_spend_90d", "next_order")
+    return {**profile, **dict.fromkeys(names), "churn_risk_reason": reason}
+
+
+def with_risk(profile: Any, score: float = 0.42, *, level: str = "medium", **told: Any) -> Any:
+    """The same customer with a risk that a person can check by hand. told : of the risk"""
+    risk = {"risk_level": level, "churn_risk_score": score, "horizon_days": 74, **told}
+    return {
+        **profile,
+        "churn_risk": {**profile["churn_risk"], **risk},
+        "churn_risk_score": score,
+        "predicted_ltv_12m": 1234.5,
+        "expected_spend_90d": {"expected": 321.4, "low": 0.0, "high": 987.6, "level": 0.8},
+        "next_order": {
+            "expected_on": "2025-11-12",
+            "earliest_on": "2025-10-29",
+            "latest_on": "2026-01-04",
+            "reason": None,
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("score", "level", "word", "shape", "number"),
+    [
+        (0.734, "critical", "Critical risk", "octagon", "73 %"),
+        (0.61, "high", "High risk", "triangle", "61 %"),
+        (0.42, "medium", "Medium risk", "diamond", "42 %"),
+        (0.003, "low", "Low risk", "circle", "under 1 %"),
+        (0.9999, "critical", "Critical risk", "octagon", "over 99 %"),
+    ],
+)
+async def test_a_predicted_risk_is_told_by_word_shape_and_number(
+    service: Service, visit: Visits, someone: Any, score: float, level: str, word: str, shape: str, number: str
+) -> None:
+    profile = with_risk(someone, score, level=level)
+    page = await _shown(service, visit, profile, word, "No order within their own 74 days")
+    await expect(page.locator(f".badge.risk-{level} .shape.{shape}")).to_be_visible()
+    await expect(page.locator(".headline .figure").first).to_contain_text(number)
+
+
+async def test_what_is_expected_of_them_says_how_sure_it_is_as_of_when_and_from_which_training(
+    service: Service, visit: Visits, someone: Any
+) -> None:
+    profile = with_risk(someone, as_of="2025-10-23T05:00:00+00:00", prediction_id=7)
     page = await _shown(
-        service, visit, {**someone, "churn_risk": risk, "churn_risk_score": 0.734}, "Critical risk", "73 %"
+        service, visit, profile, "$1,235 expected", "$0 to $988", "Next order expected about 12 Nov 2025, in 20 days."
     )
-    await expect(page.locator(".badge.risk-critical .shape.octagon")).to_be_visible()
+    window = page.get_by_role("dialog")
+    for name, says in (
+        ("about risk of staying away", profile["churn_risk"]["definition"]),
+        ("about risk of staying away", profile["churn_risk"]["confidence"]["says"]),
+        ("about next 12 months", "$1,234.50"),
+        ("about next 90 days", "between $0.00 and $987.60"),
+        ("about next order", "between 29 Oct 2025 and 4 Jan 2026"),
+    ):
+        await page.get_by_role("button", name=name).click()
+        await expect(window).to_contain_text(says)
+        await expect(window).to_contain_text("From records up to 22 Oct 2025, training 7.")
+        await page.keyboard.press("Escape")
+
+
+async def test_who_is_not_expected_to_order_is_said_to_be_so(service: Service, visit: Visits, someone: Any) -> None:
+    reason = "More likely than not there is no order within a year."
+    nothing = {"expected_on": None, "earliest_on": None, "latest_on": None, "reason": reason}
+    page = await _shown(service, visit, {**with_risk(someone), "next_order": nothing}, reason)
+    await expect(page.locator("article")).not_to_contain_text("Next order expected")
+
+
+async def test_days_set_for_everybody_are_not_called_a_customers_own(
+    service: Service, visit: Visits, someone: Any
+) -> None:
+    page = await _shown(service, visit, with_risk(someone, horizon_days=90), "No order within 90 days")
+    await expect(page.locator("article")).not_to_contain_text("their own")
+
+
+async def test_what_to_do_is_the_services_own_recommendation_with_its_reason_and_offer(
+    service: Service, visit: Visits, someone: Any
+) -> None:
+    told = "Ask what they need and offer 15 to 20 % off their next order. They have ordered 9 times, last yesterday."
+    offer = {
+        "action": "retain",
+        "percent": 15,
+        "up_to": 20,
+        "extras": ["expedited_shipping"],
+        "follow_up": "retention_specialist",
+        "personal": True,
+    }
+    page = await _shown(service, visit, with_risk(someone, recommendation=told, offer=offer))
+    to_do = page.locator(".to-do")
+    await expect(to_do.locator("strong")).to_have_text("Ask what they need and offer 15 to 20 % off their next order.")
+    await expect(to_do).to_contain_text("They have ordered 9 times, last yesterday.")
+    await expect(to_do).not_to_contain_text("rule of thumb")
+    await to_do.get_by_role("button", name="offer policy").click()
+    await expect(page.get_by_role("dialog")).to_contain_text(
+        "15 % off the next order, up to 20 % by an agent; expedited shipping; "
+        "a retention specialist follows up in person"
+    )
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "Nothing has been predicted yet. Run `python -m app predict --store quilts`.",
+        "They were not known yet when the predictions of 1 June 2024 were made; the next ones tell of them.",
+    ],
+)
+async def test_without_a_prediction_the_card_says_why_and_goes_by_order_dates(
+    service: Service, visit: Visits, someone: Any, reason: str
+) -> None:
+    page = await _shown(service, visit, unforeseen(someone, reason), reason.replace("`", ""), width=360, height=740)
+    await expect(page.locator("article p", has_text="not a prediction")).to_be_visible()
+    await expect(page.locator("#fold-why")).to_have_count(0)
+    await expect(page.locator("article")).not_to_contain_text("Next 12 months")
+    await expect(page.locator(".to-do")).to_contain_text("A rule of thumb")
+
+
+async def test_a_degraded_model_is_said_to_be_a_plain_rule_in_words(
+    service: Service, visit: Visits, someone: Any
+) -> None:
+    why = "On the shop's own past nothing did better than the baseline rfm_logistic, which is served instead."
+    model = {**someone["churn_risk"]["model"], "status": "degraded", "degraded_because": why}
+    page = await _shown(service, visit, with_risk(someone, model=model), "Told by a plain rule.")
+    await expect(page.locator(".plain-model")).to_contain_text("“recency, frequency and value”")
+    await expect(page.locator("article")).not_to_contain_text("rfm_logistic")
+
+
+async def test_why_this_risk_is_told_side_by_side_when_asked_and_adds_up(
+    service: Service, visit: Visits, someone: Any
+) -> None:
+    told = answer(service, f"/api/mcp/customer/{someone['customer_id']}/churn-risk")
+    told |= {"churn_risk_score": 0.62, "typical_customer": 0.5, "message": None}
+    told["contributions"] = [
+        {"group": "recency", "contribution": 0.15, "says": "The time since their last order: +15.0 points"},
+        {"group": "value", "contribution": -0.03, "says": "What they spend: -3.0 points"},
+    ]
+    page = await visit.to(service, f"/?customer={someone['customer_id']}")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    await page.route("**/churn-risk", lambda route: route.fulfill(json=told))
+    await open_fold(page, "why")
+    fold = page.locator("#fold-why")
+    await expect(fold.locator(".signed li .number")).to_have_text(
+        ["50.0 %", "+15.0 points", "\u22123.0 points", "62.0 %"]
+    )
+    more, less = fold.locator(".signed-fill.more"), fold.locator(".signed-fill.less")
+    middle = (await more.bounding_box() or {})["x"]
+    left = await less.bounding_box() or {}
+    assert abs(left["x"] + left["width"] - middle) < 1, "what lowers the risk goes to the other side of one line"
+    await expect(fold).to_contain_text(told["confidence"]["says"])
+    await expect(fold).to_contain_text(f"training {told['prediction_id']}")
+    assert await faint_text(page) == []
+    assert len([url for url in asked if url.endswith("/churn-risk")]) == 1
+    await fold.get_by_role("link", name="How good it is on this shop's own past").click()
+    await expect(page.locator("h1")).to_have_text("How good the predictions are")
+    await expect(page.locator("details[open]")).to_contain_text("How likely each customer is to stay away")
+
+
+async def test_a_risk_that_cannot_be_taken_apart_says_so_and_one_that_cannot_be_read_can_be_asked_for_again(
+    service: Service, visit: Visits, someone: Any
+) -> None:
+    visit.expect("net::ERR_FAILED")
+    told = answer(service, f"/api/mcp/customer/{someone['customer_id']}/churn-risk")
+    changed = {**told, "contributions": None, "typical_customer": None, "message": "Their records have changed since."}
+    page = await visit.to(service, f"/?customer={someone['customer_id']}")
+    await page.route("**/churn-risk", lambda route: route.abort())
+    await open_fold(page, "why")
+    fold = page.locator("#fold-why")
+    await expect(fold).to_contain_text("The reasons could not be read")
+    await page.unroute("**/churn-risk")
+    await page.route("**/churn-risk", lambda route: route.fulfill(json=changed))
+    await fold.get_by_role("button", name="Try again").click()
+    await expect(fold).to_contain_text("Their records have changed since.")
+    await expect(fold.locator(".signed")).to_have_count(0)
 
 
 @pytest.mark.parametrize(
@@ -396,7 +573,9 @@ async def test_every_number_says_what_it_means_as_of_when_and_from_which_run(
         await page.keyboard.press("Enter")
         window = page.get_by_role("dialog")
         await expect(window).to_be_visible()
-        await expect(window).to_contain_text(f"From records up to {last_day(someone)}, run {someone['run_id']}.")
+        await expect(window).to_contain_text(
+            re.compile(f"From records up to {last_day(someone)}, (run {someone['run_id']}|training [0-9]+)\\.")
+        )
         await page.keyboard.press("Escape")
         await expect(window).to_be_hidden()
         await expect(figures.nth(at)).to_be_focused()
@@ -824,6 +1003,197 @@ async def test_an_archetype_of_an_earlier_run_says_that_it_is_gone(service: Serv
     await expect(page.locator("h1")).to_have_text("This archetype is not there")
 
 
+# What lies ahead
+
+
+def predicted_up_to(told: Any) -> str:
+    return f"From records up to {last_day(told)}, training {told['prediction_id']}."
+
+
+async def test_the_outlook_tells_how_many_are_at_risk_what_they_are_worth_and_who_they_are(
+    service: Service, visit: Visits
+) -> None:
+    told = answer(service, "/api/mcp/churn/aggregate")
+    those = answer(service, "/api/mcp/churn/at-risk", limit=20)
+    page = await visit.to(service)
+    await page.get_by_role("link", name="Outlook").click()
+    await expect(page.locator("h1")).to_have_text("Customers at risk")
+    await expect(page.get_by_role("link", name="Outlook")).to_have_attribute("aria-current", "page")
+    main = page.locator("main")
+    shown = {level: each for level, each in told["churn_risk_distribution"].items() if each and each["count"]}
+    await expect(page.locator(".levels li")).to_have_count(len(shown))
+    for level, each in shown.items():
+        row = page.locator(".levels li", has=page.locator(f".risk-{level}"))
+        await expect(row).to_contain_text(level.capitalize())
+        await expect(row).to_contain_text(f"{each['count']} customer")
+    widths = [await piece.evaluate("e => parseFloat(e.style.width)") for piece in await page.locator(".piece").all()]
+    assert sum(widths) == pytest.approx(100, abs=0.1)
+    await expect(main).to_contain_text(money(told["ltv_at_risk"]["historic"]))
+    await expect(main).to_contain_text(predicted_up_to(told))
+    rows = page.locator(".members tbody tr")
+    await expect(rows).to_have_count(min(20, those["count"]))
+    first = those["customers"][0]
+    await expect(rows.first).to_contain_text(first["name"])
+    await expect(rows.first).to_contain_text(money(first["ltv_at_risk"]))
+    await page.get_by_role("button", name="Show more").click()
+    await expect(rows).to_have_count(min(40, those["count"]))
+    await expect(rows.nth(20).locator("a")).to_be_focused()
+    await page.get_by_role("navigation", name="Sort by").get_by_role("link", name="Spent").click()
+    most = answer(service, "/api/mcp/churn/at-risk", limit=1, sort="ltv")["customers"][0]
+    await expect(rows.first).to_contain_text(most["name"])
+    await rows.first.locator("a").click()
+    await expect(page.locator("h1")).to_have_text(most["name"])
+    await page.go_back()
+    assert page.url.endswith("?outlook=risk&sort=ltv")
+
+
+async def test_customers_ahead_are_told_as_a_band_and_as_a_table(service: Service, visit: Visits) -> None:
+    told = answer(service, "/api/mcp/growth/projection", months=6)
+    page = await visit.to(service, "/?outlook=customers&months=6")
+    await expect(page.locator(".outlook")).to_contain_text(told["summary"]["says"])
+    chart = page.locator(".picture .chart").first
+    await expect(chart.locator("svg.marks")).to_be_visible()
+    await expect(chart).to_have_attribute("aria-label", told["chart"]["description"])
+    await page.keyboard.press("t")
+    await expect(chart).to_be_hidden()
+    rows = page.locator(".picture tbody tr")
+    await expect(rows).to_have_count(6)
+    last = told["projections"]["monthly"][-1]
+    names = ("estimated_customers", "acquired_customers", "lapsed_customers", "low", "high")
+    for place, name in enumerate(names):
+        assert await rows.last.locator("td").nth(place).inner_text() == f"{last[name]:,}"
+    await page.keyboard.press("T")
+    await expect(chart).to_be_visible()
+    await page.get_by_role("heading", name="By kind of customer").click()
+    await expect(page.locator("details[open] svg.marks")).to_be_visible()
+
+
+async def test_revenue_is_told_for_the_period_that_is_chosen_and_the_address_keeps_it(
+    service: Service, visit: Visits
+) -> None:
+    told = answer(service, "/api/mcp/revenue/forecast", period="halloween")
+    page = await visit.to(service, "/?outlook=revenue")
+    await page.get_by_label("Period").select_option("Halloween season")
+    await expect(page.locator(".headline")).to_contain_text(money(told["revenue"]["point"]))
+    assert page.url.endswith("period=halloween")
+    engaged = told["engagement"]
+    await page.get_by_role("button", name="about customers who will order").click()
+    await expect(page.get_by_role("dialog")).to_contain_text(engaged["definition"])
+    await expect(page.get_by_role("dialog")).to_contain_text(f"training {told['prediction_id']}")
+    await page.keyboard.press("Escape")
+    await page.reload()
+    await expect(page.get_by_label("Period")).to_have_value("halloween")
+    await page.go_back()
+    await expect(page.get_by_label("Period")).to_have_value("")
+
+
+async def test_a_period_nobody_knows_is_told_in_the_services_own_words(service: Service, visit: Visits) -> None:
+    visit.expect("422")
+    page = await visit.to(service, "/?outlook=revenue&period=the%20feast%20of%20fools")
+    await expect(page.locator("main")).to_contain_text("There is no event")
+
+
+async def test_sliders_tell_what_would_be_beside_what_is_projected(service: Service, visit: Visits) -> None:
+    page = await visit.to(service, "/?outlook=what-if")
+    await expect(page.locator(".what-if-says")).to_contain_text("Nothing is changed yet.")
+    await expect(page.locator(".picture svg.marks")).to_be_visible()
+    before = await page.locator(".tiles.two").bounding_box()
+    slider = page.get_by_label("Repeat rate")
+    await slider.focus()
+    await page.keyboard.press("ArrowRight")
+    await page.keyboard.press("ArrowRight")
+    told = imagined(service, repeat_rate_change=0.1)
+    await expect(page.locator(".what-if-says")).to_have_text(told["says"])
+    await expect(page.locator(".tiles.two")).to_contain_text(money(told["revenue"]["changed"]))
+    await expect(slider).to_have_attribute("aria-valuetext", "+10 %")
+    assert page.url.endswith("?outlook=what-if&if=10.0.0.0")
+    after = await page.locator(".tiles.two").bounding_box()
+    assert before and after and abs(before["y"] - after["y"]) < 30, "words take the place that was kept for them"
+    await page.reload()
+    await expect(page.locator(".what-if-says")).to_have_text(told["says"])
+    await page.get_by_role("button", name="Nothing changes").click()
+    await expect(page.locator(".what-if-says")).to_contain_text("Nothing is changed yet.")
+
+
+async def test_each_model_shows_how_good_it_was_beside_simpler_ways(service: Service, visit: Visits) -> None:
+    told = answer(service, "/api/models/churn/backtest")
+    page = await visit.to(service, "/?outlook=models&open=churn")
+    fold = page.locator("details[open]")
+    first = told["horizons"][0]
+    served = next(each for each in first["candidates"] if each["status"] != "candidate")
+    await expect(fold).to_contain_text(first["says"])
+    rows = fold.locator(".horizon").first.locator("tbody").first.locator("tr")
+    await expect(rows).to_have_count(len(first["candidates"]))
+    await expect(rows.filter(has_text="(served)")).to_contain_text(f"{served['measures']['auc']:.2f}")
+    assert "_" not in await fold.inner_text(), "ways of telling have names, not codes"
+    await expect(fold.locator("svg.marks")).to_have_count(len([each for each in told["horizons"] if each["chart"]]))
+    await page.get_by_role("heading", name="What each customer will spend").click()
+    await expect(page.locator("details[open]").last).to_contain_text("RMSE")
+
+
+async def test_a_key_without_identities_is_told_shares_and_pseudonyms_ahead(service: Service, visit: Visits) -> None:
+    seen = []
+    for part in ("risk", "customers", "revenue", "what-if", "models&open=churn"):
+        page = await visit.to(service, f"/?outlook={part}", key=service.pseudonymous)
+        await expect(page.get_by_role("button", name="Key: pseudonyms")).to_be_visible()
+        seen.append(await page.content())
+        if part == "risk":
+            await expect(page.locator(".members a").first).to_have_text(re.compile(r"^C-[0-9A-F]{8,}$"))
+            await expect(page.locator(".levels")).not_to_contain_text("customers")
+    text = "\n".join(seen)
+    assert "null" not in text and "NaN" not in text and "undefined" not in text
+    for identity in await _identities(service):
+        assert identity not in text
+
+
+async def test_an_outlook_that_nothing_is_predicted_for_says_what_to_run(
+    fresh_service: Service, empty_service: Service, visit: Visits
+) -> None:
+    visit.expect(NOT_FOUND)
+    page = await visit.to(fresh_service, "/?outlook=risk")
+    await expect(page.locator("h1")).to_have_text("Nothing has been predicted yet")
+    await expect(page.locator("main")).to_contain_text("python -m app predict --store fresh")
+    page = await visit.to(empty_service, "/?outlook=revenue")
+    await expect(page.locator("h1")).to_have_text("No customers yet")
+
+
+async def test_a_history_too_short_for_growth_says_so_and_leaves_the_other_parts(
+    service: Service, visit: Visits
+) -> None:
+    visit.expect("409")
+    page = await visit.blank()
+    problem = {"type": "/problems/growth-not-projected", "detail": "It takes two whole months. Run `x` then."}
+    await page.route("**/growth/projection*", _problem(409, problem))
+    await page.goto(f"{service.address}/?outlook=customers#key={service.key}")
+    await ready(page)
+    await expect(page.locator("main")).to_contain_text("It takes two whole months.")
+    await page.get_by_role("link", name="At risk").click()
+    await expect(page.locator(".levels")).to_be_visible()
+
+
+async def test_a_degraded_model_is_said_so_in_the_outlook_too(service: Service, visit: Visits) -> None:
+    told = answer(service, "/api/mcp/churn/aggregate")
+    told["model"] |= {"status": "degraded", "degraded_because": "Nothing did better than the baseline rfm_logistic."}
+    page = await visit.blank()
+    await page.route("**/churn/aggregate", lambda route: route.fulfill(json=told))
+    await page.goto(f"{service.address}/?outlook=risk#key={service.key}")
+    await expect(page.locator(".plain-model")).to_contain_text("“recency, frequency and value”")
+
+
+@pytest.mark.parametrize("part", ["customers", "revenue", "what-if", "models&open=churn"])
+async def test_nothing_in_the_outlook_moves_when_charts_arrive(service: Service, visit: Visits, part: str) -> None:
+    page = await visit.blank()
+    await page.context.add_init_script(
+        "window.jumps = 0; new PerformanceObserver((list) => list.getEntries().forEach((each) => {"
+        " window.jumps += each.hadRecentInput ? 0 : each.value; })).observe({ type: 'layout-shift', buffered: true });"
+    )
+    await page.goto(f"{service.address}/?outlook={part}#key={service.key}")
+    await ready(page)
+    await expect(page.locator(".picture svg.marks").first).to_be_visible()
+    await page.wait_for_timeout(150)
+    assert await page.evaluate("window.jumps") < 0.05
+
+
 # Who sees what
 
 
@@ -972,8 +1342,10 @@ async def everywhere(service: Service, visit: Visits, someone: Any, **options: A
         "/?q=ro",
         "/?customer=nobody",
         f"/?customer={WITHOUT_ORDERS}",
-        f"/?customer={someone['customer_id']}&open=memberships.orders.numbers",
+        f"/?customer={someone['customer_id']}&open=why.memberships.orders.numbers",
         f"/?archetype={archetype}",
+        *(f"/?outlook={part}" for part in ("risk", "customers", "revenue&period=halloween", "what-if")),
+        "/?outlook=models&open=churn.spend",
     ):
         page = await visit.to(service, where, **options)
         if "open=" in where:
@@ -981,8 +1353,11 @@ async def everywhere(service: Service, visit: Visits, someone: Any, **options: A
             await page.locator(".reason summary").first.click()
             await expect(page.locator(".contributions")).to_be_visible()
             await expect(page.locator(".order").first).to_be_visible()
+            await expect(page.locator("#fold-why a")).to_be_visible()
         if "archetype=" in where:
             await expect(page.locator(".members a").first).to_be_visible()
+        if "outlook=" in where and "risk" not in where:
+            await expect(page.locator(".outlook svg.marks").first).to_be_visible()
         views.append((where, page))
     asking = await visit.blank(**options)
     await asking.goto(service.address)

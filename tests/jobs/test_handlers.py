@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from app.core.config import Settings
-from app.core.errors import NotEnoughCustomers, OutdatedRun
+from app.core.errors import NotEnoughCustomers, NotEnoughHistory, OutdatedRun
 from app.jobs import handlers
 from app.jobs.apart import Apart
 from app.jobs.failures import WorkFailed
@@ -114,3 +114,25 @@ async def test_many_who_have_changed_are_scored_in_a_process_beside(
     assert apart.asked == beside
     async with database.snapshot() as connection:
         assert await how_many(connection, store, most=9) == (2 if beside else 0)
+
+
+@pytest.mark.parametrize(("crossed", "listening", "follow"), [(2, True, ["tell_risk"]), (2, False, []), (0, True, [])])
+async def test_after_predictions_who_has_become_critical_is_told_where_somebody_listens(
+    database: Database, settings: Settings, store: str, crossed: int, listening: bool, follow: list[str]
+) -> None:
+    url = SecretStr("http://127.0.0.1:1/") if listening else None
+    mine = settings.model_copy(update={"slack_webhook_url": url})
+    apart = FakeApart({"prediction_id": 1, "crossed": crossed})
+    await HANDLERS[Job.predict](Means(database, mine, apart), _NO_JOB, Asked(store, {}))
+    assert apart.asked == ["predict"]
+    assert await jobs(database, store) == follow
+
+
+async def test_a_shop_too_young_to_predict_is_left_until_its_next_turn(
+    database: Database, settings: Settings, store: str
+) -> None:
+    young = WorkFailed("Not enough history.", kind=NotEnoughHistory.__name__, passes=False)
+    await HANDLERS[Job.predict](Means(database, settings, FakeApart(young)), _NO_JOB, Asked(store, {}))
+    other = WorkFailed("The disk is full.", kind="DiskFull", passes=False)
+    with pytest.raises(WorkFailed):
+        await HANDLERS[Job.predict](Means(database, settings, FakeApart(other)), _NO_JOB, Asked(store, {}))

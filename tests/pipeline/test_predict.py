@@ -1,5 +1,6 @@
 """Predictions from records to the served table: whole or not at all, of the past alone, and of one as of all."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -196,6 +197,49 @@ async def test_two_trainings_of_a_store_do_not_run_at_once(shop: Database) -> No
     async with shop.session_lock(predictions.lock_key(STORE)):
         with pytest.raises(PredictionInProgress, match="being trained already"):
             await predict(shop, STORE, PredictOptions(), now=NOW)
+
+
+async def test_one_customer_told_by_two_at_once_is_told_once(shop: Database) -> None:
+    async def tell() -> None:
+        async with shop.transaction() as connection:
+            store = await read_store(connection, STORE)
+            as_of = await latest_as_of(connection, store, now=NOW)
+            await predict_some(shop, connection, store, ["c001", "c002"], as_of=as_of)
+
+    await asyncio.gather(*(tell() for _ in range(4)))
+    query = "SELECT count(*) FROM fact_customer_prediction WHERE store_id = :s AND customer_id IN ('c001', 'c002')"
+    assert await value(shop, query, s=STORE) == 2
+
+
+async def test_who_is_deleted_while_predictions_are_published_is_in_none(server_url: str, settings: Settings) -> None:
+    async with own_tables(server_url, settings) as database:
+        await put(database, STORE, shop_of_months())
+        await segmented(database, STORE, axes=("purchase_value",), min_population=1)
+        await predict(database, STORE, PredictOptions(), now=NOW)
+
+        async def delete(customer_id: str) -> None:
+            await execute(
+                database, "DELETE FROM customers WHERE store_id = :s AND customer_id = :c", s=STORE, c=customer_id
+            )
+
+        gone = [f"c{number:03}" for number in range(20)]
+        await asyncio.gather(
+            predict(database, STORE, PredictOptions(), now=NOW), *(delete(customer_id) for customer_id in gone)
+        )
+        left = "SELECT count(*) FROM fact_customer_prediction WHERE store_id = :s AND customer_id < 'c020'"
+        assert await value(database, left, s=STORE) == 0
+
+
+async def test_a_day_that_is_published_anew_keeps_what_was_told_of_it(server_url: str, settings: Settings) -> None:
+    async with own_tables(server_url, settings) as database:
+        await put(database, STORE, shop_of_months())
+        await segmented(database, STORE, axes=("purchase_value",), min_population=1)
+        await predict(database, STORE, PredictOptions(), now=NOW)
+        query = "SELECT customer_id, churn_risk_score FROM fact_customer_history ORDER BY customer_id"
+        before = await rows(database, query)
+        await segmented(database, STORE, axes=("purchase_value",), min_population=1)
+        assert await rows(database, query) == before
+        assert all(score is not None for _, score in before)
 
 
 async def test_old_trainings_are_forgotten_with_their_models(server_url: str, settings: Settings) -> None:
