@@ -108,7 +108,7 @@ def _show_predictions(store_id: str, prediction_id: int, report: Mapping[str, An
     rows = [
         (level, count, f"{100 * count / n:.1f} %" if n else "-") for level, count in reversed(report["levels"].items())
     ]
-    show_table("Will they come back within their own horizon?", ("risk", "customers", "share"), rows)
+    show_table("Levels of risk", ("risk", "customers", "share"), rows)
     churn, spend = report["churn"], report["spend"]
     season = ", with the season" if churn["seasonal"] else ""
     say(f"Who comes back is told by {churn['model']}{season}.")

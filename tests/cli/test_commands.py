@@ -249,7 +249,7 @@ def test_predictions_are_published_and_leave_as_a_file(run: Run, segmented: str,
     told = run("predict", "--store", segmented)
     assert told.returncode == 0, told.stderr
     assert "tell of 150 customers" in told.stdout
-    assert "Will they come back within their own horizon?" in told.stdout
+    assert "Levels of risk" in told.stdout
     out = tmp_path / "predictions.csv"
     assert run("export", "predictions", "--store", segmented, "--out", out).stdout == f"150 rows written to {out}.\n"
     rows = list(csv.DictReader(out.open()))
