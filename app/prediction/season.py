@@ -10,7 +10,7 @@ much doubt as that deserves; every month it lives through replaces a part of it 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from itertools import product
 from typing import Any
@@ -48,11 +48,13 @@ class Season:
 
     first_day : whose effect is `effects[0]`; the others follow day by day
     observed_steps : how many the shop's past had to tell it by; fewer than a year of them, and the trade's is in it
+    usual : the mean effect on the days of all visits it was found from
     """
 
     first_day: int
     effects: Floats
     observed_steps: int
+    usual: float = 0.0
 
     def effect(self, day: int) -> float:
         """Of the step that begins on a day; beyond what is known, of the same day in the nearest year that is."""
@@ -74,14 +76,15 @@ class Season:
     def stored(self) -> dict[str, Any]:
         return {
             "first_day": self.first_day,
-            "effects": [round(float(each), 6) for each in self.effects],
+            "effects": self.effects.tolist(),
             "observed_steps": self.observed_steps,
+            "usual": self.usual,
         }
 
 
 def season_from(stored: dict[str, Any]) -> Season:
     """The season that `Season.stored` was taken from."""
-    return Season(stored["first_day"], np.array(stored["effects"]), stored["observed_steps"])
+    return Season(stored["first_day"], np.array(stored["effects"]), stored["observed_steps"], stored["usual"])
 
 
 #: Columns of `habits`.
@@ -96,13 +99,12 @@ def habits(purchases: Purchases, season: Season, customers: Ints, *, known: int,
     returns : (n, 2): mean effect of the season on the days they came before `known`, 0 for who comes at any time; and
               that times the effect of the step
     """
-    effects = season.effects_on(purchases.visits.day)
-    known_effects = effects[purchases.visits.day < known]
-    usual = float(known_effects.mean()) if len(known_effects) else 0.0
-    running = np.concatenate([[0.0], np.cumsum(effects - usual)])
+    # Whole numbers of the smallest digit that is kept: sums of them are the same whoever else is summed before.
+    units = np.rint((season.effects_on(purchases.visits.day) - season.usual) * 10**_DECIMALS).astype(np.int64)
+    running = np.concatenate([[0], np.cumsum(units)])
     begin, end = purchases.starts(customers), purchases.visits_before(known, customers)
-    habit = ((running[end] - running[begin]) / (end - begin + _VISITS_LENT)).round(_DECIMALS)
-    return np.column_stack([habit, habit * round(season.effect(day), _DECIMALS)])
+    habit = (running[end] - running[begin]) / (end - begin + _VISITS_LENT) / 10**_DECIMALS
+    return np.column_stack([habit, habit * season.effect(day)])
 
 
 def trade_season(days: Ints) -> Floats:
@@ -131,10 +133,18 @@ def find_season(
     days = np.arange(first_day, known + ahead)
     lent = TRADE_FOLLOWED * (trade_season(days) - trade_season(days).mean())
     if n_steps < 3:
-        return Season(first_day, lent, max(n_steps, 0))
+        return _season(purchases, first_day, lent, max(n_steps, 0), known=known)
     begins = [known - STEP_DAYS * (step + 1) for step in reversed(range(n_steps))]
     pace, doubt = _pace(purchases, rhythm, begins)
-    return Season(first_day, _season_of(np.array(begins), pace, doubt, days), n_steps)
+    effects = _season_of(np.array(begins), pace, doubt, days)
+    return _season(purchases, first_day, effects, n_steps, known=known)
+
+
+def _season(purchases: Purchases, first_day: int, effects: Floats, n_steps: int, *, known: int) -> Season:
+    """In the digits that are kept, so that who is told later is told by the same."""
+    season = Season(first_day, effects.round(_DECIMALS), n_steps)
+    on_visits = season.effects_on(purchases.visits.day[purchases.visits.day < known])
+    return replace(season, usual=round(float(on_visits.mean()), _DECIMALS) if len(on_visits) else 0.0)
 
 
 def _pace(purchases: Purchases, rhythm: ShopRhythm, begins: Sequence[int]) -> tuple[Floats, Floats]:

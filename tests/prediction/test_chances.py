@@ -1,6 +1,7 @@
 """The chance of staying away for a step: learned from the past alone, true on average, and the same when read back."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from app.prediction.chances import (
     ChanceModel,
     Family,
     Segments,
+    Window,
     chance_model_from,
     fit_chances,
     share_sampled,
@@ -21,19 +23,34 @@ from app.prediction.chances import (
 from app.prediction.purchases import Purchases
 from app.prediction.season import find_season
 from app.prediction.standing import STEP_DAYS
-from tests.prediction.shops import OPENS, buy_till_you_die
+from tests.prediction.shops import OPENS, buy_till_you_die, shop_of
 
 SHOP = buy_till_you_die(2_500, days=500, seed=6)
 KNOWN = OPENS + 450
 DAYS = [KNOWN - STEP_DAYS * (number + 1) for number in range(4)]
 
 
-def windows_of(shop: Purchases, *, share: float = 1.0) -> list[object]:
+def windows_of(shop: Purchases, *, share: float = 1.0) -> list[Window]:
     return [window(shop, shop_rhythm(shop, day), day=day, share=share) for day in DAYS]
 
 
-def fitted(shop: Purchases, family: Family, *, share: float = 1.0) -> ChanceModel:
-    return fit_chances(windows_of(shop, share=share), family, rhythm=shop_rhythm(shop, KNOWN))  # type: ignore[arg-type]
+def fitted(
+    shop: Purchases,
+    family: Family,
+    *,
+    share: float = 1.0,
+    windows: Sequence[Window] | None = None,
+    segments: Segments | None = None,
+) -> ChanceModel:
+    rhythm = shop_rhythm(shop, KNOWN)
+    return fit_chances(
+        windows or windows_of(shop, share=share),
+        family,
+        rhythm=rhythm,
+        season=find_season(shop, rhythm, known=KNOWN),
+        purchases=shop,
+        segments=segments,
+    )
 
 
 @pytest.mark.parametrize("family", [Family.rfm_logistic, Family.bg_nbd, Family.blend])
@@ -65,14 +82,14 @@ def test_the_future_cut_off_changes_no_chance(family: Family) -> None:
 
 @pytest.mark.parametrize("family", [Family.rfm_logistic, Family.bg_nbd, Family.blend])
 def test_a_model_read_back_says_the_same_of_one_as_the_batch_of_all(family: Family) -> None:
-    rhythm = shop_rhythm(SHOP, KNOWN)
-    season = find_season(SHOP, rhythm, known=KNOWN)
-    model = fit_chances(windows_of(SHOP), family, rhythm=rhythm, season=season)  # type: ignore[arg-type]
+    model = fitted(SHOP, family)
     read_back = chance_model_from(json.loads(json.dumps(model.stored())))
     everyone = staying_away(model, SHOP, known=KNOWN, steps=6)[1]
     for customer in (0, 17, 400):
-        who = SHOP.known(KNOWN)[customer : customer + 1]
-        one = staying_away(read_back, SHOP, known=KNOWN, steps=6, customers=who)[1]
+        (who,) = SHOP.known(KNOWN)[customer : customer + 1]
+        theirs = SHOP.visits.customer == who
+        alone = shop_of(np.zeros(theirs.sum(), dtype=np.int64), SHOP.visits.day[theirs], SHOP.visits.paid[theirs])
+        one = staying_away(read_back, alone, known=KNOWN, steps=6)[1]
         assert one[:, 0] == pytest.approx(everyone[:, customer], abs=1e-6)
 
 
@@ -81,25 +98,19 @@ def test_segments_are_read_by_the_family_that_is_named_for_them() -> None:
     tastes = rng.normal(size=(SHOP.n_customers, 2))
     # Who likes the second kind of goods comes more often: nothing of that is in their visits' features alone.
     segments = Segments(("taste:0", "taste:1"), lambda _: tastes)
-    model = fit_chances(
-        windows_of(SHOP),  # type: ignore[arg-type]
-        Family.blend_segments,
-        rhythm=shop_rhythm(SHOP, KNOWN),
-        segments=segments,
-    )
+    model = fitted(SHOP, Family.blend_segments, segments=segments)
     assert model.names[-2:] == segments.names
     _, chances, _ = staying_away(model, SHOP, known=KNOWN, steps=1, segments=segments)
     assert np.isfinite(chances).all()
 
 
 def test_the_season_moves_the_odds_by_what_it_has_more_than_the_windows_had() -> None:
-    rhythm = shop_rhythm(SHOP, KNOWN)
-    season = find_season(SHOP, rhythm, known=KNOWN)
-    model = fit_chances(windows_of(SHOP), Family.rfm_logistic, rhythm=rhythm, season=season)  # type: ignore[arg-type]
+    model = fitted(SHOP, Family.rfm_logistic)
     with_it, without = (
-        staying_away(each, SHOP, known=KNOWN, steps=1)[1][0] for each in (model, replace(model, season=None))
+        staying_away(each, SHOP, known=KNOWN, steps=1)[1][0] for each in (model, replace(model, shifted=False))
     )
     odds = np.log(with_it / (1 - with_it)) - np.log(without / (1 - without))
+    season = model.season
     expected = np.mean([season.effect(day) for day in DAYS]) - season.effect(KNOWN)
     assert odds == pytest.approx(np.full(len(odds), expected), abs=0.02)
 
@@ -107,7 +118,7 @@ def test_the_season_moves_the_odds_by_what_it_has_more_than_the_windows_had() ->
 def test_a_window_in_which_everyone_came_is_told_of_too() -> None:
     one = window(SHOP, shop_rhythm(SHOP, DAYS[0]), day=DAYS[0])
     everyone_came = replace(one, stayed_away=np.zeros(len(one.stayed_away)))
-    model = fit_chances([everyone_came], Family.blend, rhythm=shop_rhythm(SHOP, KNOWN))
+    model = fitted(SHOP, Family.blend, windows=[everyone_came])
     _, chances, _ = staying_away(model, SHOP, known=KNOWN, steps=1)
     assert (chances < 0.01).all() and (chances > 0).all()
 

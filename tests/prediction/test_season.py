@@ -1,11 +1,13 @@
 """The season: found where it was planted, nothing where there is none, the trade's where a year has not been seen."""
 
+import json
+
 import numpy as np
 import pytest
 
 from app.prediction.chances import shop_rhythm
-from app.prediction.season import TRADE_FOLLOWED, Season, find_season, season_from, trade_season
-from tests.prediction.shops import OPENS, buy_till_you_die
+from app.prediction.season import TRADE_FOLLOWED, Season, find_season, habits, season_from, trade_season
+from tests.prediction.shops import OPENS, buy_till_you_die, shop_of
 
 YEARS = 1_200
 
@@ -39,7 +41,7 @@ def test_a_young_shop_is_lent_the_season_of_the_trade() -> None:
     told = np.array([found.effect(int(day)) for day in days])
     assert found.observed_steps < 3
     assert told - told.mean() == pytest.approx(
-        TRADE_FOLLOWED * (trade_season(days) - trade_season(days).mean()), abs=1e-9
+        TRADE_FOLLOWED * (trade_season(days) - trade_season(days).mean()), abs=1e-6
     )
 
 
@@ -52,6 +54,20 @@ def test_the_trade_is_busiest_before_christmas() -> None:
 def test_what_is_stored_is_read_back() -> None:
     season = season_in(0.5, days=500)
     assert over_the_year(season_from(season.stored()), OPENS) == pytest.approx(over_the_year(season, OPENS), abs=1e-6)
+
+
+def test_a_customers_habits_are_theirs_alone_whoever_else_is_looked_at() -> None:
+    shop = buy_till_you_die(500, days=900, seed=3, season=1.0)
+    known = OPENS + 860
+    season = find_season(shop, shop_rhythm(shop, known), known=known)
+    everyone = habits(shop, season, np.arange(shop.n_customers), known=known, day=known)
+    assert np.ptp(everyone[:, 0]) > 0.1
+    kept = season_from(json.loads(json.dumps(season.stored())))
+    for customer in (3, 77, 410):
+        theirs = shop.visits.customer == customer
+        alone = shop_of(np.zeros(theirs.sum(), dtype=np.int64), shop.visits.day[theirs])
+        one = habits(alone, kept, np.array([0]), known=known, day=known)
+        assert one[0].tolist() == everyone[customer].tolist()
 
 
 def test_a_day_beyond_what_is_known_has_the_effect_of_the_same_day_of_a_year_that_is() -> None:
