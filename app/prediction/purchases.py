@@ -13,6 +13,8 @@ Flags = NDArray[np.bool_]
 Columns: TypeAlias = Mapping[str, NDArray[Any]]
 
 _NEVER = 2**31
+# A difference of running sums leaves a trace of everyone before: without it who sent all back has spent nothing.
+_MONEY, _MONEY_DECIMALS = ("paid", "discount"), 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ class Purchases:
         """Sums of a column of `Visits`, or of gap, log_gap and its square, over visits from begin up to before end."""
         running = self._sums[what]
         added: Floats = running[end] - running[begin]
-        return added
+        return added.round(_MONEY_DECIMALS) if what in _MONEY else added
 
     def given_back(self, customers: Ints, first_day: int | None, before_day: int) -> Floats:
         """Refunds of each customer from a day up to before another."""
@@ -106,7 +108,7 @@ class Purchases:
         )
         end = np.searchsorted(self._refund_keys, _keys(customers, before_day))
         back: Floats = self._given_back[end] - self._given_back[begin]
-        return back
+        return back.round(_MONEY_DECIMALS)
 
     def bought(self, customers: Ints, first_day: int, before_day: int | Ints) -> Flags:
         """Who has a visit from a day up to before another (one for all, or each their own)."""
@@ -116,7 +118,8 @@ class Purchases:
     def spent(self, customers: Ints, first_day: int, before_day: int) -> Floats:
         """Paid less given back from a day up to before another; below zero for who mostly sent back."""
         begin, end = self.visits_before(first_day, customers), self.visits_before(before_day, customers)
-        return self.total("paid", begin, end) - self.given_back(customers, first_day, before_day)
+        left: Floats = self.total("paid", begin, end) - self.given_back(customers, first_day, before_day)
+        return left.round(_MONEY_DECIMALS)
 
     def next_visit(self, customers: Ints, day: int) -> Floats:
         """Days from a day to each customer's first visit on it or after; infinite where none is recorded."""

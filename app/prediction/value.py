@@ -389,7 +389,7 @@ def _gamma_gamma(purchases: Purchases, known: int) -> GammaGamma | None:
 def _visit_values(purchases: Purchases, customers: Ints, known: int) -> tuple[Floats, Floats]:
     begin, end = purchases.starts(customers), purchases.visits_before(known, customers)
     n_visits = (end - begin).astype(np.float64)
-    net = purchases.total("paid", begin, end) - purchases.given_back(customers, None, known)
+    net = purchases.spent(customers, purchases.first_day, known)
     return n_visits, np.maximum(net, 0.0) / n_visits
 
 

@@ -8,7 +8,7 @@ import pytest
 from app.core.errors import NotEnoughHistory
 from app.prediction.churn import Past, predict_churn, train_churn
 from app.prediction.evaluation import spend_measures
-from app.prediction.purchases import Purchases, purchases_from
+from app.prediction.purchases import Purchases, Refunds, purchases_from
 from app.prediction.value import (
     BASELINES,
     INTERVAL,
@@ -41,6 +41,16 @@ def trained():
 
 def expected(trained: TrainedSpend, told, shop: Purchases = SHOP, known: int = KNOWN) -> np.ndarray:
     return estimate_by(shop, trained.model, told.stands, told.away_90, known=known)
+
+
+def test_who_sent_all_back_has_spent_nothing_and_what_came_later_changes_no_spend() -> None:
+    visits = SHOP.visits
+    back = np.isin(visits.customer, np.arange(0, SHOP.n_customers, 40))
+    refunds = Refunds(visits.customer[back], visits.day[back], visits.paid[back])
+    shop = Purchases(SHOP.n_customers, visits, refunds)
+    assert not shop.spent(np.arange(0, SHOP.n_customers, 40), shop.first_day, shop.end_day).any()
+    whole, then = (trained_on(each) for each in (shop, shop.before(KNOWN)))
+    assert np.array_equal(expected(*whole, shop=shop), expected(*then, shop=shop.before(KNOWN)))
 
 
 def test_the_sum_told_is_about_what_comes(trained) -> None:
