@@ -13,6 +13,7 @@ from app.pipeline.predict import told_as_of
 from app.resources import open_database
 from app.warehouse.exports import PREDICTION_COLUMNS, export_segments, read_predictions
 from app.warehouse.migrate import migrate
+from app.warehouse.predictions import served_id
 
 
 def add_commands(commands: Commands, shared: argparse.ArgumentParser) -> None:
@@ -51,8 +52,9 @@ async def _predictions(wanted: argparse.Namespace, settings: Settings) -> int:
         rows = None
         if as_of is None:
             async with database.snapshot() as connection:
-                rows = await read_predictions(connection, store_id)
-        if rows is None or not rows.height:
+                if await served_id(connection, store_id) is not None:
+                    rows = await read_predictions(connection, store_id)
+        if rows is None:
             with progress() as listener:
                 rows = await told_as_of(
                     database,

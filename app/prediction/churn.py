@@ -40,6 +40,8 @@ FEW_WINDOWS, MOST_WINDOWS, LEAST_HISTORY_DAYS = 6, 12, 60
 HELD_OUT = 3
 #: Fewer customers who came, or who stayed away, in the windows learned from are too few for the blend.
 LEAST_FOR_BLEND = 300
+#: And fewer than these for anything but their share.
+LEAST_FOR_MORE = 10
 #: A horizon of their own is so many usual gaps, from 30 days to a year.
 GAPS_AHEAD, LEAST_HORIZON, MOST_HORIZON = 3.0, 30, 365
 #: Steps that reach the longest horizon.
@@ -205,7 +207,7 @@ def train_churn(
     segments = find_segments(past.rules_day(known)) if find_segments is not None else None
     families = _families(past, known, days, segments)
     held_out = [day for day in days[:HELD_OUT] if len(days) > 1 and day != days[-1]]
-    scores = {(family, seasonal): _Score() for family in families for seasonal in (False, True)}
+    scores = {(family, seasonal): _Score() for family in families for seasonal in _ways(family)}
 
     def try_on(day: int) -> list[tuple[Family, Floats, Floats]]:
         before = [each for each in days if each <= day - STEP_DAYS]
@@ -218,8 +220,9 @@ def train_churn(
     with ThreadPoolExecutor(max_workers=threads) as pool:
         for day, told in zip(held_out, pool.map(try_on, held_out), strict=True):
             for family, in_season, out_of_it in told:
-                scores[family, True].add(past.window(day, known=known), in_season)
-                scores[family, False].add(past.window(day, known=known), out_of_it)
+                for seasonal in _ways(family):
+                    said = in_season if seasonal else out_of_it
+                    scores[family, seasonal].add(past.window(day, known=known), said)
     chosen, seasonal = _choose(families, scores) if held_out else (_simplest(families), False)
     model = fit(
         [past.window(day, known=known) for day in days],
@@ -247,6 +250,8 @@ def _families(past: Past, known: int, days: Sequence[int], segments: Segments | 
     came = sum(float((1 - past.window(day, known=known).stayed_away).sum()) for day in days)
     away = sum(float(past.window(day, known=known).stayed_away.sum()) for day in days)
     simple = [Family.base_rate, Family.recency_logistic, Family.rfm_logistic, Family.bg_nbd]
+    if min(came, away) < LEAST_FOR_MORE:
+        return [Family.base_rate]
     if min(came, away) < LEAST_FOR_BLEND or len(days) < 2:
         return simple
     return [*simple, Family.blend, *([Family.blend_segments] if segments is not None and segments.names else [])]
@@ -282,13 +287,20 @@ def _try(
     return found
 
 
+def _ways(family: Family) -> tuple[bool, ...]:
+    """Out of the season, and in it; the base rate is what it is whatever the season."""
+    return (False,) if family is Family.base_rate else (False, True)
+
+
 def _choose(families: Sequence[Family], scores: Mapping[tuple[Family, bool], _Score]) -> tuple[Family, bool]:
     """The family with the least log loss, in the season or out of it."""
 
     def loss(family: Family) -> float:
-        return min(scores[family, seasonal].log_loss for seasonal in (False, True))
+        return min(scores[family, seasonal].log_loss for seasonal in _ways(family))
 
     best = min(families, key=loss)
+    if True not in _ways(best):
+        return best, False
     with_season, without = scores[best, True].log_loss, scores[best, False].log_loss
     return best, with_season <= without * (1 + _SEASON_MAY_COST)
 
@@ -318,9 +330,7 @@ def _told(
         if family not in families:
             found.append(Tried(family, False, None, chosen=False, why=_not_tried(family)))
             continue
-        for in_season in (False, True):
-            if family is Family.base_rate and in_season:
-                continue
+        for in_season in _ways(family):
             mine = family is chosen and in_season == seasonal
             if not held_out:
                 why = "the only past window is needed to learn from, so nothing could be compared"
@@ -340,7 +350,8 @@ def _told(
 def _not_tried(family: Family) -> str:
     if family is Family.blend_segments:
         return "no segments were found before the windows learned from, or too few customers came"
-    return f"fewer than {LEAST_FOR_BLEND} customers came, or stayed away, in the windows learned from"
+    least = LEAST_FOR_BLEND if family in BLENDS else LEAST_FOR_MORE
+    return f"fewer than {least} customers came, or stayed away, in the windows learned from"
 
 
 @dataclass(frozen=True, slots=True)

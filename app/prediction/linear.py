@@ -10,7 +10,6 @@ from sklearn.linear_model import LogisticRegression, PoissonRegressor
 
 from app.prediction.purchases import Floats
 
-_LEAST_SHARE = 1e-6
 _BEYOND = 0.5  # standard deviations
 
 
@@ -61,10 +60,10 @@ def linear_from(stored: Mapping[str, Any]) -> Linear:
 def fit_logistic(values: Floats, yes: Floats, weights: Floats, columns: Sequence[int], *, held: float) -> Linear:
     """Log-odds of yes. held : the squared penalty on standardised slopes, the smaller the looser"""
     center, scale, scaled = _standardised(values, weights, columns)
-    share = float(np.average(yes, weights=weights))
-    if not columns or share in (0.0, 1.0):
-        held_share = min(max(share, _LEAST_SHARE), 1 - _LEAST_SHARE)
-        flat = float(np.log(held_share / (1 - held_share)))
+    n, n_yes = float(weights.sum()), float((yes * weights).sum())
+    if not columns or n_yes in (0.0, n):
+        # Half a case of either kind, so that the fewer they are the less certain they make.
+        flat = float(np.log((n_yes + 0.5) / (n - n_yes + 0.5)))
         return _linear(columns, center, scale, scaled, np.zeros(len(columns)), flat)
     model = LogisticRegression(C=1 / held, solver="newton-cholesky", max_iter=200)
     model.fit(scaled, yes, sample_weight=weights)

@@ -74,6 +74,17 @@ def test_a_model_of_shuffled_labels_is_refused_and_the_baseline_served_as_degrad
     assert whole.degraded is None
 
 
+@pytest.mark.parametrize("n", [1, 300])
+def test_where_nobody_ever_came_back_one_model_is_served_and_no_chance_is_certain(n: int) -> None:
+    once = shop_of(np.arange(n), OPENS + np.arange(n) % 300)
+    model = train_churn(Past(once), OPENS + 300)
+    (chosen,) = [each for each in model.tried if each.chosen]
+    assert chosen.family is Family.base_rate and not chosen.seasonal
+    told = predict_churn(model, once, known=OPENS + 300)
+    windows = len(model.training_days)
+    assert (told.away_30 < 1 - 0.3 / (n * windows)).all()
+
+
 def test_nothing_that_came_later_changes_what_is_told() -> None:
     whole, then = (
         predict_churn(train_churn(Past(shop), KNOWN), shop, known=KNOWN) for shop in (SHOP, SHOP.before(KNOWN))
@@ -126,7 +137,7 @@ def test_a_shop_where_each_came_once_is_told_of_everybody() -> None:
 def test_a_fixed_horizon_makes_the_risk_the_literal_chance() -> None:
     model = train_churn(Past(SHOP), KNOWN)
     told = predict_churn(model, SHOP, known=KNOWN, fixed_horizon=30)
-    assert told.risk == pytest.approx(told.away_30)
+    assert told.risk == pytest.approx(told.away_30, abs=1e-6)
     assert told.chances.shape[0] == MOST_STEPS
 
 
@@ -140,10 +151,14 @@ def test_on_a_shop_of_twenty_thousand_it_is_ahead_of_the_baselines_and_calibrate
     past = Past(large)
     told = predict_churn(train_churn(past, KNOWN), large, known=KNOWN)
     away = (~large.bought(told.stands.customers, KNOWN, KNOWN + 30)).astype(np.float64)
-    rfm = fit_chances([past.window(KNOWN - 30, known=KNOWN)], Family.rfm_logistic, rhythm=past.rhythm(KNOWN)).away(
-        told.stands.values, KNOWN
+    rfm = fit_chances(
+        [past.window(KNOWN - 30, known=KNOWN)],
+        Family.rfm_logistic,
+        rhythm=past.rhythm(KNOWN),
+        season=past.season(KNOWN),
+        purchases=large,
     )
-    ahead = auc_difference(away, told.away_30, rfm)
+    ahead = auc_difference(away, told.away_30, rfm.away(told.stands.values, KNOWN))
     assert ahead is not None and ahead.low > 0
     assert (ece(away, told.away_30) or 1) < 0.012
 
