@@ -140,12 +140,13 @@ async def _segment(resources: Resources, weeks: Sequence[datetime]) -> None:
 
 async def _predict(resources: Resources) -> None:
     """Tell who comes back and what they will spend, as far as the shop is old enough to learn it from."""
+    from app.cli.predict import predict_options
     from app.core.errors import NotEnoughHistory
-    from app.pipeline.predict import PredictOptions, predict
+    from app.pipeline.predict import predict
 
     settings = resources.settings
     say("Learning from the shop's past who comes back, and for how much ...")
-    options = PredictOptions(horizon_days=settings.churn_horizon_days, threads=os.cpu_count() or 1)
+    options = predict_options(settings)
     try:
         with progress() as listener:
             result = await predict(resources.database, settings.store_id, options, now=utc_now(), progress=listener)

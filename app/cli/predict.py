@@ -15,6 +15,7 @@ from app.core.clock import utc_now
 from app.core.config import Settings
 from app.core.dates import start_of_day
 from app.core.files import check_writable, write_whole
+from app.domain.value_tiers import TierMode
 from app.pipeline.backtest import backtest
 from app.pipeline.predict import PredictOptions, predict
 from app.resources import open_database
@@ -86,7 +87,12 @@ async def moment_of(database: Database, store_id: str, as_of: date | None, setti
 
 def predict_options(settings: Settings, *, as_of: datetime | None = None) -> PredictOptions:
     """How the settings want a store predicted, on all cores."""
-    return PredictOptions(as_of=as_of, horizon_days=settings.churn_horizon_days, threads=os.cpu_count() or 1)
+    return PredictOptions(
+        as_of=as_of,
+        horizon_days=settings.churn_horizon_days,
+        threads=os.cpu_count() or 1,
+        tier_mode=TierMode(settings.ltv_tier_mode.value),
+    )
 
 
 async def _predict(wanted: argparse.Namespace, settings: Settings) -> int:

@@ -74,9 +74,10 @@ async def predict(
     database: Database, settings: Settings, store_id: str, _parameters: Mapping[str, Any]
 ) -> Mapping[str, Any]:
     """Predictions trained anew and told of everyone. Answers how many of the most valuable have become critical."""
+    from app.domain.value_tiers import TierMode
     from app.pipeline.predict import PredictOptions, predict
 
-    options = PredictOptions(horizon_days=settings.churn_horizon_days)
+    options = PredictOptions(horizon_days=settings.churn_horizon_days, tier_mode=TierMode(settings.ltv_tier_mode.value))
     result = await predict(database, store_id, options, now=utc_now())
     return {"prediction_id": result.prediction_id, "crossed": len(result.report["crossed"])}
 

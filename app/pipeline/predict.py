@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -17,7 +18,7 @@ from app import __version__
 from app.core.dates import start_of_day
 from app.core.errors import AppError, InvalidInput, NotEnoughHistory, PredictionInProgress
 from app.core.progress import Progress, unheard
-from app.domain.value_tiers import TIERS, Tier, value_tiers
+from app.domain.value_tiers import TIERS, Tier, TierMode, value_tiers
 from app.pipeline.features import shop_day
 from app.pipeline.growth import NOTHING_BESIDE, Beside, TrainedGrowth, read_beside, train_growth
 from app.pipeline.purchases import purchases_of
@@ -50,11 +51,13 @@ class PredictOptions:
     """as_of : only records before this moment count; None as for a discovery
     horizon_days : of the risk score, the same for all; None for each customer's own
     threads : how many cores it may take
+    tier_mode : how lifetime values are cut into tiers
     """
 
     as_of: datetime | None = None
     horizon_days: int | None = None
     threads: int = 1
+    tier_mode: TierMode = TierMode.percentile
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +93,18 @@ async def predict(
 
     Raises StoreNotFound, InvalidInput for a moment that lies ahead, NotEnoughHistory, or PredictionInProgress.
     """
-    store, behaviour, as_of, latest, beside = await read_records(
-        database, store_id, as_of=options.as_of, now=now, progress=progress
-    )
+    _check_moment(options.as_of, now=now)
+    begun = time.monotonic()
     async with database.session_lock(predictions.lock_key(store_id)) as free:
         if not free:
             raise PredictionInProgress(store_id=store_id)
         async with database.transaction() as connection:
-            prediction_id = await predictions.start(connection, store_id, as_of=as_of)
+            await read_store(connection, store_id)
+            prediction_id = await predictions.start(connection, store_id, as_of=options.as_of or now)
         try:
+            store, behaviour, as_of, latest, beside = await read_records(
+                database, store_id, as_of=options.as_of, now=now, progress=progress
+            )
             told = await asyncio.to_thread(
                 tell,
                 store,
@@ -112,12 +118,16 @@ async def predict(
             progress("publishing", 0.0)
             report = report_of(told)
             async with database.transaction() as connection:
-                report["crossed"] = crossed(told, await predictions.read_levels(connection, store_id))
-                await predictions.publish(
+                before = await predictions.read_levels(connection, store_id)
+                report["crossed"] = crossed(told, before, mode=options.tier_mode)
+                anew = await predictions.publish(
                     connection, store_id, prediction_id, rows=told.rows, models=told.models, report=report, as_of=as_of
                 )
-                if as_of < latest:
-                    await _tell_since(database, connection, store, as_of=as_of, latest=latest)
+                if options.as_of is None:
+                    if anew:
+                        by_now = now + timedelta(seconds=time.monotonic() - begun)
+                        latest = max(latest, await latest_as_of(connection, store, now=by_now))
+                    await _tell_since(database, connection, store, anew, as_of=as_of, latest=latest)
         except Exception as error:
             async with database.transaction() as connection:
                 await predictions.fail(connection, prediction_id, _failure(error))
@@ -132,14 +142,26 @@ def _failure(error: Exception) -> str:
 
 
 async def _tell_since(
-    database: Database, connection: Connection, store: Store, *, as_of: datetime, latest: datetime
+    database: Database,
+    connection: Connection,
+    store: Store,
+    anew: Sequence[str],
+    *,
+    as_of: datetime,
+    latest: datetime,
 ) -> None:
-    """Whoever has records since the moment that is published is told as of now."""
+    """Whoever has records since the moment that is published, or was told anew meanwhile, is told as of the latest."""
     from app.pipeline.predict_some import predict_some
 
-    since = await with_records_between(connection, store.store_id, as_of, latest)
+    late = await with_records_between(connection, store.store_id, as_of, latest) if as_of < latest else []
+    since = sorted({*late, *anew})
     for first in range(0, len(since), _TOLD_AT_ONCE):
         await predict_some(database, connection, store, since[first : first + _TOLD_AT_ONCE], as_of=latest)
+
+
+def _check_moment(as_of: datetime | None, *, now: datetime) -> None:
+    if as_of is not None and as_of > now:
+        raise InvalidInput(f"As of {as_of:%Y-%m-%d} lies in the future. Take a day up to today.")
 
 
 async def read_records(
@@ -153,8 +175,7 @@ async def read_records(
 
     Raises StoreNotFound, or InvalidInput for a moment that lies ahead.
     """
-    if as_of is not None and as_of > now:
-        raise InvalidInput(f"As of {as_of:%Y-%m-%d} lies in the future. Take a day up to today.")
+    _check_moment(as_of, now=now)
     progress("reading", 0.0)
     async with database.snapshot() as connection, database.snapshot(beside=connection) as beside:
         store = await read_store(connection, store_id)
@@ -376,7 +397,7 @@ def _spend_rows(spend: TrainedSpend | None) -> list[dict[str, Any]]:
     ]
 
 
-def crossed(told: Told, before: Mapping[str, str]) -> list[dict[str, str]]:
+def crossed(told: Told, before: Mapping[str, str], *, mode: TierMode) -> list[dict[str, str]]:
     """Who of the shop's most valuable has become critical since they were told last.
 
     before  : {customer_id: risk level}; of whom nothing was told before nothing is told here
@@ -385,7 +406,7 @@ def crossed(told: Told, before: Mapping[str, str]) -> list[dict[str, str]]:
     customers = told.told.stands.customers
     ids = told.rows["customer_id"].to_list()
     worth = told.past.purchases.spent(customers, told.past.purchases.first_day, told.churn.known_day)
-    tiers = [TIERS[code] for code in value_tiers(worth).codes(worth)] if len(worth) else []
+    tiers = [TIERS[code] for code in value_tiers(worth, mode).codes(worth)] if len(worth) else []
     found = [
         (float(amount), {"customer_id": customer_id, "tier": tier.value, "before": before[customer_id]})
         for customer_id, level, tier, amount in zip(ids, told.told.level.tolist(), tiers, worth, strict=True)

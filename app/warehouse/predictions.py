@@ -50,6 +50,13 @@ _INTO_HISTORY = """
           FROM stores WHERE store_id = :store_id
       )
 """
+# A minute more, for whoever had begun to tell before and read after.
+_TOLD_ANEW = """
+    SELECT told.customer_id FROM fact_customer_prediction AS told
+    JOIN prediction_runs AS run ON run.store_id = told.store_id AND run.prediction_id = :prediction_id
+    WHERE told.store_id = :store_id AND told.updated_at >= run.started_at - interval '1 minute'
+    ORDER BY told.customer_id
+"""
 _FORGET_OLD = """
     DELETE FROM prediction_runs WHERE store_id = :store_id AND prediction_id IN (
         SELECT prediction_id FROM prediction_runs
@@ -101,11 +108,13 @@ async def publish(
     models: Sequence[Mapping[str, Any]],
     report: Mapping[str, Any],
     as_of: datetime,
-) -> None:
+) -> Sequence[str]:
     """Write predictions and serve them, all in the caller's transaction.
 
     rows   : of `fact_customer_prediction` without store and prediction
     models : of `prediction_models` without those
+
+    returns : who was told anew since the training began, of whom these rows may be older
     """
     table, keys = stores, {"store_id": store_id, "prediction_id": prediction_id}
     await connection.execute(insert(prediction_models), [{**keys, **model} for model in models]) if models else None
@@ -115,6 +124,7 @@ async def publish(
         update(table).where(table.c.store_id == store_id).values(served_prediction_id=prediction_id)
     )
     facts = fact_customer_prediction
+    anew = (await connection.execute(text(_TOLD_ANEW), keys)).scalars().all()
     await connection.execute(facts.delete().where(facts.c.store_id == store_id))
     keyed = rows.with_columns(store_id=pl.lit(store_id), prediction_id=pl.lit(prediction_id))
     await copy_in(connection, facts.name, keyed)
@@ -128,6 +138,7 @@ async def publish(
     )
     await connection.execute(text(_FORGET_OLD), {**keys, "kept": _KEPT})
     await connection.execute(text(f"ANALYZE {facts.name}"))
+    return anew
 
 
 _SERVED_RUN = text(

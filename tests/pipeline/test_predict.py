@@ -11,7 +11,8 @@ import pytest
 from app.core.config import Settings
 from app.core.errors import CustomerNotFound, InvalidInput, NotEnoughHistory, NothingPredicted, PredictionInProgress
 from app.domain.records import Record
-from app.pipeline.predict import PredictOptions, predict, told_as_of
+from app.pipeline import predict as predict_module
+from app.pipeline.predict import PredictOptions, Told, predict, told_as_of
 from app.pipeline.predict_some import explain_churn, predict_some
 from app.pipeline.rescore import score_changed
 from app.pipeline.run import latest_as_of
@@ -159,6 +160,46 @@ async def test_whoever_buys_is_told_anew_as_their_score_is(server_url: str, sett
         await execute(database, "DELETE FROM customers WHERE store_id = :s AND customer_id = 'c004'", s=STORE)
         left = "SELECT count(*) FROM fact_customer_prediction WHERE store_id = :s AND customer_id = 'c004'"
         assert await value(database, left, s=STORE) == 0
+
+
+async def test_who_is_told_anew_during_a_training_is_as_anew_after_it(
+    server_url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with own_tables(server_url, settings) as database:
+        await put(database, STORE, shop_of_months())
+        await segmented(database, STORE, axes=("purchase_value",), min_population=1)
+        await predict(database, STORE, PredictOptions(), now=NOW)
+        before = await told(database, "c004")
+        loop, train = asyncio.get_running_loop(), predict_module.tell
+
+        async def order() -> None:
+            await put(database, STORE, bought("c004", "meanwhile", "2024-10-05 10:00", ("P1", "1", "9")))
+            assert await score_changed(database, STORE, now=NOW) == 1
+
+        def slowly(*records: Any, **rest: Any) -> Told:
+            asyncio.run_coroutine_threadsafe(order(), loop).result(60)
+            return train(*records, **rest)
+
+        monkeypatch.setattr(predict_module, "tell", slowly)
+        await predict(database, STORE, PredictOptions(), now=NOW)
+        after = await told(database, "c004")
+        assert after[2] < before[2]
+        assert after[9] == before[9] + 1
+
+
+async def test_where_nobody_ever_came_back_everyone_is_told_and_can_be_told_anew(
+    server_url: str, settings: Settings
+) -> None:
+    async with own_tables(server_url, settings) as database:
+        await put(database, STORE, a_shop(60, orders_each=1, first_day="2024-01-05 10:00"))
+        await put(database, STORE, bought("zz", "last", LAST, ("P1", "1", "5")))
+        await segmented(database, STORE, axes=("purchase_value",), min_population=1)
+        await predict(database, STORE, PredictOptions(), now=NOW)
+        await put(database, STORE, bought("c004", "new", "2024-10-05 10:00", ("P1", "1", "9")))
+        assert await score_changed(database, STORE, now=NOW) == 1
+        assert (await told(database, "c004"))[2] < 1
+        served = "SELECT candidate FROM prediction_models WHERE name = 'churn' AND status = 'served'"
+        assert await rows(database, served) == [("base_rate",)]
 
 
 async def test_of_an_open_day_what_is_kept_is_of_the_midnight_before_and_who_bought_since_is_told_as_of_now(
