@@ -81,7 +81,7 @@ def _complete(operation: dict[str, Any], scopes: tuple[Scope, ...] | None) -> No
         needed = ", ".join(f"`{scope}`" for scope in operation["x-scopes"])
         described = operation.get("description", "")
         operation["description"] = f"{described}\n\nScope: one of {needed}; `admin` has all.".strip()
-    if operation.get("parameters"):
+    if operation.get("parameters") or "422" in operation["responses"]:
         statuses.append("422")
     if "202" in operation["responses"]:
         statuses.append("409")

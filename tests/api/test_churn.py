@@ -322,6 +322,21 @@ async def test_a_key_without_identities_sees_shares_alone(views: Views, ask: Cli
     )
 
 
+async def test_of_a_shop_of_few_a_key_without_identities_is_told_nothing(
+    database: Database, settings: Settings, store_id: str
+) -> None:
+    await put(database, store_id, a_shop(FEWEST - 1))
+    await foretell(database, store_id, [foretold(f"c{n:03}", 0.9) for n in range(FEWEST - 1)])
+    app = create_app(resources=resources_for(database, settings, store_id))
+    async with app.router.lifespan_context(app), client(app, KEYS["analytics"]) as analytics:
+        seen = await told(analytics, AGGREGATE)
+        ChurnAggregate.model_validate(seen)
+        levels = seen["churn_risk_distribution"]
+        assert [levels[name]["percentage"] for name in LEVELS] == [None] * 4 and levels["other"] is None
+        assert [seen[f"estimated_churn_{days}_days_share"] for days in (30, 90)] == [None, None]
+        assert f"Fewer than {FEWEST} customers" in seen["note"]
+
+
 async def test_levels_of_few_stand_together_as_other(database: Database, settings: Settings, store_id: str) -> None:
     await put(database, store_id, a_shop(100))
     scores = [0.9] * 5 + [0.6] * 45 + [0.4] * 40 + [0.1] * 10

@@ -75,10 +75,12 @@ class ChurnAggregate(Answer):
         description=f"Customers who will not order within 30 days, as the sum of their chances. {_COUNT}"
     )
     estimated_churn_30_days_interval: Interval | None
-    estimated_churn_30_days_share: float = Field(description="The same as a share of customers, 0 to 1.")
+    estimated_churn_30_days_share: float | None = Field(
+        description="The same as a share of customers, 0 to 1; null where it would tell of a few."
+    )
     estimated_churn_90_days: float | None
     estimated_churn_90_days_interval: Interval | None
-    estimated_churn_90_days_share: float
+    estimated_churn_90_days_share: float | None
     ltv_at_risk: LtvAtRisk
     by_value_tier: list[TierRisk] = Field(description="VIPs first; tiers too small to be shown are left out.")
     note: str = Field(description="How it is counted.")

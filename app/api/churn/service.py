@@ -107,6 +107,11 @@ async def aggregate(resources: Resources, caller: Caller, *, sample: int | None)
     )
 
 
+def _too_few(total: int) -> bool:
+    """Whether even what is told of everybody would tell of one."""
+    return total < anonymous.FEWEST
+
+
 def _expected(of: _Sums, days: int, total: int, *, off: float | None) -> tuple[float, float]:
     """How many of all customers will not order, and how far that may be off either way.
 
@@ -143,11 +148,14 @@ def _of_days(days: int, expected: float, reach: float, *, total: int, whole: boo
     return {
         name: round(expected, 1) if whole else None,
         f"{name}_interval": interval if whole else None,
-        f"{name}_share": round(share, 6) if whole else anonymous.chance(share),
+        f"{name}_share": round(share, 6) if whole else None if _too_few(total) else anonymous.chance(share),
     }
 
 
 def _distribution(by_level: dict[str, _Sums], *, total: int, whole: bool) -> Distribution:
+    if not whole and _too_few(total):
+        hidden = LevelCount(count=None, percentage=None, estimated_total=None, estimated_total_interval=None)
+        return Distribution(**dict.fromkeys(by_level, hidden), other=None)
     counted = sum(each.n for each in by_level.values())
     few = {level for level, each in by_level.items() if not whole and 0 < each.n < anonymous.FEWEST}
     told = {
@@ -223,6 +231,8 @@ def _percentage(count: int, of: int, *, whole: bool) -> float | None:
 def _note(served: ServedChurn | None, *, drawn: int, total: int, whole: bool) -> str:
     if not whole:
         told = ["Everybody is counted, and told in shares."]
+        if _too_few(total):
+            told = [f"Fewer than {anonymous.FEWEST} customers have an order: nothing is told of so few."]
     elif drawn < total:
         told = [f"{drawn:,} of {total:,} customers, drawn by a digest of their ids, are counted; totals are estimates."]
     else:
