@@ -1,4 +1,4 @@
-// "About this number": what it means, to the digit, as of when and from which run.
+// "About this number": what it means, to the digit, as of when and from which run or training.
 
 import { h } from "./dom.js";
 import { date, isOfRun, lastDay } from "./words.js";
@@ -6,7 +6,7 @@ import { date, isOfRun, lastDay } from "./words.js";
 /** A number that says what it means when clicked.
  *
  * shown : what stands there; title : the number's name; exact : all its digits, where `shown` is rounded
- * from  : the answer it came in, for its as_of, timezone and run_id
+ * from  : the answer it came in, for its as_of, timezone, and run_id or prediction_id
  */
 export function figure(shown, { title, meaning, exact = "", from, name = "" }) {
   const open = (event) => explain(event.currentTarget, { title, meaning, exact, from });
@@ -50,17 +50,22 @@ export function show(button, title, content, { roomy = false } = {}) {
 
 export const hide = () => document.getElementById("about").hidePopover();
 
-/** Up to when the records go that an answer is from, and its run; null where it is from none. */
+/** Up to when the records go that an answer is from, and its run or training; null where it is from none. */
 export function source(from, name = "about-source") {
-  if (!from || !isOfRun(from)) return null;
-  return h("p", { class: name }, "From records up to ", recordsEnd(from), `, run ${from.run_id}.`);
+  if (!from || !(isOfRun(from) || isPredicted(from))) return null;
+  return h("p", { class: name }, "From records up to ", recordsEnd(from), `, ${origin(from)}.`);
 }
+
+const isPredicted = ({ as_of: asOf, prediction_id: training }) => Boolean(asOf && training);
+
+/** What is predicted comes from a training, everything else from a run. */
+const origin = (from) => (isPredicted(from) ? `training ${from.prediction_id}` : `run ${from.run_id}`);
 
 /** The last day whose orders are in, on the shop's calendar. Where its zone is not known, the day is one of UTC. */
 export const recordsEnd = (answer) => [
   h(
     "time",
-    { datetime: lastDay(answer), title: `Orders up to and including this day. Run ${answer.run_id}` },
+    { datetime: lastDay(answer), title: `Orders up to and including this day, ${origin(answer)}` },
     date(lastDay(answer)),
   ),
   !answer.timezone && " (UTC)",

@@ -1,6 +1,7 @@
-// What to do: one recommendation at most, each from a rule that can be read here and from facts that are on the card.
+// What to do: one recommendation at most. Where a risk is predicted, the service's own, by its offer policy.
 //
-// These are rules of thumb and say so; none of them predicts. Where no rule applies there is no recommendation.
+// Where none is, each is from a rule that can be read here and from facts that are on the card. These are rules of thumb
+// and say so; none of them predicts. Where no rule applies there is no recommendation.
 
 import { TIERS, every, percent, span } from "./words.js";
 
@@ -50,6 +51,27 @@ const RULES = [
     because: () => ["They order in their usual rhythm."],
   },
 ];
+
+/** {say, because, offer}: what the service recommends, why, and what may be given, in words; null where it does not. */
+export function recommended({ churn_risk: risk }) {
+  if (!risk?.recommendation) return null;
+  const at = risk.recommendation.indexOf(". ");
+  const [say, because] =
+    at < 0 ? [risk.recommendation, ""] : [risk.recommendation.slice(0, at + 1), risk.recommendation.slice(at + 2)];
+  return { say, because, offer: risk.offer && offerWords(risk.offer) };
+}
+
+function offerWords({ percent: off, up_to: most, extras, follow_up: who, personal }) {
+  const discount = off > 0 ? `${percent(off)} off the next order` : "No discount";
+  return [
+    discount + (most > off ? `, up to ${percent(most)} by an agent` : ""),
+    ...(extras ?? []).map((extra) => extra.replaceAll("_", " ")),
+    who &&
+      `${who === "agent" ? "an agent" : `a ${who.replaceAll("_", " ")}`} follows up${personal ? " in person" : ""}`,
+  ]
+    .filter(Boolean)
+    .join("; ");
+}
 
 /** {say, because}: a recommendation and its reason, or null. */
 export function advice(profile) {

@@ -46,7 +46,7 @@ function key() {
 
 /** What went wrong, by what the reader can do about it.
  *
- * kind : key (none or refused) | scope | absent | input | away (try again) | network (try again) | fault
+ * kind : key (none or refused) | scope | absent | early (not yet) | input | away (try again) | network (try again) | fault
  * type : the last part of the problem's type, such as "customer-not-found"
  */
 export class Problem extends Error {
@@ -56,17 +56,28 @@ export class Problem extends Error {
   }
 }
 
-const KINDS = { 401: "key", 403: "scope", 404: "absent", 422: "input", 502: "away", 503: "away", 504: "away" };
+const KINDS = {
+  401: "key",
+  403: "scope",
+  404: "absent",
+  409: "early",
+  422: "input",
+  502: "away",
+  503: "away",
+  504: "away",
+};
 
-/** GET as JSON. Raises Problem, or AbortError where a newer request has overtaken this one. */
-export async function get(path, { params = {}, signal } = {}) {
+/** GET, or POST where there is a body, as JSON. Raises Problem, or AbortError where a newer request has overtaken this. */
+export async function get(path, { params = {}, signal, body: sent } = {}) {
   // A header can carry only these; anything else is no key of ours.
   if (!/^[\x21-\x7e]+$/.test(key())) throw new Problem("key");
   const given = new URLSearchParams(Object.entries(params).filter(([, value]) => value !== null && value !== ""));
   let response, body;
   try {
     response = await fetch(given.size ? `${path}?${given}` : path, {
-      headers: { "X-API-Key": key(), Accept: "application/json" },
+      method: sent ? "POST" : "GET",
+      headers: { "X-API-Key": key(), Accept: "application/json", ...(sent && { "Content-Type": "application/json" }) },
+      body: sent && JSON.stringify(sent),
       signal,
       cache: "no-store",
       credentials: "omit",
@@ -124,6 +135,16 @@ export const archetype = (id, signal) => get(archetypePath(id), { signal });
 export const members = (id, params, signal) => get(`${archetypePath(id)}/members`, { params, signal });
 export const axes = (signal) => get("/api/mcp/segments/axes", { signal });
 export const axis = (name, signal) => get(`/api/mcp/segments/axes/${segment(name, "axis-not-found")}`, { signal });
+export const risk = (id, signal) => get(`${customerPath(id)}/churn-risk`, { signal });
+export const churn = (signal) => get("/api/mcp/churn/aggregate", { signal });
+export const atRisk = (params, signal) => get("/api/mcp/churn/at-risk", { params, signal });
+export const growth = (months, signal) => get("/api/mcp/growth/projection", { params: { months }, signal });
+export const growthOfKinds = (months, signal) =>
+  get("/api/mcp/archetypes/growth-projection", { params: { months }, signal });
+export const revenue = (params, signal) => get("/api/mcp/revenue/forecast", { params, signal });
+export const whatIf = (changes, signal) => get("/api/analytics/what-if", { body: changes, signal });
+export const models = (signal) => get("/api/models", { signal });
+export const backtest = (name, signal) => get(`/api/models/${segment(name, "model-not-found")}/backtest`, { signal });
 export const health = (signal) => get("/health", { signal });
 
 /** An id as one step of a path. A browser would walk up on dots, so an id of dots is known to be nobody's. */

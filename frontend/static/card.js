@@ -1,16 +1,16 @@
 // A customer at a glance: who, will they come back, what are they worth, what kind are they, what to do; then evidence.
 
 import { figure } from "./about.js";
-import { OVERDUE_GAPS, advice, rhythm } from "./advice.js";
+import { OVERDUE_GAPS, advice, recommended, rhythm } from "./advice.js";
 import { foreign, h, section, withCode } from "./dom.js";
 import { memberships } from "./memberships.js";
-import { everyNumber, numbersOf } from "./numbers.js";
+import { between, everyNumber, numbersOf, predicted } from "./numbers.js";
 import { orderHistory } from "./orders.js";
 import { past } from "./past.js";
 import { place, rename } from "./place.js";
+import { badge, chanceLine, degraded, nextOrderLine, riskHeadline, whyRisk } from "./risk.js";
 import { findAnother } from "./states.js";
 import {
-  RISKS,
   ago,
   counted,
   country,
@@ -22,10 +22,10 @@ import {
   money,
   number,
   percent,
+  roughly,
   span,
   today,
   trait,
-  words,
 } from "./words.js";
 
 const MAX_TRAITS = 3;
@@ -96,13 +96,24 @@ const firstPurchaseAwaited = () =>
     h("p", { class: "actions" }, findAnother()),
   );
 
-const tiles = (profile) => h("div", { class: "tiles" }, comingBack(profile), worth(profile), kind(profile));
+/** With a prediction there is more to tell, and on a phone less room for the rest. */
+const tiles = (profile) =>
+  h("div", { class: profile.churn_risk ? "tiles told" : "tiles" }, comingBack(profile), worth(profile), kind(profile));
 
 function comingBack(profile) {
   const numbers = numbersOf(profile);
   const shown = rhythm(profile);
   const days = profile.business_metrics.days_since_last_purchase;
-  const tile = (...children) => section("Will they come back?", { name: "tile" }, risk(profile), ...children);
+  const told = Boolean(profile.churn_risk);
+  const tile = (...children) =>
+    section(
+      "Will they come back?",
+      { name: "tile" },
+      told && [riskHeadline(profile), chanceLine(profile)],
+      ...children,
+      told ? [nextOrderLine(profile), degraded(profile.churn_risk.model)] : notPredicted(profile),
+      shown && gauge(shown),
+    );
   if (!numbers.last) return tile(h("p", {}, "No order has been dated yet."));
   const on = daysBefore(today(profile), days);
   const last = figure(h("time", { datetime: on, title: date(on) }, ago(days)), {
@@ -112,12 +123,12 @@ function comingBack(profile) {
   if (!shown) {
     const lone = profile.business_metrics.total_orders === 1;
     return tile(
-      h("p", { class: "headline" }, lone ? "One order so far" : "No rhythm yet"),
+      !told && h("p", { class: "headline" }, lone ? "One order so far" : "No rhythm yet"),
       h(
         "p",
         {},
         lone
-          ? ["Placed ", last, ". A rhythm shows from the second order."]
+          ? [told ? "One order so far, placed " : "Placed ", last, ". A rhythm shows from the second order."]
           : [
               "Last order ",
               last,
@@ -135,12 +146,19 @@ function comingBack(profile) {
   };
   const [word, shape, level] = states[shown.state];
   return tile(
-    h("p", { class: "headline" }, badge(word, shape, level)),
+    !told && h("p", { class: "headline" }, badge(word, shape, level)),
     h("p", {}, "Usually ", gap, ", last order ", last, "."),
-    gauge(shown),
-    !profile.churn_risk && h("p", { class: "fine roomy" }, "Read from order dates; not a prediction."),
   );
 }
+
+/** Why nothing is predicted, and what to do about it. */
+const notPredicted = ({ churn_risk_reason: reason }) =>
+  h(
+    "p",
+    { class: reason ? "fine" : "fine roomy" },
+    "Read from order dates; not a prediction. ",
+    reason && withCode(reason),
+  );
 
 /** The time since the last order against the usual gap, up to where it counts as overdue and a little beyond. */
 function gauge({ gap, since, gaps }) {
@@ -163,33 +181,6 @@ function gauge({ gap, since, gaps }) {
   );
 }
 
-/** The predicted level, in words and a shape; nothing where there is no prediction. */
-function risk(profile) {
-  const given = profile.churn_risk;
-  if (!given) return null;
-  const level = typeof given === "string" ? given : given.risk_level;
-  const score = profile.churn_risk_score ?? given.churn_risk_score;
-  const { word, shape } = RISKS[level] ?? { word: words(level), shape: "circle" };
-  return h(
-    "p",
-    { class: "headline" },
-    badge(`${word} risk`, shape, level),
-    score !== null &&
-      score !== undefined && [
-        " ",
-        figure(percent(100 * score), {
-          title: "Risk of leaving",
-          exact: `${(100 * score).toFixed(1)} %`,
-          meaning: "How likely they are not to order again, as predicted from their orders.",
-          from: profile,
-        }),
-      ],
-  );
-}
-
-const badge = (word, shape, level) =>
-  h("span", { class: `badge risk-${level}` }, h("span", { class: `shape ${shape}`, "aria-hidden": "true" }), word);
-
 function worth(profile) {
   const { currency, business_metrics: metrics, ltv_tier: tier } = profile;
   const numbers = numbersOf(profile);
@@ -204,8 +195,9 @@ function worth(profile) {
       h("span", { class: "unit" }, " spent"),
       tier && [" ", say(numbers.tier.exact, numbers.tier, `tier tier-${tier}`)],
     ),
-    numbers.rfm && h("p", {}, "RFM: ", say(numbers.rfm.exact, numbers.rfm), numbers.rfm.rest),
-    numbers.top && h("p", {}, say(numbers.top.exact, numbers.top), numbers.top.rest),
+    ahead(profile, numbers),
+    numbers.rfm && h("p", { class: "spare" }, "RFM: ", say(numbers.rfm.exact, numbers.rfm), numbers.rfm.rest),
+    numbers.top && h("p", { class: "spare" }, say(numbers.top.exact, numbers.top), numbers.top.rest),
     h(
       "p",
       {},
@@ -214,6 +206,37 @@ function worth(profile) {
       say(money(metrics.avg_order_value, currency), numbers.average),
       " on average",
     ),
+  );
+}
+
+/** What they are expected to spend. */
+function ahead(profile, { year, spend }) {
+  if (!year && !spend) return null;
+  const { currency, predicted_ltv_12m: twelve, expected_spend_90d: ninety } = profile;
+  const from = predicted(profile);
+  const round = ({ low, high }) => `${roughly(low, currency)} to ${roughly(high, currency)}`;
+  return h(
+    "dl",
+    { class: "ahead" },
+    year &&
+      h(
+        "div",
+        {},
+        h("dt", {}, "Next 12 months"),
+        h("dd", {}, figure(roughly(twelve, currency), { ...year, from }), " expected"),
+      ),
+    spend &&
+      h(
+        "div",
+        {},
+        h("dt", {}, "Next 90 days"),
+        h(
+          "dd",
+          {},
+          figure(roughly(ninety.expected, currency), { ...spend, from }),
+          h("span", { class: "fine", title: between(ninety, currency) }, ` ${round(ninety)}`),
+        ),
+      ),
   );
 }
 
@@ -238,7 +261,7 @@ function kind(profile) {
       { class: "headline kind-name" },
       rare ? name : h("a", { href: `?archetype=${encodeURIComponent(archetype.archetype_id)}` }, name),
     ),
-    h("p", {}, shared(profile)),
+    h("p", { class: "kind-size" }, shared(profile)),
     traits.length > 0 && h("ul", { class: "traits" }, traits.map(traitLine)),
   );
 }
@@ -278,6 +301,8 @@ function shared(profile) {
 }
 
 function toDo(profile) {
+  const told = recommended(profile);
+  if (told) return byPolicy(profile, told);
   const found = advice(profile);
   if (!found) return null;
   return section(
@@ -295,12 +320,36 @@ function toDo(profile) {
   );
 }
 
+function byPolicy(profile, { say, because, offer }) {
+  const about = {
+    title: "Offer policy",
+    exact: offer,
+    meaning:
+      "The shop's policy gives each level of risk and tier of value its offer. Who is likely to come back anyway is offered nothing: they would learn to wait for discounts.",
+    from: predicted(profile),
+  };
+  return section(
+    "What to do",
+    { name: "to-do" },
+    h(
+      "p",
+      {},
+      h("strong", {}, say),
+      " ",
+      because,
+      " ",
+      offer && h("span", { class: "fine" }, "By the ", figure("offer policy", about), "."),
+    ),
+  );
+}
+
 function evidence(profile) {
   const count = profile.business_metrics.total_orders;
   const axes = Object.keys(profile.fuzzy_memberships ?? {}).length;
   return section(
     "Evidence",
     { name: "evidence" },
+    profile.churn_risk && fold("why", "Why this risk", () => whyRisk(profile)),
     axes > 0 && fold("memberships", `How they behave on ${counted(axes, "axis", "axes")}`, () => memberships(profile)),
     fold("orders", `Orders (${count})`, () => orderHistory(profile, { permitted: isIdentified(profile) })),
     fold("history", "History", () => past(profile)),

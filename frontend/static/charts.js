@@ -5,6 +5,14 @@ const ROW = 58;
 const BAR = 12;
 const EDGE = 2;
 const LEGEND_SYMBOL = 24;
+const SCALE = 46; // room of a scale of numbers, and below of what stands around a chart
+const TITLE = 21;
+const SUBTITLE = 15;
+const BELOW = 20;
+const NAMED = 16;
+const LEGEND = 28;
+const GAP = 13;
+const LETTER = 6.2; // about the width of one of a subtitle
 const ROOMY = 420; // from here on there is room to name the second part as well
 
 // Colours are the page's custom properties, so that a chart follows the theme without being drawn again.
@@ -19,7 +27,14 @@ const CONFIG = {
 // Of a chart that comes from the service, in place of its own.
 const GIVEN_CONFIG = {
   ...CONFIG,
-  axis: { labelColor: "var(--muted)", domainColor: "var(--edge-strong)", tickColor: "var(--edge-strong)" },
+  axis: {
+    labelColor: "var(--muted)",
+    titleColor: "var(--muted)",
+    titleFontWeight: "normal",
+    titleFontSize: 12,
+    domainColor: "var(--edge-strong)",
+    tickColor: "var(--edge-strong)",
+  },
   title: { color: "var(--text)", subtitleColor: "var(--muted)", fontSize: 13, subtitleFontSize: 12 },
   text: { fontSize: 12, fill: "var(--text)" },
 };
@@ -76,14 +91,76 @@ export async function drawGiven(element, chart) {
   const embed = await library();
   if (!element.isConnected) return;
   // The spec's own config would go before that of the options.
-  const spec = { ...fitted(chart, width - 2 * EDGE), padding: EDGE, config: undefined };
+  const spec = { ...whole(chart, width), padding: EDGE, config: undefined };
   await embed(element, spec, { ...OPTIONS, config: { ...GIVEN_CONFIG, legend: { ...legend, symbolLimit: 0 } } });
+}
+
+/** A single view is fitted with its axes into the width; of parts below one another the axes take their room. */
+function whole(chart, width) {
+  if (chart.layer || chart.mark)
+    return { ...titled(fitted(chart, width), width), autosize: { type: "fit-x", contains: "padding" } };
+  if (!chart.vconcat?.some(hasScale)) return fitted(chart, width - 2 * EDGE);
+  const parts = chart.vconcat.map((part) => titled(part, width));
+  return fitted({ ...chart, vconcat: parts }, width - 2 * EDGE - SCALE);
+}
+
+/** A subtitle that would be wider than the chart goes on in another line. */
+function titled(view, width) {
+  const { subtitle } = view.title ?? {};
+  return subtitle ? { ...view, title: { ...view.title, subtitle: linesOf(subtitle, width) } } : view;
+}
+
+function linesOf(text, width) {
+  const lines = [""];
+  for (const word of [text].flat().join(" ").split(" ")) {
+    const longer = `${lines.at(-1)} ${word}`.trim();
+    if (longer.length * LETTER <= width || lines.at(-1) === "") lines[lines.length - 1] = longer;
+    else lines.push(word);
+  }
+  return lines;
+}
+
+/** Whether there is a scale of numbers to the left. */
+function hasScale(part) {
+  const y = (part.layer?.[0] ?? part).encoding?.y;
+  return y?.type === "quantitative" && y.axis !== null;
+}
+
+/** About how high a chart of the service becomes at a width, so that nothing moves when it comes. */
+export function heightOf(chart, width) {
+  const parts = chart.vconcat ?? chart.concat;
+  if (parts) return parts.reduce((sum, part) => sum + heightOf(part, width) + GAP, -GAP);
+  const { title } = chart;
+  const above = (title ? TITLE : 0) + (title?.subtitle ? SUBTITLE * linesOf(title.subtitle, width).length : 0);
+  const legend = JSON.stringify(chart).includes('"orient":"bottom"') ? LEGEND : 0;
+  const axis = (chart.layer?.[0] ?? chart).encoding?.x?.axis;
+  const below = axis === null ? 0 : BELOW + (axis?.title ? NAMED : 0);
+  return above + (typeof chart.height === "number" ? chart.height : 200) + legend + below;
 }
 
 function fitted(view, width) {
   if (view.concat) return { ...view, columns: 1, concat: view.concat.map((part) => fitted(part, width)) };
   if (view.vconcat) return { ...view, vconcat: view.vconcat.map((part) => fitted(part, width)) };
-  return { ...view, width, ...(view.encoding && { encoding: shortened(view.encoding, width) }) };
+  const layer = view.layer?.map((part) => plainly(atEnd(part, view.width)));
+  return {
+    ...view,
+    width,
+    ...(layer && { layer }),
+    ...(view.encoding && { encoding: shortened(view.encoding, width) }),
+  };
+}
+
+/** Colours that are named outright have no legend, and need not say so: saying it would take away that of the others. */
+function plainly(part) {
+  if (part.encoding?.color?.scale !== null) return part;
+  const { legend: _, ...color } = part.encoding.color;
+  return { ...part, encoding: { ...part.encoding, color } };
+}
+
+/** What stands at the right end of a chart of its own width stands at that of the fitted one. */
+function atEnd(part, width) {
+  if (typeof width !== "number" || part.encoding?.x?.value !== width) return part;
+  return { ...part, encoding: { ...part.encoding, x: { value: { expr: "width" } } } };
 }
 
 /** A legend of its own width would be wider than the chart. */

@@ -6,9 +6,10 @@ import { MOST, TOP, archetypePage, metricOf, welcome } from "./archetypes.js";
 import { card, isIdentified, nameOf } from "./card.js";
 import { warmUp } from "./charts.js";
 import { announce, h } from "./dom.js";
+import { outlook } from "./outlook.js";
 import { onMove, place, rename } from "./place.js";
 import { RESULTS, results, searchBox } from "./search.js";
-import { awaitingSegmentation, emptyShop, keyForm, problemState, skeleton } from "./states.js";
+import { awaitingPredictions, awaitingSegmentation, emptyShop, keyForm, problemState, skeleton } from "./states.js";
 import { isOfRun } from "./words.js";
 
 const PRODUCT = "Customer Intelligence Platform";
@@ -29,6 +30,7 @@ let retry;
 async function viewOf(here, signal) {
   if (here.customer) return customerView(here.customer, signal);
   if (here.archetype) return archetypeView(here.archetype, signal);
+  if (here.outlook) return outlookView(here, signal);
   if (here.q) return resultsView(here.q, signal);
   return welcomeView(here, signal);
 }
@@ -52,6 +54,21 @@ async function archetypeView(id, signal) {
   const answer = await api.archetype(id, signal);
   learn(answer, answer.member_count !== null);
   return { title: answer.segment_name, content: archetypePage(answer) };
+}
+
+async function outlookView(here, signal) {
+  let shown;
+  try {
+    shown = await outlook(here, signal, shop);
+  } catch (problem) {
+    if (problem.type !== "nothing-predicted") throw problem;
+    const { data_status: data } = await api.health(signal);
+    if (!data?.customers_loaded) return bareView(problem, signal);
+    return { title: "Outlook", content: awaitingPredictions(problem.detail) };
+  }
+  if (shown.answer) learn(shown.answer, shown.identified ?? shop.identified);
+  warmUp();
+  return shown;
 }
 
 async function resultsView(query, signal) {
@@ -117,6 +134,11 @@ async function render({ focus = false, scroll = 0, quiet = false } = {}) {
   box.show(here.q);
   if (!api.hasKey()) return askForKey({ refused: false });
   main.setAttribute("aria-busy", "true");
+  document.querySelectorAll(".views a").forEach((link) => {
+    const there = link.search.includes("outlook") ? here.outlook : !here.outlook && !here.customer && !here.q;
+    if (there) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  });
   const waiting = quiet ? 0 : setTimeout(() => main.replaceChildren(skeleton(here)), SKELETON_AFTER_MS);
   let view;
   try {
@@ -256,8 +278,12 @@ addEventListener("beforeprint", () =>
 );
 addEventListener("keydown", (event) => {
   if (event.key.toLowerCase() !== "t" || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.target.closest?.("input, textarea, select")) return;
-  document.querySelector("details[open] [data-key=t]")?.click();
+  if (event.target.closest?.("input:not([type=range]), textarea, select")) return;
+  // Every picture of the outlook; on a card that of the part one is in, or the first open one.
+  const pictures = document.querySelectorAll(".outlook [data-key=t]");
+  if (pictures.length > 0) return pictures.forEach((each) => each.click());
+  const here = event.target.closest?.("details[open]")?.querySelector("[data-key=t]");
+  (here ?? document.querySelector("details[open] [data-key=t]"))?.click();
 });
 
 api.takeKeyFromAddress();

@@ -2,7 +2,27 @@
 
 import { source } from "./about.js";
 import { h } from "./dom.js";
-import { TIERS, counted, date, daysBefore, exactMoney, isOfRun, number, percent, rfmWords, today, words } from "./words.js";
+import {
+  TIERS,
+  counted,
+  date,
+  daysBefore,
+  exactMoney,
+  isOfRun,
+  number,
+  percent,
+  rfmWords,
+  share,
+  today,
+  words,
+} from "./words.js";
+
+/** What a predicted number is from: its own moment and training, not those of the profile it stands in. */
+export const predicted = (profile) => ({
+  as_of: profile.churn_risk.as_of,
+  timezone: profile.timezone,
+  prediction_id: profile.churn_risk.prediction_id,
+});
 
 /** What the card's numbers are called, read to the digit, and mean. rest : what the sentence goes on to say of one */
 export function numbersOf(profile) {
@@ -73,8 +93,63 @@ export function numbersOf(profile) {
       exact: counted(metrics.customer_tenure_days, "day"),
       meaning: `Days on the shop's calendar from the first order to ${end}.`,
     },
+    ...expected(profile),
   };
 }
+
+/** What is predicted of a customer; nothing where nothing is. */
+function expected(profile) {
+  const { churn_risk: risk, currency, predicted_ltv_12m: year, expected_spend_90d: spend, next_order: next } = profile;
+  if (!risk) return {};
+  const chance = (title, value, days) =>
+    value !== null &&
+    value !== undefined && {
+      title,
+      exact: exactShare(value),
+      meaning: `The chance of no order within ${days} days, whoever it is. Of who comes every three months a high one says little.`,
+    };
+  return {
+    risk: {
+      title: "Risk of staying away",
+      exact: exactShare(risk.churn_risk_score),
+      meaning: [
+        risk.definition,
+        "The days are about three times as long as they usually take between orders, from 30 days to a year, unless the service sets the same for everybody.",
+        risk.confidence?.says,
+        "Critical from 70 %, high from 50 %, medium from 30 %.",
+      ].filter(Boolean),
+    },
+    month: chance("No order within 30 days", risk.p_no_purchase_30d, 30),
+    quarter: chance("No order within 90 days", risk.p_no_purchase_90d, 90),
+    year: year !== null &&
+      year !== undefined && {
+        title: "Next 12 months",
+        exact: exactMoney(year, currency),
+        meaning:
+          "What they are expected to spend in the next twelve months, refunds taken off: what customers like them come to on average, so it is seldom a sum anybody pays.",
+      },
+    spend: spend && {
+      title: "Next 90 days",
+      exact: `${exactMoney(spend.expected, currency)}, ${between(spend, currency)}`,
+      meaning: `What they are expected to spend in the next 90 days, refunds taken off. With ${share(spend.level)} it comes to between ${exactMoney(spend.low, currency)} and ${exactMoney(spend.high, currency)}.`,
+    },
+    next: next?.expected_on && {
+      title: "Next order",
+      exact: date(next.expected_on),
+      meaning: [
+        "By the end of this day an order is as likely to have come as not.",
+        next.earliest_on && next.latest_on
+          ? `Eight times in ten it comes between ${date(next.earliest_on)} and ${date(next.latest_on)}.`
+          : next.earliest_on &&
+            `Nine times in ten it does not come before ${date(next.earliest_on)}; how late it may be cannot be told.`,
+      ].filter(Boolean),
+    },
+  };
+}
+
+export const between = ({ low, high }, currency) => `${exactMoney(low, currency)} to ${exactMoney(high, currency)}`;
+
+const exactShare = (value) => `${(100 * value).toFixed(1)}\u00a0%`;
 
 /** "champion (R5 F4 M5)"; without the scores where the group may not be told */
 function rfmTold({ group, recency_score: recency, frequency_score: frequency, monetary_score: monetary }) {
@@ -110,5 +185,9 @@ export function everyNumber(profile) {
         h("dd", { class: "fine" }, [meaning].flat().join(" ")),
       ),
     );
-  return [h("dl", { class: "numbers" }, rows), source(profile, "fine")];
+  return [
+    h("dl", { class: "numbers" }, rows),
+    source(profile, "fine"),
+    profile.churn_risk && h("div", { class: "fine" }, "What is expected: ", source(predicted(profile), "inline")),
+  ];
 }

@@ -1,9 +1,9 @@
-// What kind of customer they have been, and what they were worth: fetched when first wanted.
+// What kind of customer they have been, what they were worth and how likely to stay away: fetched when first wanted.
 
 import * as api from "./api.js";
-import { drawGiven } from "./charts.js";
 import { h } from "./dom.js";
-import { axisWords, counted, date, money, words } from "./words.js";
+import { picture } from "./picture.js";
+import { axisWords, chance, counted, date, money, roughly, words } from "./words.js";
 
 const LATEST = 8;
 
@@ -24,23 +24,45 @@ export function past(profile) {
 }
 
 async function tell(body, answer, { currency }) {
+  const told = { currency, snapshots: answer.snapshots };
   const { snapshots, changes, deltas, chart, message } = answer;
   if (snapshots.length === 0) {
     body.replaceChildren(h("p", {}, message));
     return;
   }
-  const canvas = h("div", { class: "chart past-chart" });
   const lately = deltas.at(-1);
   body.replaceChildren(
     ...[
-      h("p", {}, known(snapshots), lately && ` ${compared(lately, currency)}`),
-      chart && canvas,
+      h("p", {}, known(snapshots), lately && ` ${compared(lately, told)}`),
+      chart && picture(chart, { ...days(told), name: "past-chart", width: 640 }),
       changes.length > 0 && list(changes),
       snapshots.length > 1 && untold(snapshots, changes),
     ].filter(Boolean),
   );
-  const failed = () => canvas.replaceChildren(h("p", { class: "fine" }, "The chart could not be drawn."));
-  if (chart) await drawGiven(canvas, chart).catch(failed);
+}
+
+/** The same day by day, the latest first. */
+function days({ currency, snapshots }) {
+  const shown = (value, as) => (value === null || value === undefined ? "" : as(value));
+  return {
+    caption: "Kind, value and risk by day, the latest first",
+    head: [
+      { title: "Day" },
+      { title: "Kind" },
+      { title: "Spent", number: true },
+      { title: "Risk", number: true },
+      { title: "Next 12 months", number: true, wide: true },
+    ],
+    rows: snapshots
+      .toReversed()
+      .map((each) => [
+        date(each.date),
+        kind(each.segment_name),
+        money(each.lifetime_value, currency),
+        shown(each.churn_risk_score, chance),
+        shown(each.predicted_ltv_12m, (value) => roughly(value, currency)),
+      ]),
+  };
 }
 
 const known = (snapshots) =>
@@ -58,11 +80,17 @@ function untold(snapshots, changes) {
   return changes.length === 0 && h("p", {}, "Nothing about them has changed.");
 }
 
-/** "Since 5 Mar 2026: 2 more orders, $40 more spent." */
-function compared({ compared_with: day, orders, lifetime_value: value }, currency) {
+/** "Since 5 Mar 2026: 2 more orders, $40 more spent, risk from 61 % to 42 %." */
+function compared({ compared_with: day, orders, lifetime_value: value }, { currency, snapshots }) {
   const bought = orders > 0 ? counted(orders, "more order", "more orders") : "no further order";
   const spent = value === 0 ? "" : `, ${money(Math.abs(value), currency)} ${value > 0 ? "more" : "less"} spent`;
-  return `Since ${date(day)}: ${bought}${spent}.`;
+  const [before, now] = [snapshots.find((each) => each.date === day), snapshots.at(-1)].map(
+    (each) => each?.churn_risk_score,
+  );
+  const risk = [before, now].every((each) => typeof each === "number")
+    ? `, risk from ${chance(before)} to ${chance(now)}`
+    : "";
+  return `Since ${date(day)}: ${bought}${spent}${risk}.`;
 }
 
 /** The latest changes first; older ones when asked for. */

@@ -1,8 +1,8 @@
 // Where we are, and how to get elsewhere. All of it is in the address, but never the key.
 
-const NAMES = ["customer", "archetype", "q", "metric", "show", "open"];
+const NAMES = ["customer", "archetype", "outlook", "q", "metric", "show", "open", "sort", "months", "period", "if"];
 
-/** {customer?, archetype?, q?, metric?, show?, open?} */
+/** {customer?, archetype?, outlook?, q?, metric?, show?, open?, sort?, months?, period?, if?} */
 export function place() {
   const given = new URLSearchParams(location.search);
   return Object.fromEntries(NAMES.filter((name) => given.get(name)).map((name) => [name, given.get(name)]));

@@ -49,6 +49,8 @@ export function problemState(problem, place, retry) {
         ["Nothing is lost. We try again every few seconds.", reference],
         again(),
       );
+    case "early":
+      return state("This cannot be told yet", [detail, reference].filter(Boolean), again(), toStart());
     case "scope":
       return state(
         "This key is not allowed to see this",
@@ -128,6 +130,18 @@ export function awaitingSegmentation(detail) {
     ],
     findAnother(),
     h("a", { class: "button", href: "?customer=random" }, "Random customer"),
+  );
+}
+
+export function awaitingPredictions(detail) {
+  return state(
+    "Nothing has been predicted yet",
+    [
+      detail && h("p", {}, withCode(detail)),
+      "It learns from the shop's own past who comes back and for how much, which takes about a minute. Customers can be looked up already.",
+    ].filter(Boolean),
+    findAnother(),
+    button("Look again", () => dispatchEvent(new PopStateEvent("popstate"))),
   );
 }
 

@@ -68,6 +68,38 @@ export const RISKS = {
   low: { word: "Low", shape: "circle" },
 };
 
+/** Ways of telling, of which the best on the shop's own past is served. */
+const CANDIDATES = {
+  base_rate: "the shop's average for everybody",
+  recency_logistic: "how long ago they ordered",
+  rfm_logistic: "recency, frequency and value",
+  bg_nbd: "BG/NBD, a model of buying and leaving",
+  bg_nbd_gamma_gamma: "BG/NBD with Gamma-Gamma, models of buying and spending",
+  blend: "a blend of models",
+  blend_segments: "a blend of models and segments",
+  last_window_spend: "the last 90 days' spend again",
+  past_rate: "their past rate of spending",
+  naive: "the last month again",
+  seasonal_naive: "the same month a year ago",
+  seasonal_naive_yoy: "the same month a year ago, times the growth of the year",
+  profile_yoy: "the profile of the year times its growth",
+  profile_yoy_held_back: "the profile of the year times its growth, held back",
+  profile_ets_theta: "profile, exponential smoothing and Theta",
+};
+
+/** "mean of naive, seasonal_naive" -> "a mean of 2 forecasts"; one newer than this page is told by its own name. */
+export function candidateWords(candidate) {
+  const of = /^mean of (.+)$/.exec(candidate);
+  if (of) return `a mean of ${of[1].split(",").length} forecasts`;
+  return CANDIDATES[candidate] ?? words(candidate).toLowerCase();
+}
+
+/** The service's own words of a model, without codes: "… the baseline recency, frequency and value …" */
+export const withoutCodes = (text) =>
+  text.replace(/\b[a-z]+(?:_[a-z]+)+\b/g, (code) =>
+    CANDIDATES[code] ? `“${CANDIDATES[code]}”` : code.replaceAll("_", " "),
+  );
+
 const STRENGTHS = {
   strong: "clearly so",
   moderate: "mostly so",
@@ -102,11 +134,30 @@ export function share(value) {
   return value > 0 && value < 0.01 ? `under${NARROW}1${NARROW}%` : `${whole.format(100 * value)}${NARROW}%`;
 }
 
+/** A chance (0..1) as whole percent. What is all but sure is not called certain. */
+export function chance(value) {
+  if (value > 0 && value < 0.005) return `under${NARROW}1${NARROW}%`;
+  if (value < 1 && value >= 0.995) return `over${NARROW}99${NARROW}%`;
+  return `${whole.format(100 * value)}${NARROW}%`;
+}
+
+/** Change in percent, with its sign: "+23.6 %" */
+export const signed = (value) => `${value > 0 ? "+" : value < 0 ? "\u2212" : ""}${percent(Math.abs(value))}`;
+
+/** "Oct 2025", of a month such as "2025-10". */
+export const month = (text) => months.format(new Date(`${text}-01`));
+
 /** Money to read: no cents from a thousand on. */
 export function money(value, currency) {
   const cents = Math.abs(Number(value)) < 999.5 && Number(value) !== 0;
   return formatted(value, currency, cents ? {} : { maximumFractionDigits: 0, minimumFractionDigits: 0 });
 }
+
+/** Money that is expected: no cents from ten on, as nothing is known to the cent. */
+export const roughly = (value, currency) =>
+  Math.abs(value) < 9.995 && value !== 0
+    ? money(value, currency)
+    : formatted(value, currency, { maximumFractionDigits: 0, minimumFractionDigits: 0 });
 
 /** Money to the cent. A decimal string is formatted as it is, never by way of a float. */
 export const exactMoney = (value, currency) => formatted(value, currency, {});
@@ -122,6 +173,7 @@ function formatted(value, currency, digits) {
 }
 
 const dates = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric", timeZone: "UTC" });
+const months = new Intl.DateTimeFormat("en-GB", { month: "short", year: "numeric", timeZone: "UTC" });
 const countries = new Intl.DisplayNames("en", { type: "region", fallback: "code" });
 const DAY = 86_400_000;
 

@@ -8,7 +8,17 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.frontend.conftest import Service, Visits
-from tests.frontend.test_page import AWAY, EVIDENCE, NOT_FOUND, RENDERED, shown_past, someone  # noqa: F401  a fixture
+from tests.frontend.test_page import (
+    AWAY,
+    EVIDENCE,
+    NOT_FOUND,
+    RENDERED,
+    shown,
+    shown_past,
+    someone,  # noqa: F401  a fixture
+    unforeseen,
+    with_risk,
+)
 
 FOLDER = os.environ.get("SCREENSHOTS", "")
 PHONE: dict[str, Any] = {"width": 360, "height": 740}
@@ -71,6 +81,31 @@ async def test_pictures_of_customers_and_archetypes(
     await page.keyboard.type("ros")
     await expect(page.get_by_role("option").first).to_be_visible()
     await save(page, f"search-{scheme}")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_pictures_of_what_lies_ahead(
+    service: Service,
+    visit: Visits,
+    someone: Any,  # noqa: F811
+    scheme: str,
+) -> None:
+    for size, options in (("", {}), ("-360", PHONE)):
+        for part in ("risk", "customers", "revenue&period=halloween", "what-if&if=10.0.0.-10", "models&open=churn"):
+            page = await visit.to(service, f"/?outlook={part}", scheme=scheme, **options)
+            if not part.startswith("risk"):
+                await expect(page.locator(".picture svg.marks").first).to_be_visible()
+            await save(page, f"outlook-{part.partition('&')[0]}{size}-{scheme}", whole=True)
+        page = await visit.to(service, f"/?customer={someone['customer_id']}&open=why", scheme=scheme, **options)
+        await expect(page.locator("#fold-why a")).to_be_visible()
+        await save(page, f"why-this-risk{size}-{scheme}", whole=True)
+        reason = "Nothing has been predicted yet. Run `python -m app predict --store quilts`."
+        page = await shown(service, visit, unforeseen(someone, reason), scheme=scheme, **options)
+        await save(page, f"unforeseen{size}-{scheme}")
+        why = "On the shop's own past nothing did better than the baseline rfm_logistic, which is served instead."
+        model = {**someone["churn_risk"]["model"], "status": "degraded", "degraded_because": why}
+        page = await shown(service, visit, with_risk(someone, model=model), scheme=scheme, **options)
+        await save(page, f"degraded{size}-{scheme}")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
