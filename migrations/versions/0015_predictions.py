@@ -123,7 +123,16 @@ _FORGET = """
     END $$
 """
 _PREDICTIONS_OF_GONE = """DELETE FROM fact_customer_prediction AS told USING gone
-        WHERE told.store_id = gone.store_id AND told.customer_id = gone.customer_id;"""
+        WHERE told.store_id = gone.store_id AND told.customer_id = gone.customer_id;
+        UPDATE prediction_runs AS run SET report = jsonb_set(run.report, '{crossed}', coalesce(
+            (SELECT jsonb_agg(each) FROM jsonb_array_elements(run.report -> 'crossed') AS each
+             WHERE (run.store_id, each ->> 'customer_id') NOT IN (SELECT store_id, customer_id FROM gone)),
+            '[]'))
+        WHERE run.store_id IN (SELECT store_id FROM gone) AND EXISTS (
+            SELECT FROM jsonb_array_elements(run.report -> 'crossed') AS each
+            JOIN gone ON gone.store_id = run.store_id AND gone.customer_id = each ->> 'customer_id');"""
+_PREDICTIONS_OF_ALL = """DELETE FROM fact_customer_prediction;
+        UPDATE prediction_runs SET report = report - 'crossed' WHERE report -> 'crossed' IS NOT NULL;"""
 _FORGET_ALL = """
     CREATE OR REPLACE FUNCTION forget_all_standings() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS
     $$ BEGIN
@@ -282,7 +291,7 @@ def upgrade() -> None:
     op.drop_column(_STANDING, "churn_risk_score")
     _create_views(told="told", joined=_TOLD)
     op.execute(_FORGET.format(predictions=_PREDICTIONS_OF_GONE))
-    op.execute(_FORGET_ALL.format(predictions="DELETE FROM fact_customer_prediction;"))
+    op.execute(_FORGET_ALL.format(predictions=_PREDICTIONS_OF_ALL))
 
 
 def downgrade() -> None:

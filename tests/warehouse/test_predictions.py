@@ -1,5 +1,6 @@
 """What is read of served predictions: everybody in sums, those at risk in pages, kinds of customer, models."""
 
+import json
 from decimal import Decimal
 from typing import Any
 
@@ -33,6 +34,27 @@ async def test_of_a_store_without_predictions_nothing_is_read(database: Database
     assert await read_models(database, store_id) == []
     assert await read_churn_model(database, store_id, 0) is None
     assert await read_predicted_of_kinds(database, store_id, 0) == {}
+
+
+async def test_who_is_deleted_is_forgotten_by_what_was_reported_of_a_training(
+    database: Database, store_id: str
+) -> None:
+    await put(database, store_id, a_shop(4))
+    await foretell(database, store_id, [foretold(f"c{n:03}", 0.9) for n in range(4)])
+    crossed = [{"customer_id": f"c{n:03}", "tier": "vip", "before": "low"} for n in range(3)]
+    report = json.dumps({"crossed": crossed, "n_customers": 4})
+    await execute(
+        database,
+        "UPDATE prediction_runs SET report = CAST(:report AS jsonb) WHERE store_id = :s",
+        s=store_id,
+        report=report,
+    )
+    reported = "SELECT report FROM prediction_runs WHERE store_id = :s"
+    for gone, left in (("c003", crossed), ("c001", [crossed[0], crossed[2]])):
+        await execute(database, "DELETE FROM customers WHERE store_id = :s AND customer_id = :c", s=store_id, c=gone)
+        assert await value(database, reported, s=store_id) == {"crossed": left, "n_customers": 4}
+    await execute(database, "DELETE FROM customers WHERE store_id = :s", s=store_id)
+    assert await value(database, reported, s=store_id) == {"crossed": [], "n_customers": 4}
 
 
 async def test_sums_are_of_each_level_and_tier(database: Database, store_id: str) -> None:
