@@ -131,6 +131,11 @@ _PREDICTIONS_OF_GONE = """DELETE FROM fact_customer_prediction AS told USING gon
         WHERE run.store_id IN (SELECT store_id FROM gone) AND EXISTS (
             SELECT FROM jsonb_array_elements(run.report -> 'crossed') AS each
             JOIN gone ON gone.store_id = run.store_id AND gone.customer_id = each ->> 'customer_id');"""
+_SCORES_BACK = """
+    UPDATE fact_customer_standing AS fact SET churn_risk_score = told.churn_risk_score
+    FROM fact_customer_prediction AS told
+    WHERE told.store_id = fact.store_id AND told.customer_id = fact.customer_id
+"""
 _PREDICTIONS_OF_ALL = """DELETE FROM fact_customer_prediction;
         UPDATE prediction_runs SET report = report - 'crossed' WHERE report -> 'crossed' IS NOT NULL;"""
 _FORGET_ALL = """
@@ -312,6 +317,7 @@ def downgrade() -> None:
     op.create_check_constraint(
         op.f("ck_fact_customer_standing_churn_risk_score"), _STANDING, "churn_risk_score BETWEEN 0 AND 1"
     )
+    op.execute(_SCORES_BACK)
     _create_views(told="fact", joined="")
     for name, _, _ in reversed(_HISTORY):
         op.drop_column("fact_customer_history", name)

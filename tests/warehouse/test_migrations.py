@@ -17,7 +17,7 @@ from app.warehouse.checks import check_star
 from app.warehouse.engine import Database
 from app.warehouse.migrate import current_revision, differences, downgrade, migrate
 from tests.conftest import own_database
-from tests.fakes import STAR, a_shop, at, bought, dump, execute, put, rows, segmented, value
+from tests.fakes import STAR, a_shop, at, bought, dump, execute, foretell, foretold, put, rows, segmented, value
 
 
 @pytest.fixture
@@ -406,7 +406,7 @@ async def test_lists_become_profiles_again_on_the_way_back(old: Database) -> Non
     before, intelligence, current = [await rows(old, query) for query in (PROFILES, INTELLIGENCE, CURRENT)]
     made = await schema(old)
     for _ in range(2):
-        await migrate(old)
+        await migrate(old, "0014")
         await downgrade(old, "0011")
         assert await rows(old, PROFILES) == before
         assert await rows(old, INTELLIGENCE) == intelligence
@@ -462,6 +462,20 @@ async def test_a_run_written_as_lists_outlives_the_way_back_and_forth(empty: Dat
     await migrate(empty)
     again = await rows(empty, PROFILES)
     assert [row[2:8] for row in again] == [row[2:8] for row in profiles]
+
+
+async def test_scores_that_are_served_are_still_told_on_the_way_back_from_predictions(empty: Database) -> None:
+    await migrate(empty)
+    await put(empty, "corner", a_shop(30))
+    await segmented(empty, "corner", min_population=1)
+    await foretell(empty, "corner", [foretold("c001", 0.625), foretold("c002", 0.125)])
+    scores = "SELECT customer_id, churn_risk_score FROM customer_profiles ORDER BY 1 LIMIT 3"
+    told = [("c000", None), ("c001", 0.625), ("c002", 0.125)]
+    assert await rows(empty, scores) == told
+    await downgrade(empty, "0014")
+    assert await rows(empty, scores) == told
+    await migrate(empty)
+    assert await rows(empty, scores) == [(customer_id, None) for customer_id, _ in told]
 
 
 # What the tables refuse. Each store has one customer, one order of one line, one refund, one ticket, one run.
