@@ -252,7 +252,7 @@ def test_predictions_are_published_and_leave_as_a_file(run: Run, segmented: str,
     assert "Levels of risk" in told.stdout
     out = tmp_path / "predictions.csv"
     assert run("export", "predictions", "--store", segmented, "--out", out).stdout == f"150 rows written to {out}.\n"
-    rows = list(csv.DictReader(out.open()))
+    rows = list(csv.DictReader(out.read_text().splitlines()))
     assert list(rows[0]) == [
         *("customer_id", "as_of", "p_no_purchase_30d", "p_no_purchase_90d", "churn_risk_score", "risk_level"),
         *("horizon_days", "expected_spend_90d", "predicted_ltv_12m", "next_order_date", "model"),
