@@ -16,7 +16,9 @@ from app.pipeline.purchases import purchases_of
 from app.pipeline.tastes import Tastes
 from app.prediction.backtest import backtest_churn, backtest_spend, mean_of, measured
 from app.prediction.churn import LEAST_HISTORY_DAYS, Past
+from app.prediction.cohort_visits import cohort_visits
 from app.prediction.forecasting import backtest_series, whole_months
+from app.prediction.growth import LEAST_MONTHS
 from app.prediction.purchases import Floats, Purchases
 from app.prediction.standing import STEP_DAYS
 from app.warehouse.behaviour import Behaviour
@@ -176,20 +178,20 @@ def growth_backtest(purchases: Purchases, *, end: int) -> dict[str, Any]:
     back = purchases.refunds.day - purchases.first_day
     inside = (back >= 0) & (back < n_days)
     spent -= np.bincount(back[inside], purchases.refunds.amount[inside], minlength=n_days)
-    first_visits = np.isnan(purchases.gap)
-    series = {
-        "revenue": spent,
-        "visits": np.bincount(at, minlength=n_days).astype(np.float64),
-        "new_customers": np.bincount(at[first_visits], minlength=n_days).astype(np.float64),
-    }
     first_day = _EPOCH + timedelta(days=purchases.first_day)
-    told = {}
-    for name, daily in series.items():
-        months = whole_months(first_day, daily)
-        told[name] = (
-            {"months": len(months.values), **asdict(backtest_series(months.values))} if len(months.values) > 1 else None
-        )
-    return told
+    revenue = whole_months(first_day, spent)
+    visited = whole_months(first_day, np.bincount(at, minlength=n_days).astype(np.float64))
+    n_months = len(visited.values)
+    by_age = cohort_visits(visits.customer, visits.day, first=visited.first, n_months=n_months)
+    series = {
+        "revenue": (revenue.values, by_age),
+        "visits": (visited.values, by_age),
+        "new_customers": (by_age.newcomers, None),
+    }
+    return {
+        name: {"months": n_months, **asdict(backtest_series(values, visits=ages))} if n_months >= LEAST_MONTHS else None
+        for name, (values, ages) in series.items()
+    }
 
 
 def _day(number: int) -> str:

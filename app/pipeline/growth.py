@@ -12,6 +12,7 @@ from scipy.stats import norm
 from app import __version__
 from app.core.errors import NotEnoughHistory
 from app.pipeline.engagement import engagements
+from app.prediction.cohort_visits import cohort_visits
 from app.prediction.cohorts import Length, later
 from app.prediction.forecasting import (
     HORIZON,
@@ -151,7 +152,8 @@ def train_growth(
         return TrainedGrowth([], {"missing": str(why), "months": n_months})
     customers = project_customers(flows, MOST_MONTHS)
     monthly = np.array([whole_months(daily.first_day, each).values for each in daily.revenue])
-    revenue = project_revenue(months.first, monthly, MOST_MONTHS)
+    by_age = cohort_visits(visits.customer, visits.day, first=months.first, n_months=n_months)
+    revenue = project_revenue(months.first, monthly, MOST_MONTHS, visits=by_age)
     country = country_of(store.timezone)
     shared = {"run_id": beside.run_id, "known": _day(known).isoformat(), "country": country}
     told = engagements(purchases, group, n_groups=len(kinds), known=known, country=country)

@@ -1,6 +1,7 @@
 """What comes next in one series of months or weeks, by whatever would have told its own past best.
 
-A dozen ways of telling stand to choose from, from the last value to exponential smoothing. Each is tried where the end
+A dozen ways of telling stand to choose from, from the last value to exponential smoothing and, for what customers do,
+the ageing of those there are. Each is tried where the end
 is known: from every earlier month (an origin) the months after it are told from those before it alone, and the errors
 are pooled (rolling origins: Tashman 2000). Few origins say little, and the best of many is then the luckiest, so every
 way starts with a handicap against the plain one, the profile of the year times its growth, which evidence wears off;
@@ -19,10 +20,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.stats import norm, t
 from threadpoolctl import threadpool_limits
 
 from app.core.errors import InvalidInput
+from app.prediction.cohort_visits import CohortVisits
 from app.prediction.cohorts import Length, later, periods_between, start_of
 
 Floats = NDArray[np.float64]
@@ -41,11 +43,13 @@ BASELINES = (NAIVE, SEASONAL_NAIVE, SEASONAL_NAIVE_YOY)
 
 #: So many origins must speak for a way until half of its handicap is worn off: one that estimates nothing, one that
 #: does (which fits every past), and one of the first year.
-DOUBT, DOUBT_OF_FITS, DOUBT_OF_YOUNG = 16, 100, 8
+DOUBT, DOUBT_OF_FITS, DOUBT_OF_YOUNG = 8, 50, 4
 #: Those are averaged whose error is at most this many times the least one, at most so many, the better the more.
 _NEAR, _MOST, _SHARPNESS = 1.25, 4, 6
 #: A single origin can be hit by chance: no error counts as better or worse than this, in logs.
 _MOST_SAID = 0.7
+#: Errors that do not go together are taken to be at least so many.
+_FEWEST_APART = 2.0
 #: With fewer origins than this, errors are no less than what the steps of the series itself suggest.
 _FEWEST_ORIGINS = 5
 #: A season that was never seen, as a standard deviation of logs: monthly seasons of shops are of .2 to .4.
@@ -58,6 +62,8 @@ _MOST_GROWTH = 10.0
 _SMOOTHING = 0.4
 _OLDER_YEAR = 0.7
 _TINY = 1e-3
+#: It is said where the best of the plain ways would have been this much better.
+_CLEARLY_WORSE = 1.1
 #: So little is nothing.
 _NOTHING = 1e-6
 
@@ -172,14 +178,15 @@ class RollingOrigins:
         """What is served now, with its interval and its reasons."""
         low, high = interval(self.point, self.ahead_spread, offset=self.now_offset)
         names = sorted(self.shares.items(), key=lambda item: -item[1])
+        backtest = self.backtest()
         return Forecast(
             model=names[0][0].name if len(names) == 1 else f"mean of {', '.join(way.name for way, _ in names)}",
             point=self.point,
             low=low,
             high=high,
             level=self.level,
-            backtest=self.backtest(),
-            why=_why(self, names),
+            backtest=backtest,
+            why=" ".join((_why(self, names), *_warned(backtest))),
             assumptions=_assumptions(self.values, len(self.point), level=self.level, season=self.season),
         )
 
@@ -235,16 +242,33 @@ def profile_yoy(values: Floats, horizon: int, *, season: int, doubt: float = 0.0
 
     doubt : periods of no growth that are mixed into the growth
     """
+    shares, total = _profile(values, season)
+    growth = _growth(values, season, doubt=doubt)
+    told: Floats = total * shares[np.arange(horizon) % season]
+    return told * _years_of(growth, horizon, season, kept=_GROWTH_KEPT)
+
+
+def profile_level(values: Floats, horizon: int, *, season: int, periods: int) -> Floats:
+    """The same profile at the level of the last few periods: where the year before is no measure any more."""
+    shares, _ = _profile(values, season)
+    usual = float(shares[-periods:].sum())
+    level = max(float(values[-periods:].sum()), 0.0) / usual if usual > _NOTHING else 0.0
+    return level * shares[np.arange(horizon) % season]
+
+
+def _profile(values: Floats, season: int) -> tuple[Floats, float]:
+    """(season,) how the years so far parted their totals, the last the most, and the total of the last.
+
+    Of a year without anything nothing is told: shares are 0.
+    """
     n_years = len(values) // season
     years = np.maximum(values[len(values) - n_years * season :], 0).reshape(n_years, season)
     totals = years.sum(axis=1)
     if totals[-1] <= 0:
-        return np.zeros(horizon)
+        return np.zeros(season), 0.0
     weights = np.where(totals > 0, _OLDER_YEAR ** np.arange(n_years)[::-1], 0.0)
-    shares = (weights / np.where(totals > 0, totals, 1.0)) @ years / weights.sum()
-    growth = _growth(values, season, doubt=doubt)
-    told: Floats = totals[-1] * shares[np.arange(horizon) % season]
-    return told * _years_of(growth, horizon, season, kept=_GROWTH_KEPT)
+    shares: Floats = (weights / np.where(totals > 0, totals, 1.0)) @ years / weights.sum()
+    return shares, float(totals[-1])
 
 
 def _growth(values: Floats, season: int, *, doubt: float = 0.0) -> float:
@@ -327,8 +351,22 @@ def _mean_of(parts: Sequence[Forecaster], values: Floats, horizon: int) -> Float
     return mean
 
 
-def forecasters(season: int = MONTHS_A_YEAR) -> tuple[Forecaster, ...]:
-    """All of them, the plain before the fancy: of equals the first is taken. season : periods in a year"""
+def by_cohorts(values: Floats, horizon: int, *, visits: CohortVisits) -> Floats:
+    """The visits that a shop's customers bring as they age, with newcomers as their own profile of the year has them;
+    each at what one came to in the last year. visits : of the same months as the series, or of more
+    """
+    n = len(values)
+    newcomers = profile_yoy(visits.newcomers[:n], horizon, season=MONTHS_A_YEAR)
+    came = float(visits.visits[:, max(0, n - MONTHS_A_YEAR) : n].sum())
+    of_one = max(float(values[-MONTHS_A_YEAR:].sum()), 0.0) / came if came else 0.0
+    return visits.ahead(n, newcomers) * of_one
+
+
+def forecasters(season: int = MONTHS_A_YEAR, *, visits: CohortVisits | None = None) -> tuple[Forecaster, ...]:
+    """All of them, the plain before the fancy: of equals the first is taken.
+
+    season : periods in a year; visits : by which a series of months can be told too
+    """
     profile = Forecaster(
         "profile_yoy",
         "the profile of the year times its growth",
@@ -353,8 +391,10 @@ def forecasters(season: int = MONTHS_A_YEAR) -> tuple[Forecaster, ...]:
     )
     theta_ = Forecaster("theta", "Theta", partial(theta, season=season), 2 * season, handicap=0.3, doubt=DOUBT_OF_FITS)
     three = (profile, smoothing, theta_)
+    of_customers = () if visits is None else (_of_customers(visits),)
     return (
         profile,
+        *of_customers,
         held_back,
         Forecaster(
             SEASONAL_NAIVE_YOY,
@@ -362,6 +402,13 @@ def forecasters(season: int = MONTHS_A_YEAR) -> tuple[Forecaster, ...]:
             partial(seasonal_naive_yoy, season=season),
             season,
             handicap=0.05,
+        ),
+        Forecaster(
+            "profile_level",
+            "the profile of the year at the level of the last 3",
+            partial(profile_level, season=season, periods=3),
+            season,
+            handicap=0.2,
         ),
         Forecaster(NAIVE, "the last period again", naive, 1, most=season),
         Forecaster("smoothed", "a smoothed level", smoothed, 2, most=season, handicap=0.05, doubt=DOUBT_OF_YOUNG),
@@ -395,6 +442,11 @@ def forecasters(season: int = MONTHS_A_YEAR) -> tuple[Forecaster, ...]:
     )
 
 
+def _of_customers(visits: CohortVisits) -> Forecaster:
+    words = "newcomers and how often customers of each age come"
+    return Forecaster("cohorts", words, partial(by_cohorts, visits=visits), 2 * MONTHS_A_YEAR)
+
+
 def rolling_origins(
     values: Floats,
     horizon: int,
@@ -402,14 +454,16 @@ def rolling_origins(
     level: float = LEVEL,
     season: int = MONTHS_A_YEAR,
     judged: int = ORIGINS,
+    visits: CohortVisits | None = None,
 ) -> RollingOrigins:
     """What would have been served at each of the last `judged` origins, and what is served now.
 
     values : (n,) of whole periods in their order, at least one
+    visits : of the customers whom the series is of, in the same months
     """
     values = _checked(values, horizon=horizon, level=level)
     n = len(values)
-    ways = forecasters(season)
+    ways = forecasters(season, visits=visits)
     # Every origin that is judged looks back on as many before it.
     past = _Past.of(ways, values, season, range(max(1, n - judged - ORIGINS), n))
     first = max(1, n - judged)
@@ -443,22 +497,34 @@ def rolling_origins(
 
 
 def forecast(
-    values: Floats, horizon: int, *, level: float = LEVEL, season: int = MONTHS_A_YEAR, judged: int = MONTHS_A_YEAR
+    values: Floats,
+    horizon: int,
+    *,
+    level: float = LEVEL,
+    season: int = MONTHS_A_YEAR,
+    judged: int = MONTHS_A_YEAR,
+    visits: CohortVisits | None = None,
 ) -> Forecast:
     """The periods after these, by what would have told the last ones best. values : (n,) whole periods, at least one
 
     judged : of how many last origins the backtest is; with 0 there is none, which saves half of the time
+    visits : of the customers whom the series is of, in the same months
 
     Raises InvalidInput where there is no period, or one is not a number.
     """
-    return rolling_origins(values, horizon, level=level, season=season, judged=judged).forecast()
+    return rolling_origins(values, horizon, level=level, season=season, judged=judged, visits=visits).forecast()
 
 
 def backtest_series(
-    values: Floats, *, level: float = LEVEL, season: int = MONTHS_A_YEAR, judged: int = MONTHS_A_YEAR
+    values: Floats,
+    *,
+    level: float = LEVEL,
+    season: int = MONTHS_A_YEAR,
+    judged: int = MONTHS_A_YEAR,
+    visits: CohortVisits | None = None,
 ) -> Backtest:
     """How well what would have been served at the last `judged` origins told what came, beside the baselines."""
-    return rolling_origins(values, 1, level=level, season=season, judged=judged).backtest()
+    return rolling_origins(values, 1, level=level, season=season, judged=judged, visits=visits).backtest()
 
 
 def interval(point: Floats, spread: Floats, *, offset: float) -> tuple[Floats, Floats]:
@@ -608,26 +674,29 @@ def errors_suggest(errors: Floats, *, level: float, horizon: int) -> Floats | No
     errors : (n_origins, HORIZON) in logs, without sign, NaN where unknown
 
     The usual size of each horizon is taken with its neighbours, never falls and beyond the last grows by the root;
-    relative to it all are pooled. The errors of one origin go together, so it is origins that are counted when the
-    level is raised for how few there are: (m + 1) / m of it.
+    relative to it all are pooled. What is told h periods ahead at h origins in a row has the same periods in it and
+    misses together, so that errors are as many as there are origins over h; and for how few they are the interval is
+    widened as that of a mean is (Student 1908).
     """
-    sizes = np.full(max(HORIZON, horizon), np.nan)
-    for ahead in range(HORIZON):
-        near = errors[:, max(0, ahead - 1) : ahead + 2]
+    ahead = np.arange(1, max(HORIZON, horizon) + 1)
+    sizes = np.full(len(ahead), np.nan)
+    for place in range(HORIZON):
+        near = errors[:, max(0, place - 1) : place + 2]
         near = near[np.isfinite(near)]
         if len(near) >= 3:
-            sizes[ahead] = np.sqrt((near**2).mean())
+            sizes[place] = np.sqrt((near**2).mean())
     known = np.flatnonzero(np.isfinite(sizes))
     if not len(known):
         return None
     last = known[-1]
     sizes[: last + 1] = np.maximum.accumulate(np.nan_to_num(sizes[: last + 1], nan=sizes[known[0]]))
-    sizes[last:] = sizes[last] * np.sqrt(np.arange(last + 1, len(sizes) + 1) / (last + 1))
+    sizes[last:] = sizes[last] * np.sqrt(ahead[last:] / ahead[last])
     sizes = np.maximum(sizes, 1e-4)
     relative = errors / sizes[:HORIZON]
-    m = len(errors)
-    quantile = np.quantile(relative[np.isfinite(relative)], min(1.0, level * (m + 1) / m))
-    spread: Floats = (quantile * sizes)[:horizon]
+    quantile = np.quantile(relative[np.isfinite(relative)], level)
+    upper = (1 + level) / 2
+    few = t.ppf(upper, np.maximum(len(errors) / ahead, _FEWEST_APART)) / norm.ppf(upper)
+    spread: Floats = (quantile * few * sizes)[:horizon]
     return spread
 
 
@@ -653,6 +722,17 @@ def _why(served: RollingOrigins, names: Sequence[tuple[Forecaster, float]]) -> s
     ]
     against = f"; beside {beside[0]}" if beside else ""
     return f"Told by {told}. Mean error where the end is known: {', '.join(measured)}{against}."
+
+
+def _warned(backtest: Backtest) -> Sequence[str]:
+    """That something plain would have done clearly better, which nobody could know before."""
+    best = backtest.best_baseline()
+    if best is None or backtest.mape is None or backtest.mape <= _CLEARLY_WORSE * best:
+        return ()
+    return (
+        f"What would have been served in each of the last {backtest.n_origins} periods missed by {backtest.mape:.1%}; "
+        f"the best of the plain ways, as is known by now, by {best:.1%}.",
+    )
 
 
 def _assumptions(values: Floats, horizon: int, *, level: float, season: int) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.errors import InvalidInput, NotEnoughHistory
+from app.prediction.cohort_visits import CohortVisits
 from app.prediction.cohorts import Length, later, periods_between
 from app.prediction.forecasting import (
     BASELINES,
@@ -585,11 +586,14 @@ class RevenueProjection:
         return Amount(point, low, high, by_group=self.by_group @ shares)
 
 
-def project_revenue(first: date, revenue: Floats, months: int, *, level: float = LEVEL) -> RevenueProjection:
+def project_revenue(
+    first: date, revenue: Floats, months: int, *, level: float = LEVEL, visits: CohortVisits | None = None
+) -> RevenueProjection:
     """The months after the last one.
 
     first   : the first day of the first month of `revenue`
     revenue : (n_groups, n_months) net of refunds, whole months; one row for a shop as a whole
+    visits  : that brought it, in the same months
 
     Raises NotEnoughHistory with fewer than two months, InvalidInput for other than 1 to MOST_MONTHS.
     """
@@ -600,7 +604,7 @@ def project_revenue(first: date, revenue: Floats, months: int, *, level: float =
         raise NotEnoughHistory("looking ahead takes two whole calendar months of orders", found=days)
     if not 1 <= months <= MOST_MONTHS:
         raise InvalidInput(f"Revenue is projected 1 to {MOST_MONTHS} months ahead, not {months}.")
-    total = forecast(revenue.sum(axis=0), months, level=level)
+    total = forecast(revenue.sum(axis=0), months, level=level, visits=visits)
     earned = np.maximum(revenue, 0.0)
     year = _shares(earned[:, -MONTHS_A_YEAR:].sum(axis=1), np.full(n_groups, 1 / n_groups))
     shares = np.repeat(year[:, None], months, axis=1)

@@ -161,6 +161,18 @@ def test_over_many_shops_what_is_served_is_as_good_as_the_best_baseline_and_inte
     assert 0.75 < covered / told < 0.9
 
 
+def test_where_something_plain_would_have_been_clearly_better_the_reasons_say_so() -> None:
+    said = []
+    fell = np.where(np.arange(30) < 18, 1, 0.3)
+    for values in (a_shop(36, noise=0.05), a_shop(30, noise=0.05, season=0.0) * fell):
+        told = forecast(values, 1)
+        best = told.backtest.best_baseline()
+        assert told.backtest.mape is not None and best is not None
+        said.append("the best of the plain ways" in told.why)
+        assert said[-1] == (told.backtest.mape > 1.1 * best)
+    assert said == [False, True]
+
+
 def test_shops_of_two_years_are_told_by_their_year_and_not_by_their_trend() -> None:
     # There smoothing takes season for trend, and is wrong by a third and more.
     found = [backtest_series(a_shop(24, noise=0.05, growth=0.02, seed=seed), judged=12) for seed in range(4)]

@@ -164,7 +164,7 @@ def test_the_number_of_customers_is_told_better_than_by_saying_it_stays(projecti
 def test_what_a_projection_says_of_a_past_month_is_told_from_before_it_alone(flows: CustomerFlows) -> None:
     cut = 30
     names = ("new", "won_back", "lapsed", "active", "due", "returned")
-    then = replace(flows, **{name: getattr(flows, name)[:, :cut] for name in names})
+    then = replace(flows, **{name: getattr(flows, name)[:, :cut].copy() for name in names})
     known = returning(flows, known=cut)
     # The last known month has no month after it.
     then.returned[:, -1] = 0
