@@ -41,7 +41,15 @@ from app.warehouse.stores import Store, read_store
 log = structlog.get_logger()
 
 _EPOCH = date(1970, 1, 1)
-_DECIMALS = 6
+_DECIMALS, _MONEY_DECIMALS = 6, 4
+#: Of columns that can be all null, or hold small numbers.
+_TYPES = {
+    "horizon_days": pl.Int16,
+    **dict.fromkeys(
+        ("expected_spend_90d", "expected_spend_low", "expected_spend_high", "predicted_ltv_12m"), pl.Float64
+    ),
+    **dict.fromkeys(("next_order_on", "next_order_earliest", "next_order_latest"), pl.Date),
+}
 #: Whoever has bought since is told anew so many at a time.
 _TOLD_AT_ONCE = 5_000
 
@@ -265,7 +273,7 @@ def tell(
             growth = train_growth(store, behaviour, past.purchases, known, beside)
     made_of = {
         "chances": churn.chances.stored(),
-        "tastes": rules.stored() if rules is not None and churn.chances.family is Family.blend_segments else None,
+        "tastes": rules.stored() if rules is not None and churn.chances.reads_segments else None,
         "typical": typical_customer(told.seen),
         "fixed_horizon": horizon_days,
     }
@@ -291,39 +299,34 @@ def rows_of(
         low, high = spend.interval.around(expected)
         yearly = spend.over_a_year(told.stands, expected)
     order = next_order(told.chances)
+    # Out of lists, not of series: of one customer a column by itself takes longer than the models do.
     columns = {
-        "p_no_purchase_30d": told.away_30.round(_DECIMALS),
-        "p_no_purchase_90d": told.away_90.round(_DECIMALS),
-        "churn_risk_score": told.risk.round(_DECIMALS),
-        "horizon_days": told.horizon_days.astype(np.int16),
-        "risk_level": np.array([level.value for level in LEVELS], dtype=object)[told.level].tolist(),
+        "customer_id": [customer_ids[who] for who in told.stands.customers.tolist()],
+        "as_of": [as_of] * n,
+        "p_no_purchase_30d": told.away_30.round(_DECIMALS).tolist(),
+        "p_no_purchase_90d": told.away_90.round(_DECIMALS).tolist(),
+        "churn_risk_score": told.risk.round(_DECIMALS).tolist(),
+        "horizon_days": told.horizon_days.tolist(),
+        "risk_level": [LEVELS[code].value for code in told.level.tolist()],
         "engagement_trend": [each.value for each in trend(told.stands)],
-        **{
-            name: pl.Series(amounts.round(4)).fill_nan(None)
-            for name, amounts in (
-                ("expected_spend_90d", expected),
-                ("expected_spend_low", low),
-                ("expected_spend_high", high),
-                ("predicted_ltv_12m", yearly),
-            )
-        },
-        **{
-            name: _dates(known, days)
-            for name, days in (
-                ("next_order_on", order.expected),
-                ("next_order_earliest", order.earliest),
-                ("next_order_latest", order.latest),
-            )
-        },
+        "expected_spend_90d": _amounts(expected),
+        "expected_spend_low": _amounts(low),
+        "expected_spend_high": _amounts(high),
+        "predicted_ltv_12m": _amounts(yearly),
+        "next_order_on": _dates(known, order.expected),
+        "next_order_earliest": _dates(known, order.earliest),
+        "next_order_latest": _dates(known, order.latest),
     }
-    ids = np.array(customer_ids, dtype=object)[told.stands.customers].tolist()
-    return pl.DataFrame({"customer_id": ids, "as_of": [as_of] * n, **columns})
+    return pl.DataFrame(columns, schema_overrides=_TYPES)
 
 
-def _dates(known: int, days: Floats) -> pl.Series:
-    """Days from `known` as dates of the shop, null where there is none."""
-    whole = pl.Series(days).fill_nan(None).floor().cast(pl.Int32)
-    return (whole + known).cast(pl.Date)
+def _amounts(values: Floats) -> list[float | None]:
+    return [None if each != each else each for each in values.round(_MONEY_DECIMALS).tolist()]
+
+
+def _dates(known: int, days: Floats) -> list[date | None]:
+    """Days from `known` as dates of the shop; None where there is none."""
+    return [None if each != each else _day(known + int(each)) for each in days.tolist()]
 
 
 def _day(number: int) -> date:

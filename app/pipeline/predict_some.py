@@ -2,11 +2,13 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from weakref import WeakKeyDictionary
+
+import polars as pl
 
 from app.core.errors import CustomerNotFound, NothingPredicted
 from app.pipeline.features import feature_values, features_of_one
@@ -19,6 +21,7 @@ from app.prediction.churn import Churn, predict_churn
 from app.prediction.explanation import explain_risk
 from app.prediction.purchases import Purchases
 from app.prediction.value import SpendModel, spend_model_from
+from app.segmentation.membership import Array
 from app.warehouse import predictions
 from app.warehouse.behaviour import Behaviour, read_behaviour_of, read_behaviour_of_one
 from app.warehouse.engine import Connection, Database
@@ -74,10 +77,11 @@ async def predict_some(
     *,
     as_of: datetime,
     behaviour: Behaviour | None = None,
+    values: Mapping[str, Array] | None = None,
 ) -> int:
     """Tell some customers anew from their records before a moment, in the caller's transaction; returns how many.
 
-    behaviour : of these customers, where it has been read already
+    behaviour, values : of these customers, and its `feature_values`, where it has been read and measured already
 
     Nothing is done where nothing is served. Whoever has no order any more is told nothing.
     """
@@ -92,22 +96,39 @@ async def predict_some(
     if gone:
         await predictions.remove(connection, store.store_id, gone)
     if behaviour.customer_ids:
-        rows = await asyncio.to_thread(_rows, models, behaviour, store, as_of=as_of)
+        rows = await asyncio.to_thread(_rows, models, behaviour, store, as_of=as_of, values=values)
         await predictions.replace(connection, store.store_id, models.prediction_id, rows)
     return len(behaviour.customer_ids)
 
 
-def _rows(models: ServedModels, behaviour: Behaviour, store: Store, *, as_of: datetime) -> Any:
+def _rows(
+    models: ServedModels,
+    behaviour: Behaviour,
+    store: Store,
+    *,
+    as_of: datetime,
+    values: Mapping[str, Array] | None,
+) -> pl.DataFrame:
     purchases, known = purchases_of(behaviour), known_day(as_of, store.timezone)
-    told = _told(models, behaviour, purchases, store, as_of=as_of)
+    told = _told(models, behaviour, purchases, store, as_of=as_of, values=values)
     return rows_of(behaviour.customer_ids, purchases, told, models.spend, known=known, as_of=as_of)
 
 
-def _told(models: ServedModels, behaviour: Behaviour, purchases: Purchases, store: Store, *, as_of: datetime) -> Churn:
+def _told(
+    models: ServedModels,
+    behaviour: Behaviour,
+    purchases: Purchases,
+    store: Store,
+    *,
+    as_of: datetime,
+    values: Mapping[str, Array] | None = None,
+) -> Churn:
     segments = None
     if models.tastes is not None:
-        measure = features_of_one if len(behaviour.customer_ids) == 1 else feature_values
-        placed = models.tastes.place(measure(behaviour, as_of=as_of, timezone=store.timezone))
+        if values is None:
+            measure = features_of_one if len(behaviour.customer_ids) == 1 else feature_values
+            values = measure(behaviour, as_of=as_of, timezone=store.timezone)
+        placed = models.tastes.place(values)
         segments = Segments(models.tastes.names, lambda _: placed)
     return predict_churn(
         models.chances,

@@ -1,12 +1,13 @@
 """What predictions are made of, from a shop's records: visits and refunds, in columns."""
 
-from typing import Any
-
+import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from app.prediction.purchases import Purchases, purchases_from
+from app.prediction.purchases import Flags, Floats, Ints, Purchases, Refunds, Visits
 from app.warehouse.behaviour import Behaviour
+
+#: Days lie within so many of 1970-01-01.
+_SPAN = 2**30
 
 
 def purchases_of(behaviour: Behaviour) -> Purchases:
@@ -15,46 +16,71 @@ def purchases_of(behaviour: Behaviour) -> Purchases:
     What an order loses on its own day was never sold: an order of 80,995 units that is cancelled minutes later is a
     visit on which nothing was paid.
     """
-    orders = behaviour.orders.with_columns(_day())
-    undone = (
-        behaviour.refunds.with_columns(_day())
-        .join(orders.select("order", ordered_on="day"), on="order", how="left")
-        .with_columns(at_once=pl.col("ordered_on").eq_missing(pl.col("day")))
+    orders, lines, refunds = behaviour.orders, behaviour.lines, behaviour.refunds
+    visits, of_order = np.unique(_keys(orders), return_inverse=True)
+    n = len(visits)
+    of_line = np.searchsorted(visits, _keys(lines))
+    returned = _keys(refunds)
+    of_refund, at_once = _undone(orders, refunds, visits, returned)
+    amounts = _floats(refunds, "amount")
+    days, of_day = np.unique(returned[~at_once], return_inverse=True)
+
+    def added(at: Ints, amount: Floats | None = None) -> Floats:
+        return np.bincount(at, amount, minlength=n).astype(np.float64)
+
+    return Purchases(
+        len(behaviour.customer_ids),
+        Visits(
+            customer=_customer(visits),
+            day=_day(visits),
+            paid=added(of_order, _floats(orders, "value")) - added(of_refund[at_once], amounts[at_once]),
+            discount=added(of_order, _floats(orders, "discount")),
+            lines=added(of_line),
+            new_products=added(of_line[_first_bought(lines, of_line)]),
+            units=added(of_line, _floats(lines, "quantity")),
+        ),
+        Refunds(
+            customer=_customer(days),
+            day=_day(days),
+            amount=np.bincount(of_day, amounts[~at_once], minlength=len(days)).astype(np.float64),
+        ),
     )
-    at_once = undone.filter("at_once").group_by("customer", "day").agg(undone=pl.col("amount").sum())
-    lines = behaviour.lines.with_columns(_day())
-    bought = lines.group_by("customer", "day").agg(lines=pl.len().cast(pl.Float64), units=pl.col("quantity").sum())
-    new = (
-        lines.group_by("customer", "product")
-        .agg(pl.col("day").min())
-        .group_by("customer", "day")
-        .agg(new_products=pl.len().cast(pl.Float64))
-    )
-    visits = (
-        orders.group_by("customer", "day")
-        .agg(pl.col("value").sum(), pl.col("discount").sum())
-        .join(at_once, on=["customer", "day"], how="left")
-        .join(bought, on=["customer", "day"], how="left")
-        .join(new, on=["customer", "day"], how="left")
-        .fill_null(0.0)
-        .sort("customer", "day")
-        .select(
-            *("customer", "day"),
-            *((pl.col("value") - pl.col("undone")).alias("paid"), "discount", "lines", "new_products", "units"),
-        )
-    )
-    refunds = (
-        undone.filter(~pl.col("at_once"))
-        .group_by("customer", "day")
-        .agg(pl.col("amount").sum())
-        .sort("customer", "day")
-    )
-    return purchases_from(_columns(visits), _columns(refunds), len(behaviour.customer_ids))
 
 
-def _columns(frame: pl.DataFrame) -> dict[str, NDArray[Any]]:
-    return {name: frame[name].to_numpy() for name in frame.columns}
+def _undone(orders: pl.DataFrame, refunds: pl.DataFrame, visits: Ints, returned: Ints) -> tuple[Ints, Flags]:
+    """The visit of each refund's day, and whether it takes back an order of that very visit."""
+    order, refunded = orders["order"].to_numpy(), refunds["order"].to_numpy()
+    # A refund without an order is of -1: the place after the last.
+    ordered_on = np.full(int(order.max(initial=-1)) + 2, _SPAN)
+    ordered_on[order] = _day(_keys(orders))
+    at = np.searchsorted(visits, returned)
+    there = np.append(visits, -1)[at] == returned
+    return at, there & (ordered_on[refunded] == _day(returned))
 
 
-def _day() -> pl.Expr:
-    return pl.col("day").floor().cast(pl.Int64)
+def _first_bought(lines: pl.DataFrame, of_line: Ints) -> Ints:
+    """The lines on which a customer bought a product for the first time, one of each."""
+    product = lines["product"].to_numpy()
+    pair = lines["customer"].to_numpy() * (int(product.max(initial=0)) + 1) + product
+    by_pair = np.lexsort((of_line, pair))
+    first: Ints = by_pair[np.diff(pair[by_pair], prepend=-1) != 0]
+    return first
+
+
+def _keys(frame: pl.DataFrame) -> Ints:
+    """One number that sorts as customer and day do."""
+    keys: Ints = frame["customer"].to_numpy() * (2 * _SPAN) + np.floor(_floats(frame, "day")).astype(np.int64) + _SPAN
+    return keys
+
+
+def _customer(keys: Ints) -> Ints:
+    return keys // (2 * _SPAN)
+
+
+def _day(keys: Ints) -> Ints:
+    return keys % (2 * _SPAN) - _SPAN
+
+
+def _floats(frame: pl.DataFrame, column: str) -> Floats:
+    found: Floats = frame[column].to_numpy()
+    return found

@@ -149,12 +149,13 @@ async def _place(
     """Write where some customers stand in a run that goes by those rules, and what is expected of them."""
     store_id = store.store_id
     behaviour = await read_behaviour_of(connection, store_id, customer_ids, as_of=as_of, timezone=store.timezone)
+    values = None
     if behaviour.customer_ids:
-        current, _, _, _ = await asyncio.to_thread(_scored, store, rules, behaviour, as_of=as_of)
+        current, _, _, values = await asyncio.to_thread(_scored, store, rules, behaviour, as_of=as_of)
         await publish.replace_customers(connection, store_id, run_id, current)
     # Whose only orders went to somebody else is of no kind any more.
     await publish.remove_customers(connection, store_id, run_id, set(customer_ids) - set(behaviour.customer_ids))
-    await predict_some(database, connection, store, customer_ids, as_of=as_of, behaviour=behaviour)
+    await predict_some(database, connection, store, customer_ids, as_of=as_of, behaviour=behaviour, values=values)
 
 
 def _scored(

@@ -13,9 +13,9 @@ from app.pipeline.predict_some import predict_some
 from app.pipeline.profile_text import profile_form
 from app.pipeline.served import ServedRun, served
 from app.pipeline.star import by_axis, customer_row, features_by_axis
-from app.segmentation.membership import strengths
+from app.segmentation.membership import Array, strengths
 from app.warehouse import publish
-from app.warehouse.behaviour import read_behaviour_of_one
+from app.warehouse.behaviour import Behaviour, read_behaviour_of_one
 from app.warehouse.engine import Connection, Database
 from app.warehouse.history import Rules, rules_in_force
 from app.warehouse.runs import hold_served_run
@@ -70,10 +70,13 @@ async def score_customer(
             raise NothingPublished(store_id)
         run = await served(database, connection, store_id, store.served_run_id)
         moment = as_of or run.run.as_of
-        placed, row = await _scored(connection, store, run, customer_id, as_of=moment)
+        behaviour, values = await _measured(connection, store, customer_id, as_of=moment)
+        placed, row = _scored(store, run, customer_id, values, as_of=moment)
         if keep:
             await publish.replace_customer(connection, store_id, run.run.run_id, row)
-            await predict_some(database, connection, store, [customer_id], as_of=moment)
+            await predict_some(
+                database, connection, store, [customer_id], as_of=moment, behaviour=behaviour, values=values
+            )
     return _profile(store, run, moment, placed, row)
 
 
@@ -102,22 +105,28 @@ async def score_then(database: Database, store_id: str, customer_id: str, *, as_
             return Then(None, None)
         run = await served(database, connection, store_id, rules.run_id)
         try:
-            placed, row = await _scored(connection, store, run, customer_id, as_of=as_of)
+            _, values = await _measured(connection, store, customer_id, as_of=as_of)
         except CustomerNotFound:
             return Then(rules, None)
+    placed, row = _scored(store, run, customer_id, values, as_of=as_of)
     return Then(rules, _profile(store, run, as_of, placed, row))
 
 
-async def _scored(
-    connection: Connection, store: Store, run: ServedRun, customer_id: str, *, as_of: datetime
-) -> tuple[Sequence[PlacedAxis], dict[str, Any]]:
+async def _measured(
+    connection: Connection, store: Store, customer_id: str, *, as_of: datetime
+) -> tuple[Behaviour, Mapping[str, Array]]:
     behaviour = await read_behaviour_of_one(
         connection, store.store_id, customer_id, as_of=as_of, timezone=store.timezone
     )
     if not behaviour.customer_ids:
         raise CustomerNotFound(customer_id, store_id=store.store_id)
     # A few milliseconds of arithmetic, in a thread so that other requests are answered meanwhile.
-    values = await asyncio.to_thread(features_of_one, behaviour, as_of=as_of, timezone=store.timezone)
+    return behaviour, await asyncio.to_thread(features_of_one, behaviour, as_of=as_of, timezone=store.timezone)
+
+
+def _scored(
+    store: Store, run: ServedRun, customer_id: str, values: Mapping[str, Array], *, as_of: datetime
+) -> tuple[Sequence[PlacedAxis], dict[str, Any]]:
     placed, standing = run.place(values)
     snapshot = last_day(as_of, store.timezone)
     return placed, customer_row(

@@ -6,7 +6,9 @@ staying away for three steps, each from how the customer would stand if the ones
 future is cut off by where the records end: a step is either over or not used.
 
 Every family gives log-odds. `blend` is the mean of a logistic regression and of boosted trees; it is what a shop with
-enough of a past is mostly served by, if it is better on that past than what is simpler.
+enough of a past is mostly served by, if it is better on that past than what is simpler. Who has come again has shown a
+rhythm, which is what BG/NBD goes by: of them the blend is drawn halfway to it, where that model fits the shop at all.
+It costs a little of what there was to learn beyond it, and half of the noise in that.
 """
 
 import math
@@ -36,11 +38,12 @@ from app.prediction.standing import (
 from app.prediction.trees import Trees, trees_from, trees_of
 
 LEAST_CHANCE = 1e-6
-_BG_NBD_LOGIT = NAMES.index("bg_nbd_logit")
+_BG_NBD_LOGIT, _LOG_VISITS = NAMES.index("bg_nbd_logit"), NAMES.index("log_visits")
 _SEED = 20_100
 #: Customers of a window who stayed away and are learned from, about; of those who came, all are.
 _AWAY_A_WINDOW = 10_000
 _ROWS_A_THREAD = 10_000
+_ROWS_AT_ONCE = 2_000
 _SEEN = 2_000  # customers at least, of whom it is kept what they were told by
 _FITTED_TO = 20_000  # customers that a BG/NBD is fitted to at most
 
@@ -110,6 +113,7 @@ class ChanceModel:
     names    : of all features
     linear   : of a logistic family, or of the blend; None for BG/NBD
     trees    : of the blend
+    drawn_to : BG/NBD's log-odds as they fit the windows, to which the blend is drawn for who has come again
     rhythm   : the shop's, which the features of customers with little of their own lean on
     season   : the shop's
     shifted  : whether the odds are moved by what the step's season has more than the windows had that it was fitted to
@@ -121,18 +125,28 @@ class ChanceModel:
     names: tuple[str, ...]
     linear: Linear | None
     trees: Trees | None
+    drawn_to: Linear | None
     rhythm: ShopRhythm
     season: Season
     shifted: bool
     season_trained: float
     boosting: HistGradientBoostingClassifier | None = field(default=None, compare=False)
 
-    def away(self, values: Floats, day: int, *, threads: int = 1) -> Floats:
-        """Chance of each customer to stay away for the step that begins on a day. values : (n, len(names))"""
+    @property
+    def reads_segments(self) -> bool:
+        return len(self.names) > len(NAMES) + len(HABITS)
+
+    def away(self, values: Floats, day: int | Ints, *, threads: int = 1) -> Floats:
+        """Chance of each customer to stay away for the step that begins on a day.
+
+        values : (n, len(names)); day : one for all, or (n,) each their own
+        """
         if threads > 1 and len(values) > _ROWS_A_THREAD:
-            parts = np.array_split(values, -(-len(values) // _ROWS_A_THREAD))
+            parts = -(-len(values) // _ROWS_A_THREAD)
+            days = np.broadcast_to(day, len(values))
             with ThreadPoolExecutor(max_workers=threads) as pool:
-                return np.concatenate(list(pool.map(lambda part: self.away(part, day), parts)))
+                told = pool.map(self.away, np.array_split(values, parts), np.array_split(days, parts))
+                return np.concatenate(list(told))
         if self.family is Family.bg_nbd:
             logit = values[:, _BG_NBD_LOGIT].copy()
         else:
@@ -145,8 +159,11 @@ class ChanceModel:
                 else self.boosting.decision_function(values) + self.trees.shift
             )
             logit = (logit + grown) / 2
+        if self.drawn_to is not None:
+            drawn = (logit + self.drawn_to.total(values)) / 2
+            logit = np.where(values[:, _LOG_VISITS] > 0, drawn, logit)
         if self.shifted:
-            logit = logit - (self.season.effect(day) - self.season_trained)
+            logit = logit - (self.season.effects_on(np.atleast_1d(day)) - self.season_trained)
         chance: Floats = 1 / (1 + np.exp(-logit))
         return chance.clip(LEAST_CHANCE, 1 - LEAST_CHANCE)
 
@@ -157,6 +174,7 @@ class ChanceModel:
             "names": list(self.names),
             "linear": self.linear and self.linear.stored(),
             "trees": self.trees and self.trees.stored(),
+            "drawn_to": self.drawn_to and self.drawn_to.stored(),
             "rhythm": self.rhythm.stored(),
             "season": self.season.stored(),
             "shifted": self.shifted,
@@ -171,6 +189,7 @@ def chance_model_from(stored: Mapping[str, Any]) -> ChanceModel:
         names=tuple(stored["names"]),
         linear=stored["linear"] and linear_from(stored["linear"]),
         trees=stored["trees"] and trees_from(stored["trees"]),
+        drawn_to=stored["drawn_to"] and linear_from(stored["drawn_to"]),
         rhythm=rhythm_from(stored["rhythm"]),
         season=season_from(stored["season"]),
         shifted=stored["shifted"],
@@ -222,13 +241,14 @@ def fit_chances(
 ) -> ChanceModel:
     """windows : all of one share; rhythm : the shop's when the model is used
 
-    Of segments only `blend_segments` takes notice, which needs them."""
+    Of segments only `blend_segments` takes notice, which needs them.
+    """
     names = NAMES
     weights = np.concatenate([each.weights for each in windows])
     sizes = [each.weights.sum() for each in windows]
     trained = float(np.average([season.effect(each.day) for each in windows], weights=sizes))
     if family is Family.bg_nbd:
-        return ChanceModel(family, names, None, None, rhythm, season, shifted, trained)
+        return ChanceModel(family, names, None, None, None, rhythm, season, shifted, trained)
     values = np.vstack([each.values for each in windows])
     away = np.concatenate([each.stayed_away for each in windows])
     if family in BLENDS:
@@ -242,12 +262,15 @@ def fit_chances(
     blended = family in BLENDS
     columns = [names.index(name) for name in reads]
     linear = fit_logistic(values, away, weights, columns, held=_HELD_BLEND if blended else _HELD)
-    trees = boosting = None
+    trees = boosting = drawn_to = None
     if blended and 0 < away.mean() < 1:
+        again = values[:, _LOG_VISITS] > 0
+        if rhythm.bg_nbd.degenerate is None and again.any():
+            drawn_to = fit_logistic(values[again], away[again], weights[again], [_BG_NBD_LOGIT], held=_HELD)
         boosting = _fit_trees(values, away)
         # Of those who stayed away only a share was seen: the odds are as many times higher (King & Zeng 2001).
         trees = trees_of(boosting, shift=-math.log(windows[0].share))
-    return ChanceModel(family, names, linear, trees, rhythm, season, shifted, trained, boosting=boosting)
+    return ChanceModel(family, names, linear, trees, drawn_to, rhythm, season, shifted, trained, boosting=boosting)
 
 
 def _fit_trees(values: Floats, away: Floats) -> HistGradientBoostingClassifier:
@@ -273,16 +296,17 @@ def features_of(
     segments: Segments | None,
     *,
     known: int,
-    day: int,
+    day: int | Ints,
 ) -> Floats:
     """What a model reads of customers for the step that begins on a day, (n, len(model.names)).
 
     values : (n, len(NAMES)) how they stand on that day, of `Standing`
+    day    : one for all, or (n,) each their own
     """
     parts = [values]
     if model.family in BLENDS:
         parts.append(habits(purchases, model.season, customers, known=known, day=day))
-    if model.family is Family.blend_segments and segments is not None:
+    if model.reads_segments and segments is not None:
         parts.append(segments.at(known)[customers])
     return parts[0] if len(parts) == 1 else np.hstack(parts)
 
@@ -303,13 +327,17 @@ def staying_away(
               each step what some of them were told by, evenly chosen, (some, features); of a few customers all
     """
     now = standing(purchases, model.rhythm, known=known, customers=customers)
-    chances, seen = np.empty((steps, len(now.customers))), []
-    for step in range(steps):
-        day = known + STEP_DAYS * step
-        stands = now if step == 0 else standing(purchases, model.rhythm, known=known, seen=day, customers=customers)
-        values = features_of(model, purchases, stands.customers, stands.values, segments, known=known, day=day)
-        seen.append(values[:: max(1, len(values) // _SEEN)])
-        chances[step] = model.away(values, day, threads=threads)
+    n = len(now.customers)
+    chances, seen = np.empty((steps, n)), []
+    # Of a few customers all steps at once: it is calls that take time there, and memory where customers are many.
+    together = max(1, _ROWS_AT_ONCE // max(n, 1))
+    for first in range(0, steps, together):
+        block = np.arange(first, min(first + together, steps))
+        who, day = np.tile(now.customers, len(block)), np.repeat(known + STEP_DAYS * block, n)
+        stands = standing(purchases, model.rhythm, known=known, seen=day, customers=who)
+        values = features_of(model, purchases, who, stands.values, segments, known=known, day=day)
+        seen += [each[:: max(1, n // _SEEN)] for each in np.split(values, len(block))]
+        chances[block] = model.away(values, day, threads=threads).reshape(len(block), n)
     return now, chances, seen
 
 

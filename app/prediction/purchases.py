@@ -1,8 +1,6 @@
 """What customers bought and when, so laid out that how they stood at any moment of the past is read off at once."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +8,6 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
-Columns: TypeAlias = Mapping[str, NDArray[Any]]
 
 _NEVER = 2**31
 # A difference of running sums leaves a trace of everyone before: without it who sent all back has spent nothing.
@@ -99,7 +96,7 @@ class Purchases:
         added: Floats = running[end] - running[begin]
         return added.round(_MONEY_DECIMALS) if what in _MONEY else added
 
-    def given_back(self, customers: Ints, first_day: int | None, before_day: int) -> Floats:
+    def given_back(self, customers: Ints, first_day: int | Ints | None, before_day: int) -> Floats:
         """Refunds of each customer from a day up to before another."""
         begin = (
             self._refund_starts[customers]
@@ -139,16 +136,6 @@ class Purchases:
             Visits(*(getattr(visits, field.name)[kept] for field in fields(visits))),
             Refunds(*(getattr(refunds, field.name)[backed] for field in fields(refunds))),
         )
-
-
-def purchases_from(visits: Columns, refunds: Columns, n_customers: int) -> Purchases:
-    """From plain columns, sorted. visits, refunds : those of `Visits` and `Refunds`, by name"""
-    return Purchases(n_customers, Visits(**_typed(visits)), Refunds(**_typed(refunds)))
-
-
-def _typed(columns: Columns) -> dict[str, Any]:
-    keys = ("customer", "day")
-    return {name: np.asarray(each, dtype=np.int64 if name in keys else np.float64) for name, each in columns.items()}
 
 
 def _keys(customer: Ints, day: int | Ints) -> Ints:

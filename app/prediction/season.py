@@ -93,9 +93,10 @@ HABITS = ("season_habit", "season_match")
 _VISITS_LENT = 1.0
 
 
-def habits(purchases: Purchases, season: Season, customers: Ints, *, known: int, day: int) -> Floats:
+def habits(purchases: Purchases, season: Season, customers: Ints, *, known: int, day: int | Ints) -> Floats:
     """Whether customers come in the shop's season, and how well the step that begins on a day fits them.
 
+    day     : one for all, or (n,) each their own
     returns : (n, 2): mean effect of the season on the days they came before `known`, 0 for who comes at any time; and
               that times the effect of the step
     """
@@ -104,7 +105,7 @@ def habits(purchases: Purchases, season: Season, customers: Ints, *, known: int,
     running = np.concatenate([[0], np.cumsum(units)])
     begin, end = purchases.starts(customers), purchases.visits_before(known, customers)
     habit = (running[end] - running[begin]) / (end - begin + _VISITS_LENT) / 10**_DECIMALS
-    return np.column_stack([habit, habit * season.effect(day)])
+    return np.column_stack([habit, habit * season.effects_on(np.atleast_1d(day))])
 
 
 def trade_season(days: Ints) -> Floats:

@@ -100,18 +100,25 @@ def shop_gap(purchases: Purchases, known: int) -> tuple[float, float]:
     return float(gaps.mean()), float(np.log(gaps).mean())
 
 
-def counts(purchases: Purchases, customers: Ints, known: int, seen: int | None = None) -> tuple[Floats, Floats, Floats]:
+def counts(purchases: Purchases, customers: Ints, known: int) -> tuple[Floats, Floats, Floats]:
     """Repeat visits, days from first to last visit, and days since the first: what BG/NBD is fitted to."""
     begin, end = purchases.starts(customers), purchases.visits_before(known, customers)
     first, last = purchases.visits.day[begin], purchases.visits.day[end - 1]
-    seen = known if seen is None else seen
-    return (end - begin - 1).astype(np.float64), (last - first).astype(np.float64), (seen - first).astype(np.float64)
+    return (end - begin - 1).astype(np.float64), (last - first).astype(np.float64), (known - first).astype(np.float64)
 
 
 def standing(
-    purchases: Purchases, rhythm: ShopRhythm, *, known: int, seen: int | None = None, customers: Ints | None = None
+    purchases: Purchases,
+    rhythm: ShopRhythm,
+    *,
+    known: int,
+    seen: int | Ints | None = None,
+    customers: Ints | None = None,
 ) -> Standing:
-    """Everyone with a visit before `known`, or those of `customers`, who each have one, as they stand on `seen`."""
+    """Everyone with a visit before `known`, or those of `customers`, who each have one, as they stand on `seen`.
+
+    seen : one day for all, or (n,) each their own; None for the day `known`
+    """
     day = known if seen is None else seen
     who = purchases.known(known) if customers is None else customers
     visits = purchases.visits
@@ -122,11 +129,10 @@ def standing(
 
     def since(days: int) -> Ints:
         """Where each customer's visits of the last so many days begin."""
-        return np.maximum(purchases.visits_before(min(day - days, known), who), begin)
+        return np.maximum(purchases.visits_before(np.minimum(day - days, known), who), begin)
 
-    def between(first: int, before: int) -> Floats:
-        ends = (min(first, known), min(before, known))
-        low, high = (purchases.visits_before(each, who) for each in ends)
+    def between(first: int | Ints, before: int | Ints) -> Floats:
+        low, high = (purchases.visits_before(np.minimum(each, known), who) for each in (first, before))
         return (high - low).astype(np.float64)
 
     n_gaps = n - 1.0
@@ -142,8 +148,8 @@ def standing(
 
     def spent(days: int) -> Floats:
         """Of the last so many days, net of what was given back in them."""
-        low = min(day - days, known)
-        return purchases.total("paid", since(days), end) - purchases.given_back(who, low, known)
+        first = np.minimum(day - days, known)
+        return purchases.total("paid", since(days), end) - purchases.given_back(who, first, known)
 
     paid = purchases.total("paid", begin, end)
     given_back = purchases.given_back(who, None, known)

@@ -206,6 +206,8 @@ async def read_behaviour_of(
     connection: AsyncConnection, store_id: str, customer_ids: Sequence[str], *, as_of: datetime, timezone: str
 ) -> Behaviour:
     """The same of some customers; those without an order before as_of are left out."""
+    if len(customer_ids) == 1:
+        return await read_behaviour_of_one(connection, store_id, customer_ids[0], as_of=as_of, timezone=timezone)
     driver = await raw(connection)
     read = []
     for query, table, columns in (

@@ -193,9 +193,16 @@ async def replace(connection: AsyncConnection, store_id: str, prediction_id: int
     rows : of `fact_customer_prediction` without store and prediction
     """
     driver: Any = await raw(connection)
-    told = rows.with_columns(pl.col(_MONEY).cast(pl.Decimal(24, 4)))
-    statement = _replacing(tuple(rows.columns))
-    await driver.executemany(statement, [(store_id, prediction_id, *row) for row in told.iter_rows()])
+    is_money = [column in _MONEY for column in rows.columns]
+    told = [
+        (store_id, prediction_id, *(_exact(each) if money else each for each, money in zip(row, is_money, strict=True)))
+        for row in rows.iter_rows()
+    ]
+    await driver.executemany(_replacing(tuple(rows.columns)), told)
+
+
+def _exact(amount: float | None) -> Decimal | None:
+    return None if amount is None else Decimal(f"{amount:.4f}")
 
 
 @cache

@@ -1,10 +1,13 @@
 """Shops whose customers behave by a rule: what is to be found in them is known."""
 
+from collections.abc import Mapping
 from datetime import date
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from app.prediction.purchases import Floats, Ints, Purchases, purchases_from
+from app.prediction.purchases import Floats, Ints, Purchases, Refunds, Visits
 
 #: The day on which they open.
 OPENS = (date(2022, 1, 3) - date(1970, 1, 1)).days
@@ -66,3 +69,13 @@ def buy_till_you_die(
 
 
 _MIDWINTER = (date(2022, 12, 15) - date(1970, 1, 1)).days
+
+
+def purchases_from(visits: Mapping[str, NDArray[Any]], refunds: Mapping[str, NDArray[Any]], n: int) -> Purchases:
+    """From plain columns, sorted. visits, refunds : those of `Visits` and `Refunds`, by name"""
+    return Purchases(n, Visits(**_typed(visits)), Refunds(**_typed(refunds)))
+
+
+def _typed(columns: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    keys = ("customer", "day")
+    return {name: np.asarray(each, dtype=np.int64 if name in keys else np.float64) for name, each in columns.items()}

@@ -93,6 +93,27 @@ def test_a_model_read_back_says_the_same_of_one_as_the_batch_of_all(family: Fami
         assert one[:, 0] == pytest.approx(everyone[:, customer], abs=1e-6)
 
 
+def test_of_who_has_come_again_a_blend_goes_halfway_to_bg_nbd() -> None:
+    model = fitted(SHOP, Family.blend)
+    assert model.rhythm.bg_nbd.degenerate is None and model.drawn_to is not None
+    stands, drawn, _ = staying_away(model, SHOP, known=KNOWN, steps=1)
+    own = staying_away(replace(model, drawn_to=None), SHOP, known=KNOWN, steps=1)[1]
+    once = stands.visits == 1
+    assert np.array_equal(drawn[0, once], own[0, once])
+    says = replace(model, family=Family.bg_nbd, linear=None, trees=None, drawn_to=None, boosting=None)
+    bg_nbd = staying_away(says, SHOP, known=KNOWN, steps=1)[1]
+    apart = [np.corrcoef(each[0, ~once], bg_nbd[0, ~once])[0, 1] for each in (own, drawn)]
+    assert apart[1] > apart[0]
+
+
+def test_to_a_bg_nbd_that_does_not_fit_the_shop_nobody_is_drawn() -> None:
+    rhythm = shop_rhythm(SHOP, KNOWN)
+    unfit = replace(rhythm, bg_nbd=replace(rhythm.bg_nbd, degenerate="No dropout to be seen."))
+    season = find_season(SHOP, rhythm, known=KNOWN)
+    model = fit_chances(windows_of(SHOP), Family.blend, rhythm=unfit, season=season, purchases=SHOP)
+    assert model.drawn_to is None
+
+
 def test_segments_are_read_by_the_family_that_is_named_for_them() -> None:
     rng = np.random.default_rng(4)
     tastes = rng.normal(size=(SHOP.n_customers, 2))

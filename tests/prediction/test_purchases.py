@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.prediction.purchases import Purchases, purchases_from
-from tests.prediction.shops import OPENS, buy_till_you_die, shop_of
+from app.prediction.purchases import Purchases
+from tests.prediction.shops import OPENS, buy_till_you_die, purchases_from, shop_of
 
 
 def corner() -> Purchases:

@@ -8,7 +8,7 @@ import pytest
 from app.core.errors import NotEnoughHistory
 from app.prediction.churn import Past, predict_churn, train_churn
 from app.prediction.evaluation import spend_measures
-from app.prediction.purchases import Purchases, Refunds, purchases_from
+from app.prediction.purchases import Purchases, Refunds
 from app.prediction.value import (
     BASELINES,
     INTERVAL,
@@ -21,7 +21,7 @@ from app.prediction.value import (
     spend_model_from,
     train_spend,
 )
-from tests.prediction.shops import OPENS, buy_till_you_die, shop_of
+from tests.prediction.shops import OPENS, buy_till_you_die, purchases_from, shop_of
 
 SHOP = buy_till_you_die(4_000, days=640, seed=14)
 KNOWN = OPENS + 540
