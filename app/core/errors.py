@@ -290,6 +290,14 @@ class OutdatedRun(Conflict):
         )
 
 
+class OutdatedPredictions(Conflict):
+    def __init__(self, store_id: str) -> None:
+        super().__init__(
+            f"The predictions of store '{store_id}' were trained by another version, whose models this one cannot "
+            f"read. Run `python -m app predict --store {store_id}` again."
+        )
+
+
 class ConfigurationError(AppError):
     pass
 

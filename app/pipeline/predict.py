@@ -40,6 +40,8 @@ from app.warehouse.stores import Store, read_store
 
 log = structlog.get_logger()
 
+#: Of what is stored of the models that tell customers anew: another number where it is made of other parts.
+PARAMETERS_FORMAT = 2
 _EPOCH = date(1970, 1, 1)
 _DECIMALS, _MONEY_DECIMALS = 6, 4
 #: Of columns that can be all null, or hold small numbers.
@@ -272,6 +274,7 @@ def tell(
             progress("looking ahead", 0.0)
             growth = train_growth(store, behaviour, past.purchases, known, beside)
     made_of = {
+        "format": PARAMETERS_FORMAT,
         "chances": churn.chances.stored(),
         "tastes": rules.stored() if rules is not None and churn.chances.reads_segments else None,
         "typical": typical_customer(told.seen),

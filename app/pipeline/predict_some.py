@@ -10,9 +10,9 @@ from weakref import WeakKeyDictionary
 
 import polars as pl
 
-from app.core.errors import CustomerNotFound, NothingPredicted
+from app.core.errors import CustomerNotFound, NothingPredicted, OutdatedPredictions
 from app.pipeline.features import feature_values, features_of_one
-from app.pipeline.predict import known_day, rows_of
+from app.pipeline.predict import PARAMETERS_FORMAT, known_day, rows_of
 from app.pipeline.purchases import purchases_of
 from app.pipeline.run import latest_as_of
 from app.pipeline.tastes import TasteRules, taste_rules_from
@@ -47,7 +47,7 @@ _known: WeakKeyDictionary[Database, OrderedDict[int, ServedModels]] = WeakKeyDic
 
 
 async def served_models(database: Database, connection: Connection, store_id: str) -> ServedModels:
-    """From memory where this process has met them before. Raises NothingPredicted."""
+    """From memory where this process has met them before. Raises NothingPredicted or OutdatedPredictions."""
     prediction_id = await predictions.served_id(connection, store_id)
     if prediction_id is None:
         raise NothingPredicted(store_id)
@@ -55,6 +55,8 @@ async def served_models(database: Database, connection: Connection, store_id: st
     if prediction_id not in known:
         stored = await predictions.read_parameters(connection, store_id, prediction_id)
         churn, spend = stored["churn"], stored.get("spend")
+        if churn.get("format") != PARAMETERS_FORMAT:
+            raise OutdatedPredictions(store_id)
         known[prediction_id] = ServedModels(
             prediction_id=prediction_id,
             chances=chance_model_from(churn["chances"]),
@@ -83,11 +85,15 @@ async def predict_some(
 
     behaviour, values : of these customers, and its `feature_values`, where it has been read and measured already
 
-    Nothing is done where nothing is served. Whoever has no order any more is told nothing.
+    Nothing is done where nothing is served, or what is was trained by another version: what that told stays until the
+    next training. Whoever has no order any more is told nothing.
     """
     if not await predictions.hold_served(connection, store.store_id):
         return 0
-    models = await served_models(database, connection, store.store_id)
+    try:
+        models = await served_models(database, connection, store.store_id)
+    except OutdatedPredictions:
+        return 0
     if behaviour is None:
         behaviour = await read_behaviour_of(
             connection, store.store_id, customer_ids, as_of=as_of, timezone=store.timezone
@@ -148,7 +154,7 @@ async def explain_churn(
     returns : churn_risk_score, horizon_days, typical_customer (their risk over the same horizon) and by_group, which
               add up to the score
 
-    Raises StoreNotFound, NothingPredicted, or CustomerNotFound for an id without an order.
+    Raises StoreNotFound, NothingPredicted, OutdatedPredictions, or CustomerNotFound for an id without an order.
     """
     async with database.snapshot() as connection:
         store = await read_store(connection, store_id)

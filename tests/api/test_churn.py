@@ -15,7 +15,9 @@ from app.core.config import Settings
 from app.domain.records import Customer
 from app.main import create_app
 from app.pipeline.predict import PredictOptions, predict
+from app.pipeline.predict_some import predict_some
 from app.warehouse.engine import Database
+from app.warehouse.stores import read_store
 from tests.api.conftest import KEYS, STORE, Ask, Clients, client, resources_for
 from tests.api.test_anonymous import leaves
 from tests.api.test_customers import told
@@ -92,6 +94,22 @@ async def test_a_risk_whose_records_have_changed_is_not_explained_as_it_was(
     after = await told(empty_shop, path)
     assert (after["churn_risk_score"], after["contributions"]) == (before["churn_risk_score"], None)
     assert "records have changed" in after["message"]
+
+
+async def test_what_another_version_trained_is_served_as_it_is_until_it_is_trained_anew(
+    empty_shop: Ask, database: Database, store_id: str
+) -> None:
+    await put(database, store_id, a_shop(60, orders_each=5))
+    await predict(database, store_id, PredictOptions(), now=NOW)
+    older = "UPDATE prediction_models SET parameters = jsonb_set(parameters, '{format}', '1') WHERE store_id = :s"
+    await execute(database, f"{older} AND name = 'churn' AND parameters IS NOT NULL", s=store_id)
+    risk = await told(empty_shop, "/api/mcp/customer/c001/churn-risk")
+    assert risk["contributions"] is None and "another version" in risk["message"]
+    async with database.transaction() as connection:
+        store = await read_store(connection, store_id)
+        assert await predict_some(database, connection, store, ["c001"], as_of=NOW) == 0
+    again = await told(empty_shop, "/api/mcp/customer/c001/churn-risk")
+    assert again["churn_risk_score"] == risk["churn_risk_score"]
 
 
 async def test_who_nothing_is_predicted_of_is_told_why(empty_shop: Ask, database: Database, store_id: str) -> None:

@@ -31,6 +31,7 @@ from app.core.errors import (
     NothingPredicted,
     NothingPublished,
     NotPredicted,
+    OutdatedPredictions,
     OutdatedRun,
 )
 from app.core.keys import Caller, is_pseudonym, pseudonym
@@ -180,14 +181,23 @@ async def churn_risk(resources: Resources, caller: Caller, customer_id: str) -> 
         raise NotPredicted(customer_id, reason=told["churn_risk_reason"])
     as_of = datetime.fromisoformat(told["churn_risk"]["as_of"])
     some = await asyncio.to_thread(_explaining)
-    why = await some.explain_churn(resources.database, caller.store_id, row["customer_id"], now=utc_now(), as_of=as_of)
+    why, message = None, None
+    try:
+        why = await some.explain_churn(
+            resources.database, caller.store_id, row["customer_id"], now=utc_now(), as_of=as_of
+        )
+    except CustomerNotFound:  # who is gone by now: named as they were asked for
+        raise CustomerNotFound(customer_id, store_id=caller.store_id) from None
+    except OutdatedPredictions as error:
+        message = str(error)
     # Where records of before have come in since, what is explained is another score than the one that is served.
-    same = abs(why["churn_risk_score"] - told["churn_risk_score"]) < _SAME_RISK
+    if why is not None and abs(why["churn_risk_score"] - told["churn_risk_score"]) >= _SAME_RISK:
+        why, message = None, _TOLD_ANEW
     return ChurnRisk(
         **told["churn_risk"],
-        typical_customer=round(why["typical_customer"], _SHARES) if same else None,
-        contributions=risk.contributions(why["by_group"]) if same else None,
-        message=None if same else _TOLD_ANEW,
+        typical_customer=None if why is None else round(why["typical_customer"], _SHARES),
+        contributions=None if why is None else risk.contributions(why["by_group"]),
+        message=message,
         currency=told["currency"],
         timezone=told["timezone"],
         run_id=told["run_id"],
