@@ -9,7 +9,7 @@ where it was better on the shop's own past.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -46,6 +46,8 @@ _HELD, _HELD_TREES = 0.01, 10.0
 #: Of the mean spend: less than this counts as this, so that it has a logarithm.
 _LEAST_SHARE = 1e-6
 _BINS = 10
+#: Customers at least of whom it is told how many an interval holds.
+_LEAST_COVERED = 200
 
 
 class Estimate(StrEnum):
@@ -74,7 +76,8 @@ class Interval:
 
     expected : (bins,) mean expectation of each bin, ascending
     low, high : (bins,) the 10th and the 90th percentile of what was spent in it
-    coverage : share of customers of another window within the interval; None where there was none to see it on
+    coverage : share of customers within the interval that the other half of the window held out would have given; None
+               where it was taken around another estimate than the one served, or from few
     """
 
     expected: Floats
@@ -284,7 +287,11 @@ def _compared(
         )
         for estimate in Estimate
     )
-    return tried, chosen, _interval(told.get(chosen, told[plain]), actual)
+    if chosen in told:
+        interval = replace(_interval(told[chosen], actual), coverage=_covered(told[chosen], actual))
+    else:
+        interval = _interval(told[plain], actual)
+    return tried, chosen, interval
 
 
 def _why(estimate: Estimate, chosen: Estimate, measured: Mapping[Estimate, SpendMeasures], *, able: bool) -> str:
@@ -335,6 +342,19 @@ def _interval(expected: Floats, actual: Floats) -> Interval:
     high = np.array([max(0.0, np.quantile(actual[part], 1 - tail)) for part in parts])
     kept = np.concatenate([[True], np.diff(middles) > 0])
     return Interval(middles[kept], np.maximum.accumulate(low[kept]), np.maximum.accumulate(high[kept]))
+
+
+def _covered(expected: Floats, actual: Floats) -> float | None:
+    """How many of each half lie within the interval that is taken from the other; None of few."""
+    if len(expected) < _LEAST_COVERED:
+        return None
+    half = np.arange(len(expected)) % 2 == 0
+    inside = np.empty(len(expected), dtype=np.bool_)
+    for mine, others in ((half, ~half), (~half, half)):
+        low, high = _interval(expected[others], actual[others]).around(expected[mine])
+        spent = np.maximum(actual[mine], 0.0)
+        inside[mine] = (low <= spent) & (spent <= high)
+    return float(inside.mean())
 
 
 def _fit(

@@ -78,6 +78,7 @@ def test_the_interval_holds_about_four_in_five(trained) -> None:
     actual = SHOP.spent(told.stands.customers, KNOWN, KNOWN + SPEND_DAYS)
     assert (low <= told_of).all() and (told_of <= high).all()
     # Most spend nothing, which lies in every interval that begins with it: more than four in five are held.
+    assert spend.model.interval.coverage is not None and spend.model.interval.coverage >= 0.78
     assert INTERVAL <= ((actual >= low) & (actual <= high)).mean() <= 0.97
 
 

@@ -83,7 +83,7 @@ class HorizonProof(Answer):
         description="Whether the season is part of the served one; null where that is no matter."
     )
     interval_coverage: float | None = Field(
-        description="Share of customers within the served interval, where it has one."
+        description="Share of customers within the served interval, where it has one, each within that of the others."
     )
     candidates: list[Candidate] = Field(description="The served one first.")
     reliability: list[Bin] = Field(description="Of the served one, from low chances to high.")
