@@ -84,6 +84,8 @@ const CANDIDATES = {
   seasonal_naive_yoy: "the same month a year ago, times the growth of the year",
   profile_yoy: "the profile of the year times its growth",
   profile_yoy_held_back: "the profile of the year times its growth, held back",
+  profile_level: "the profile of the year at the level of the last months",
+  cohorts: "newcomers, and how often customers of each age come",
   profile_ets_theta: "profile, exponential smoothing and Theta",
 };
 
