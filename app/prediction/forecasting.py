@@ -49,7 +49,7 @@ _NEAR, _MOST, _SHARPNESS = 1.25, 4, 6
 #: A single origin can be hit by chance: no error counts as better or worse than this, in logs.
 _MOST_SAID = 0.7
 #: Errors that do not go together are taken to be at least so many.
-_FEWEST_APART = 2.0
+_FEWEST_APART = 2.5
 #: With fewer origins than this, errors are no less than what the steps of the series itself suggest.
 _FEWEST_ORIGINS = 5
 #: A season that was never seen, as a standard deviation of logs: monthly seasons of shops are of .2 to .4.

@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression, PoissonRegressor
 from app.prediction.purchases import Floats
 
 _BEYOND = 0.5  # standard deviations
+_LEAST_SCALE = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,5 +100,6 @@ def _standardised(values: Floats, weights: Floats, columns: Sequence[int]) -> tu
     center = (weights[:, None] * np.where(known, chosen, 0.0)).sum(axis=0) / mass
     deviation = np.where(known, chosen - center, 0.0)
     scale = np.sqrt((weights[:, None] * deviation**2).sum(axis=0) / mass)
-    scale = np.where(scale > 1e-9, scale, 1.0)
+    # What hardly differs tells nothing, and divided by how little it does anything that differs would be far outside.
+    scale = np.where(scale > _LEAST_SCALE, scale, 1.0)
     return center, scale, deviation / scale

@@ -23,6 +23,9 @@ GAPS_LENT = 1.0
 #: Sums over one customer, and differences of sums over all, end in other digits: beyond these they do not count, so
 #: that a tree's threshold is met by both or by neither.
 _DECIMALS = 7
+#: Where a BG/NBD knows no leaving, all are alive but for the seventh digit. What is learned from that digit would be
+#: told of everybody once it does.
+_ALIVE_DECIMALS = 3
 #: A probability nearer to 0 or 1 counts as this in its log-odds.
 _LEAST_CHANCE = 1e-6
 
@@ -166,7 +169,7 @@ def standing(
         "recency_share": recency / np.maximum(age, 1.0),
         "overdue": log_recency - log_usual,
         "bg_nbd_logit": np.log(quiet / (1 - quiet)),
-        "bg_nbd_alive": rhythm.bg_nbd.p_alive(repeats, to_last, age),
+        "bg_nbd_alive": rhythm.bg_nbd.p_alive(repeats, to_last, age).round(_ALIVE_DECIMALS),
         "log_visits": np.log(n),
         "log_tenure": np.log1p(age),
         "visit_rate": n / np.maximum(age, 7.0),

@@ -11,6 +11,7 @@ import pytest
 from app.core.config import Settings
 from app.pipeline.backtest import backtest
 from app.pipeline.ingest import ingest
+from app.pipeline.predict import PredictOptions, told_as_of
 from app.sources.csv_file import CsvSource
 from app.warehouse.engine import Database
 from app.warehouse.migrate import migrate
@@ -55,6 +56,14 @@ async def test_a_month_ahead_no_baseline_is_better_at_any_cut(churn: dict[str, A
         for who in ("everyone", "repeat_buyers"):
             for name, ahead in thirty_days(cut, who)["auc_ahead_of"].items():
                 assert -ahead["low"] <= 0.005, (cut["cut"], who, name)
+
+
+async def test_what_is_served_today_is_of_the_same_make_as_what_the_last_months_were(shop: Database) -> None:
+    """On the last day BG/NBD sees customers leave, on every day that is learned from it did not."""
+    told = await told_as_of(shop, STORE, PredictOptions(), now=NOW)
+    chance = told["p_no_purchase_30d"].to_numpy()
+    assert 0.55 < chance.mean() < 0.8  # .66 to .77 of each of the last six months' did
+    assert chance.max() < 0.99 and chance.std() > 0.1
 
 
 async def test_a_month_ahead_chances_are_calibrated(churn: dict[str, Any]) -> None:
