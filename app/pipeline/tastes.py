@@ -115,6 +115,8 @@ class Tastes:
                 everyone = np.full((len(self._behaviour.customer_ids), len(rules.names)), np.nan)
                 everyone[known] = rules.place(values)
                 placed[seen] = everyone
+                # What is placed is not measured again, and of a large shop a day's measures are tens of megabytes.
+                self._values.pop(seen, None)
             return placed[seen]
 
         return Segments(rules.names, at)
