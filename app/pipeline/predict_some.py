@@ -90,10 +90,6 @@ async def predict_some(
     """
     if not await predictions.hold_served(connection, store.store_id):
         return 0
-    try:
-        models = await served_models(database, connection, store.store_id)
-    except OutdatedPredictions:
-        return 0
     if behaviour is None:
         behaviour = await read_behaviour_of(
             connection, store.store_id, customer_ids, as_of=as_of, timezone=store.timezone
@@ -101,6 +97,10 @@ async def predict_some(
     gone = set(customer_ids) - set(behaviour.customer_ids)
     if gone:
         await predictions.remove(connection, store.store_id, gone)
+    try:
+        models = await served_models(database, connection, store.store_id)
+    except OutdatedPredictions:
+        return 0
     if behaviour.customer_ids:
         rows = await asyncio.to_thread(_rows, models, behaviour, store, as_of=as_of, values=values)
         await predictions.replace(connection, store.store_id, models.prediction_id, rows)

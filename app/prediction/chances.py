@@ -334,7 +334,8 @@ def staying_away(
     for first in range(0, steps, together):
         block = np.arange(first, min(first + together, steps))
         who, day = np.tile(now.customers, len(block)), np.repeat(known + STEP_DAYS * block, n)
-        stands = standing(purchases, model.rhythm, known=known, seen=day, customers=who)
+        is_now = first == 0 and len(block) == 1
+        stands = now if is_now else standing(purchases, model.rhythm, known=known, seen=day, customers=who)
         values = features_of(model, purchases, who, stands.values, segments, known=known, day=day)
         seen += [each[:: max(1, n // _SEEN)] for each in np.split(values, len(block))]
         chances[block] = model.away(values, day, threads=threads).reshape(len(block), n)
