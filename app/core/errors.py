@@ -30,7 +30,8 @@
     │   ├── RunEnded                   the run that was to be begun has been published already
     │   ├── RunOvertaken               a later discovery is served than the one that was to be begun
     │   ├── JobNotFailed               only what has failed is done again
-    │   └── OutdatedRun                the served run was made by an older version
+    │   ├── OutdatedRun                the served run was made by an older version
+    │   └── OutdatedPredictions        the served predictions' models were trained by another version
     ├── ConfigurationError        500  a setting is missing or makes no sense
     │   ├── PortInUse                  another program listens there
     │   └── AlertRefused               Slack takes nothing at this address
