@@ -15,8 +15,10 @@ from app.embedded import EmbeddedPostgres
 from app.warehouse.engine import Database
 from app.warehouse.migrate import migrate
 
-#: A second server to run the same tests against. It is only ever given databases of our own making, dropped at the end.
+#: A second server. It is only ever given databases of our own making, dropped at the end.
 OTHER_SERVER = os.environ.get("TEST_DATABASE_URL", "postgresql://postgres@127.0.0.1:5432/postgres")
+#: What runs on it as well: where SQL is written, and the queue, whose SQL is its library's. All, where it is asked for.
+ON_BOTH = ("tests",) if "TEST_DATABASE_URL" in os.environ else ("tests/warehouse", "tests/jobs")
 REAL_DATA_DIR = Path(os.environ.get("REAL_DATA_DIR", "../shared/data"))
 
 
@@ -39,14 +41,20 @@ _OTHER_VERSION = _other_server_version()
 
 
 def pytest_report_header() -> list[str]:
-    other = f"and PostgreSQL {_OTHER_VERSION} as well" if _OTHER_VERSION else "only (no other server is reachable)"
+    other = (
+        f"and those of {', '.join(ON_BOTH)} on PostgreSQL {_OTHER_VERSION} as well"
+        if _OTHER_VERSION
+        else "only (no other server is reachable)"
+    )
     data = "found" if REAL_DATA_DIR.is_dir() else f"absent ({REAL_DATA_DIR}): its tests are skipped"
     return [f"database tests: on the embedded PostgreSQL {other}", f"real data: {data}"]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "server_url" in metafunc.fixturenames:
-        servers = ["embedded", "server"] if _OTHER_VERSION else ["embedded"]
+        mine = metafunc.definition.path.relative_to(metafunc.config.rootpath).as_posix()
+        both = _OTHER_VERSION and mine.startswith(tuple(f"{folder}/" for folder in ON_BOTH))
+        servers = ["embedded", "server"] if both else ["embedded"]
         metafunc.parametrize("server_url", servers, indirect=True, scope="session")
 
 

@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache, partial
 from typing import Any, Literal
@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import narwhals as nw
 import polars as pl
+import polars.selectors as cs
 from polars.io.plugins import register_io_source
 
 from app.domain.features import Frame, customer_features
@@ -20,17 +21,25 @@ from app.warehouse.behaviour import FRAMES, Behaviour
 #: as many take a sixth longer each.
 CUSTOMERS_AT_ONCE = 120_000
 _SIGNIFICANT_DIGITS = 12
-_MONEY_DECIMALS = 8
+_MONEY, _MONEY_DECIMALS = ("lifetime_value", "avg_order_value"), 8
 
 
-def feature_values(behaviour: Behaviour, *, as_of: datetime, timezone: str) -> dict[str, Array]:
-    """The metrics and features of every customer in `behaviour`, by name, in the order of its customer_ids."""
+def feature_values(
+    behaviour: Behaviour, *, as_of: datetime, timezone: str, names: Sequence[str] | None = None
+) -> dict[str, Array]:
+    """The metrics and features of every customer in `behaviour` with an order, by name, in the order of its
+    customer_ids.
+
+    names : only these; None for all
+    """
     day = shop_day(as_of, timezone)
     found = []
     for part in _parts({name: getattr(behaviour, name) for name in FRAMES}):
         frames = {name: nw.from_native(frame.lazy()) for name, frame in part.items()}
         # Piece by piece, which takes half the time of frame by frame.
-        found.append(customer_features(**frames, as_of_day=day).to_native().collect(engine="streaming"))
+        query = customer_features(**frames, as_of_day=day).to_native()
+        wanted = query if names is None else query.select("customer", *names)
+        found.append(wanted.collect(engine="streaming"))
     return rounded_values(pl.concat(found))
 
 
@@ -101,9 +110,11 @@ def rounded_values(table: pl.DataFrame) -> dict[str, Array]:
     """The columns of what `customer_features` gives, in the order of its customers, as they are kept and compared."""
     # Threads add up in any order: the last digits are theirs, and would make the same records give other centers.
     # Money by decimals instead, so that no cent of a large sum is lost.
-    money = pl.col("lifetime_value", "avg_order_value").round(_MONEY_DECIMALS)
-    others = pl.exclude("customer", "lifetime_value", "avg_order_value").round_sig_figs(_SIGNIFICANT_DIGITS)
-    rounded = table.sort("customer").select(money, others)
+    money = cs.by_name(*_MONEY, require_all=False)
+    others = cs.all() - cs.by_name("customer") - money
+    rounded = table.sort("customer").select(
+        money.round(_MONEY_DECIMALS), others.as_expr().round_sig_figs(_SIGNIFICANT_DIGITS)
+    )
     return {name: rounded[name].to_numpy() for name in rounded.columns}
 
 

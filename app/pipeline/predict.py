@@ -30,6 +30,7 @@ from app.prediction.churn import LEVELS, Churn, ChurnModel, Level, Past, Tried, 
 from app.prediction.explanation import typical_customer
 from app.prediction.next_order import next_order
 from app.prediction.purchases import Floats, Purchases
+from app.prediction.side_by_side import side_by_side
 from app.prediction.standing import NAMES
 from app.prediction.value import SPEND_DAYS, SpendModel, TrainedSpend, estimate_by, train_spend
 from app.warehouse import predictions
@@ -247,8 +248,8 @@ def tell(
     beside : what growth takes besides; None where only customers are to be told, without proofs
     """
     known = known_day(as_of, store.timezone)
-    # Of one thread: the work between two meetings of threads is so short that they would mostly wait for each other.
-    with threadpool_limits(1):
+    # Each of one thread: the work between two meetings of threads is so short that they would mostly wait.
+    with threadpool_limits(1), side_by_side(threads) as pool:
         progress("learning who comes back", 0.0)
         past = Past(purchases_of(behaviour))
         tastes = Tastes(behaviour, store.timezone)
@@ -259,9 +260,13 @@ def tell(
             churn, past.purchases, known=known, segments=segments, fixed_horizon=horizon_days, threads=threads
         )
         progress("learning what is spent", 0.0)
+        spending = pool.submit(train_spend, past, known, churn, segments=segments)
+        if beside is not None:
+            proving = pool.submit(proof, past, known, churn, segments=segments, fixed_horizon=horizon_days)
+            looking = pool.submit(train_growth, store, behaviour, past.purchases, known, beside)
         spend, missing = None, None
         try:
-            spend = train_spend(past, known, churn, segments=segments)
+            spend = spending.result()
         except NotEnoughHistory as error:
             missing = str(error)
         rules = tastes.rules(past.rules_day(known))
@@ -269,10 +274,8 @@ def tell(
         rows = rows_of(behaviour.customer_ids, past.purchases, told, model, known=known, as_of=as_of)
         proofs, growth = {}, None
         if beside is not None:
-            progress("proving it", 0.0)
-            proofs = proof(past, known, churn, segments=segments, fixed_horizon=horizon_days)
-            progress("looking ahead", 0.0)
-            growth = train_growth(store, behaviour, past.purchases, known, beside)
+            progress("proving it and looking ahead", 0.0)
+            proofs, growth = proving.result(), looking.result()
     made_of = {
         "format": PARAMETERS_FORMAT,
         "chances": churn.chances.stored(),

@@ -135,7 +135,7 @@ def _told(
             measure = features_of_one if len(behaviour.customer_ids) == 1 else feature_values
             values = measure(behaviour, as_of=as_of, timezone=store.timezone)
         placed = models.tastes.place(values)
-        segments = Segments(models.tastes.names, lambda _: placed)
+        segments = Segments(models.tastes.names, lambda _, customers: placed[customers])
     return predict_churn(
         models.chances,
         purchases,

@@ -18,7 +18,7 @@ from app.domain.features import OPEN
 from app.pipeline.features import feature_values
 from app.pipeline.run import MIN_POPULATION, needs_met
 from app.prediction.chances import Segments
-from app.prediction.purchases import Floats
+from app.prediction.purchases import Floats, Ints
 from app.segmentation.axes import AXES, Source
 from app.segmentation.clustering import fitted_axis
 from app.segmentation.discovery import DiscoveryOptions, discover
@@ -88,13 +88,13 @@ def taste_rules_from(stored: Sequence[Mapping[str, Any]]) -> TasteRules:
 
 
 class Tastes:
-    """A shop's memberships as of days of the past, each worked out once."""
+    """A shop's memberships as of days of the past, each customer's of a day worked out once."""
 
     def __init__(self, behaviour: Behaviour, timezone: str) -> None:
         self._behaviour = behaviour
         self._timezone = timezone
-        self._values: dict[int, tuple[Array, dict[str, Array]]] = {}
         self._rules: dict[int, TasteRules | None] = {}
+        self._segments: dict[int, Segments | None] = {}
 
     def rules(self, day: int) -> TasteRules | None:
         """What segments there were in what was known when a day began; None where too few customers were."""
@@ -103,47 +103,47 @@ class Tastes:
         return self._rules[day]
 
     def segments(self, day: int) -> Segments | None:
-        """Memberships as of any day by the rules of this one."""
-        rules = self.rules(day)
-        if rules is None or not rules.names:
-            return None
-        placed: dict[int, Floats] = {}
+        """Memberships as of any day by the rules of this one; None where there are none."""
+        if day not in self._segments:
+            rules = self.rules(day)
+            self._segments[day] = self._segments_by(rules) if rules is not None and rules.names else None
+        return self._segments[day]
 
-        def at(seen: int) -> Floats:
-            if seen not in placed:
-                known, values = self._values_on(seen)
-                everyone = np.full((len(self._behaviour.customer_ids), len(rules.names)), np.nan)
-                everyone[known] = rules.place(values)
-                placed[seen] = everyone
-                # What is placed is not measured again, and of a large shop a day's measures are tens of megabytes.
-                self._values.pop(seen, None)
-            return placed[seen]
+    def _segments_by(self, rules: TasteRules) -> Segments:
+        placed: dict[int, tuple[Ints, Floats]] = {}
+
+        def at(seen: int, customers: Ints) -> Floats:
+            known, places = placed.get(seen, (np.empty(0, dtype=np.int64), np.empty((0, len(rules.names)))))
+            new = np.setdiff1d(customers, known)
+            if len(new):
+                # Of a large shop samples are learned from: only who is in one is measured.
+                behaviour = _before(self._behaviour, seen, pl.col("customer").is_in(new))
+                known = np.concatenate([known, new])
+                places = np.vstack([places, rules.place(self._values(behaviour, seen))])
+                order = np.argsort(known)
+                known, places = placed[seen] = known[order], places[order]
+            return places[np.searchsorted(known, customers)]
 
         return Segments(rules.names, at)
 
     def _find(self, day: int) -> TasteRules | None:
-        known, values = self._values_on(day)
-        if len(known) < MIN_POPULATION:
-            return None
         before = _before(self._behaviour, day)
+        if before.orders["customer"].n_unique() < MIN_POPULATION:
+            return None
+        values = self._values(before, day)
         found = discover("", values, _TASTES, available=needs_met(before), options=DiscoveryOptions())
         return TasteRules(
             {axis.axis.name: tuple(axis.readings) for axis in found.axes if _n_segments(axis.readings) > 1}
         )
 
-    def _values_on(self, day: int) -> tuple[Array, dict[str, Array]]:
-        if day not in self._values:
-            before = _before(self._behaviour, day)
-            known = before.orders["customer"].unique().sort().to_numpy()
-            moment = start_of_day(date(1970, 1, 1) + timedelta(days=day), self._timezone)
-            values = feature_values(before, as_of=moment, timezone=self._timezone)
-            self._values[day] = known, {name: values[name] for name in _READ}
-        return self._values[day]
+    def _values(self, behaviour: Behaviour, day: int) -> dict[str, Array]:
+        moment = start_of_day(date(1970, 1, 1) + timedelta(days=day), self._timezone)
+        return feature_values(behaviour, as_of=moment, timezone=self._timezone, names=_READ)
 
 
-def _before(behaviour: Behaviour, day: int) -> Behaviour:
+def _before(behaviour: Behaviour, day: int, *whose: pl.Expr) -> Behaviour:
     """What was known when a day began: a ticket that is resolved later is open, and not rated yet."""
-    frames = {name: getattr(behaviour, name).filter(pl.col("day") < day) for name in FRAMES}
+    frames = {name: getattr(behaviour, name).filter(pl.col("day") < day, *whose) for name in FRAMES}
     later = pl.col("resolved_day") >= day
     frames["tickets"] = frames["tickets"].with_columns(
         satisfaction=pl.when(later).then(0.0).otherwise("satisfaction"),

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from app.prediction.chances import ChanceModel, Segments, fit_chances, staying_away, until
+from app.prediction.chances import ChanceModel, Segments, staying_away, until
 from app.prediction.churn import (
     LEVEL_BOUNDS,
     LEVELS,
@@ -298,19 +298,9 @@ def _some(past: Past, cut: int) -> Ints:
 
 def _fitted_on(past: Past, cut: int, model: ChurnModel, segments: Segments | None) -> ChanceModel | None:
     """The served family, fitted to what was known on a cut; None where that is too little."""
-    days = past.window_days(cut)
-    if len(days) < 2:
+    if len(past.window_days(cut)) < 2:
         return None
-    served = model.chances
-    return fit_chances(
-        [past.window(day, known=cut) for day in days],
-        served.family,
-        rhythm=past.rhythm(cut),
-        season=past.season(cut),
-        purchases=past.purchases,
-        segments=segments,
-        shifted=served.shifted,
-    )
+    return past.fitted(cut, model.chances.family, segments, shifted=model.chances.shifted)
 
 
 def _proved(away: Floats, chance: Floats) -> dict[str, Any]:

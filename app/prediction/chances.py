@@ -13,7 +13,6 @@ It costs a little of what there was to learn beyond it, and half of the noise in
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -25,6 +24,7 @@ from app.prediction.btyd import fit_bg_nbd
 from app.prediction.linear import Linear, fit_logistic, linear_from
 from app.prediction.purchases import Floats, Ints, Purchases
 from app.prediction.season import HABITS, Season, habits, season_from
+from app.prediction.side_by_side import side_by_side
 from app.prediction.standing import (
     NAMES,
     STEP_DAYS,
@@ -35,15 +35,15 @@ from app.prediction.standing import (
     shop_gap,
     standing,
 )
-from app.prediction.trees import Trees, trees_from, trees_of
+from app.prediction.trees import Trees, piece_by_piece, trees_from, trees_of
 
 LEAST_CHANCE = 1e-6
 _BG_NBD_LOGIT, _LOG_VISITS = NAMES.index("bg_nbd_logit"), NAMES.index("log_visits")
 _SEED = 20_100
 #: Customers of a window who stayed away and are learned from, about; of those who came, all are.
 _AWAY_A_WINDOW = 10_000
-_ROWS_A_THREAD = 10_000
-_ROWS_AT_ONCE = 2_000
+#: Customers and steps of a few that are told at once, and customers of many.
+_ROWS_AT_ONCE, _CUSTOMERS_AT_ONCE = 2_000, 10_000
 _SEEN = 2_000  # customers at least, of whom it is kept what they were told by
 _FITTED_TO = 20_000  # customers that a BG/NBD is fitted to at most
 
@@ -81,11 +81,11 @@ class Segments:
     """Memberships in the segments of axes that do not move with the clock, by rules found before any window.
 
     names : of the columns
-    at    : a day -> (n_customers of the shop, len(names)) as they stood when it began; NaN of who was not known yet
+    at    : a day, and n customers known before it -> (n, len(names)), as they stood when it began
     """
 
     names: tuple[str, ...]
-    at: Callable[[int], Floats]
+    at: Callable[[int, Ints], Floats]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,17 +136,11 @@ class ChanceModel:
     def reads_segments(self) -> bool:
         return len(self.names) > len(NAMES) + len(HABITS)
 
-    def away(self, values: Floats, day: int | Ints, *, threads: int = 1) -> Floats:
+    def away(self, values: Floats, day: int | Ints) -> Floats:
         """Chance of each customer to stay away for the step that begins on a day.
 
         values : (n, len(names)); day : one for all, or (n,) each their own
         """
-        if threads > 1 and len(values) > _ROWS_A_THREAD:
-            parts = -(-len(values) // _ROWS_A_THREAD)
-            days = np.broadcast_to(day, len(values))
-            with ThreadPoolExecutor(max_workers=threads) as pool:
-                told = pool.map(self.away, np.array_split(values, parts), np.array_split(days, parts))
-                return np.concatenate(list(told))
         if self.family is Family.bg_nbd:
             logit = values[:, _BG_NBD_LOGIT].copy()
         else:
@@ -156,7 +150,7 @@ class ChanceModel:
             grown = (
                 self.trees.total(values)
                 if self.boosting is None
-                else self.boosting.decision_function(values) + self.trees.shift
+                else piece_by_piece(self.boosting.decision_function, values) + self.trees.shift
             )
             logit = (logit + grown) / 2
         if self.drawn_to is not None:
@@ -257,7 +251,7 @@ def fit_chances(
         values = np.hstack([values, np.vstack(fits)])
     if family is Family.blend_segments and segments is not None:
         names = (*names, *segments.names)
-        values = np.hstack([values, np.vstack([segments.at(each.day)[each.customers] for each in windows])])
+        values = np.hstack([values, np.vstack([segments.at(each.day, each.customers) for each in windows])])
     reads = _READS.get(family, (*_BLEND_READS, *names[len(NAMES) :]))
     blended = family in BLENDS
     columns = [names.index(name) for name in reads]
@@ -276,8 +270,8 @@ def fit_chances(
 def _fit_trees(values: Floats, away: Floats) -> HistGradientBoostingClassifier:
     model = HistGradientBoostingClassifier(
         max_leaf_nodes=7,
-        max_iter=150,
-        learning_rate=0.05,
+        max_iter=75,
+        learning_rate=0.1,
         max_bins=63,
         # A leaf of a large shop stands on more customers: what it tells of a few is noise there as well.
         min_samples_leaf=int(np.clip(len(away) // 100, 40, 300)),
@@ -307,7 +301,7 @@ def features_of(
     if model.family in BLENDS:
         parts.append(habits(purchases, model.season, customers, known=known, day=day))
     if model.reads_segments and segments is not None:
-        parts.append(segments.at(known)[customers])
+        parts.append(segments.at(known, customers))
     return parts[0] if len(parts) == 1 else np.hstack(parts)
 
 
@@ -328,18 +322,31 @@ def staying_away(
     """
     now = standing(purchases, model.rhythm, known=known, customers=customers)
     n = len(now.customers)
-    chances, seen = np.empty((steps, n)), []
-    # Of a few customers all steps at once: it is calls that take time there, and memory where customers are many.
-    together = max(1, _ROWS_AT_ONCE // max(n, 1))
-    for first in range(0, steps, together):
-        block = np.arange(first, min(first + together, steps))
-        who, day = np.tile(now.customers, len(block)), np.repeat(known + STEP_DAYS * block, n)
-        is_now = first == 0 and len(block) == 1
-        stands = now if is_now else standing(purchases, model.rhythm, known=known, seen=day, customers=who)
-        values = features_of(model, purchases, who, stands.values, segments, known=known, day=day)
-        seen += [each[:: max(1, n // _SEEN)] for each in np.split(values, len(block))]
-        chances[block] = model.away(values, day, threads=threads).reshape(len(block), n)
-    return now, chances, seen
+    chances = np.empty((steps, n))
+    seen: list[list[Floats]] = [[] for _ in range(steps)]
+    parts = np.array_split(np.arange(n), max(1, -(-n // _CUSTOMERS_AT_ONCE)))
+    apart = max(1, n // _SEEN)
+
+    def tell(part: Ints) -> list[Floats]:
+        some = []
+        # Of a few customers all steps at once: it is calls that take time there, and memory where customers are many.
+        together = max(1, _ROWS_AT_ONCE // max(len(part), 1))
+        for first in range(0, steps, together):
+            block = np.arange(first, min(first + together, steps))
+            who, day = np.tile(now.customers[part], len(block)), np.repeat(known + STEP_DAYS * block, len(part))
+            stands = standing(purchases, model.rhythm, known=known, seen=day, customers=who)
+            values = features_of(model, purchases, who, stands.values, segments, known=known, day=day)
+            chances[block[:, None], part] = model.away(values, day).reshape(len(block), len(part))
+            some += [each[part % apart == 0] for each in np.split(values, len(block))]
+        return some
+
+    if segments is not None and model.reads_segments:  # what is made once is made before it is read by several
+        segments.at(known, now.customers)
+    with side_by_side(threads) as pool:
+        for some in pool.map(tell, parts):
+            for step, values in enumerate(some):
+                seen[step].append(values)
+    return now, chances, [np.vstack(each) for each in seen]
 
 
 def until(chances: Floats, horizon_days: float | Floats) -> Floats:

@@ -6,8 +6,7 @@ month without an order is nothing, and under the first number alone nine custome
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import numpy as np
@@ -31,6 +30,7 @@ from app.prediction.chances import (
 from app.prediction.evaluation import ChurnMeasures, ReliabilityBin, churn_measures, reliability_bins
 from app.prediction.purchases import Floats, Ints, Purchases
 from app.prediction.season import Season, find_season
+from app.prediction.side_by_side import side_by_side
 from app.prediction.standing import STEP_DAYS, ShopRhythm, Standing
 
 #: Windows learned from at most, one step apart: six, or a year of them where a whole year and more is known, so that
@@ -78,14 +78,23 @@ def own_horizon(stands: Standing, fixed_days: int | None = None) -> Ints:
     return days.clip(LEAST_HORIZON, MOST_HORIZON)
 
 
+#: Fits a family to windows: `fit_chances`.
+Fit = Callable[..., ChanceModel]
+#: Finds the rules of segments in what was known before a day.
+FindSegments = Callable[[int], Segments | None]
+
+
 class Past:
-    """A shop's past as it is learned from, each part made once: windows, its rhythm and its season as of days."""
+    """A shop's past as it is learned from, each part made once: windows, its rhythm, its season and what is fitted to
+    them as of days.
+    """
 
     def __init__(self, purchases: Purchases) -> None:
         self.purchases = purchases
         self._rhythms: dict[int, ShopRhythm] = {}
         self._windows: dict[tuple[int, float], Window] = {}
         self._seasons: dict[int, Season] = {}
+        self._fitted: dict[tuple[int, Family, Segments | None, Fit], ChanceModel] = {}
 
     def rhythm(self, day: int) -> ShopRhythm:
         if day not in self._rhythms:
@@ -115,6 +124,25 @@ class Past:
         days = [known - STEP_DAYS * (number + 1) for number in range(MOST_WINDOWS)]
         there = [day for day in days if day - self.purchases.first_day >= LEAST_HISTORY_DAYS]
         return there if len(there) == MOST_WINDOWS else there[:FEW_WINDOWS]
+
+    def fitted(
+        self, day: int, family: Family, segments: Segments | None, *, shifted: bool = True, fit: Fit = fit_chances
+    ) -> ChanceModel:
+        """A family fitted to all windows that are over when a day begins, of which there must be one.
+
+        segments : by rules found before those windows
+        """
+        wanted = (day, family, segments, fit)
+        if wanted not in self._fitted:
+            self._fitted[wanted] = fit(
+                [self.window(each, known=day) for each in self.window_days(day)],
+                family,
+                rhythm=self.rhythm(day),
+                season=self.season(day),
+                purchases=self.purchases,
+                segments=segments,
+            )
+        return replace(self._fitted[wanted], shifted=shifted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +175,6 @@ class ChurnModel:
     degraded: str | None
     held_out_days: tuple[int, ...]
     bins: tuple[ReliabilityBin, ...]
-
-
-#: Fits a family to windows: `fit_chances`.
-Fit = Callable[..., ChanceModel]
-#: Finds the rules of segments in what was known before a day.
-FindSegments = Callable[[int], Segments | None]
 
 
 @dataclass(slots=True)
@@ -208,31 +230,20 @@ def train_churn(
     families = _families(past, known, days, segments)
     held_out = [day for day in days[:HELD_OUT] if len(days) > 1 and day != days[-1]]
     scores = {(family, seasonal): _Score() for family in families for seasonal in _ways(family)}
-
-    def try_on(day: int) -> list[tuple[Family, Floats, Floats]]:
-        before = [each for each in days if each <= day - STEP_DAYS]
-        return _try(past, day, before, families, segments, fit, known=known)
-
     for day in held_out:  # what is made once is made before it is read by several
         past.season(day)
-        if segments is not None:
-            segments.at(day)
-    with ThreadPoolExecutor(max_workers=threads) as pool:
-        for day, told in zip(held_out, pool.map(try_on, held_out), strict=True):
-            for family, in_season, out_of_it in told:
-                for seasonal in _ways(family):
-                    said = in_season if seasonal else out_of_it
-                    scores[family, seasonal].add(past.window(day, known=known), said)
+        for before in (day, *past.window_days(day)):
+            seen = past.window(before, known=day)
+            if segments is not None:
+                segments.at(before, seen.customers)
+    with side_by_side(threads) as pool:
+        tries = [(day, family) for day in held_out for family in families]
+        said = pool.map(lambda each: _try(past, each[0], each[1], segments, fit, known=known), tries)
+        for (day, family), (in_season, out_of_it) in zip(tries, said, strict=True):
+            for seasonal in _ways(family):
+                scores[family, seasonal].add(past.window(day, known=known), in_season if seasonal else out_of_it)
     chosen, seasonal = _choose(families, scores) if held_out else (_simplest(families), False)
-    model = fit(
-        [past.window(day, known=known) for day in days],
-        chosen,
-        rhythm=past.rhythm(known),
-        season=past.season(known),
-        purchases=past.purchases,
-        segments=segments,
-        shifted=seasonal,
-    )
+    model = past.fitted(known, chosen, segments, shifted=seasonal, fit=fit)
     best_score = scores[chosen, seasonal]
     bins = reliability_bins(*best_score.everyone()) if held_out else []
     return ChurnModel(
@@ -258,33 +269,15 @@ def _families(past: Past, known: int, days: Sequence[int], segments: Segments | 
 
 
 def _try(
-    past: Past,
-    day: int,
-    days: Sequence[int],
-    families: Sequence[Family],
-    segments: Segments | None,
-    fit: Fit,
-    *,
-    known: int,
-) -> list[tuple[Family, Floats, Floats]]:
-    """Fit every family to the windows before a held-out one; what it says of that, in its season and out of it."""
-    found = []
+    past: Past, day: int, family: Family, segments: Segments | None, fit: Fit, *, known: int
+) -> tuple[Floats, Floats]:
+    """What a family, fitted to what was known when a held-out window began, says of it, in its season and out of it."""
+    model = past.fitted(day, family, segments, fit=fit)
     held_out = past.window(day, known=known)
-    season = past.season(day)
-    for family in families:
-        model = fit(
-            [past.window(each, known=known) for each in days],
-            family,
-            rhythm=past.rhythm(day),
-            season=season,
-            purchases=past.purchases,
-            segments=segments,
-        )
-        values = features_of(model, past.purchases, held_out.customers, held_out.values, segments, known=day, day=day)
-        told = model.away(values, day)
-        shift = season.effect(day) - model.season_trained
-        found.append((family, told, 1 / (1 + np.exp(-(np.log(told / (1 - told)) + shift)))))
-    return found
+    values = features_of(model, past.purchases, held_out.customers, held_out.values, segments, known=day, day=day)
+    told = model.away(values, day)
+    shift = model.season.effect(day) - model.season_trained
+    return told, 1 / (1 + np.exp(-(np.log(told / (1 - told)) + shift)))
 
 
 def _ways(family: Family) -> tuple[bool, ...]:

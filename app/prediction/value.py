@@ -18,13 +18,13 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 
 from app.core.errors import NotEnoughHistory
 from app.prediction.btyd import GammaGamma, fit_gamma_gamma, gamma_gamma_from
-from app.prediction.chances import ChanceModel, Segments, fit_chances, staying_away, until
+from app.prediction.chances import Segments, staying_away, until
 from app.prediction.churn import ChurnModel, Past
 from app.prediction.evaluation import SpendMeasures, spend_measures
 from app.prediction.linear import Linear, fit_poisson, linear_from
 from app.prediction.purchases import Floats, Ints, Purchases
 from app.prediction.standing import NAMES, STEP_DAYS, ShopRhythm, Standing, rhythm_from, standing
-from app.prediction.trees import Trees, trees_from, trees_of
+from app.prediction.trees import Trees, piece_by_piece, trees_from, trees_of
 
 SPEND_DAYS, LTV_DAYS = 90, 365
 INTERVAL = 0.8
@@ -136,7 +136,11 @@ class SpendModel:
                 line, line_of_buyers, trees = self.line, self.line_of_buyers, self.trees
                 assert line is not None and line_of_buyers is not None and trees is not None  # noqa: S101
                 values = stands.values
-                grown = np.exp(trees.total(values)) if self.boosting is None else self.boosting.predict(values)
+                grown = (
+                    np.exp(trees.total(values))
+                    if self.boosting is None
+                    else piece_by_piece(self.boosting.predict, values)
+                )
                 parts = (
                     self.scale * np.exp(line.total(values)),
                     self.scale * grown,
@@ -314,18 +318,9 @@ def _sample(customers: Ints, *, day: int, most: int) -> Ints:
 
 def _chance_away(past: Past, day: int, churn: ChurnModel, segments: Segments | None, customers: Ints) -> Floats:
     """The chance of no order within ninety days, by the served family fitted to what was known then."""
-    days = past.window_days(day)
-    if not days:
+    if not past.window_days(day):
         return np.full(len(customers), 0.5)
-    model: ChanceModel = fit_chances(
-        [past.window(each, known=day) for each in days],
-        churn.chances.family,
-        rhythm=past.rhythm(day),
-        season=past.season(day),
-        purchases=past.purchases,
-        segments=segments,
-        shifted=churn.chances.shifted,
-    )
+    model = past.fitted(day, churn.chances.family, segments, shifted=churn.chances.shifted)
     _, chances, _ = staying_away(
         model, past.purchases, known=day, steps=SPEND_DAYS // STEP_DAYS, segments=segments, customers=customers
     )

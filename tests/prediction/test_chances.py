@@ -118,7 +118,7 @@ def test_segments_are_read_by_the_family_that_is_named_for_them() -> None:
     rng = np.random.default_rng(4)
     tastes = rng.normal(size=(SHOP.n_customers, 2))
     # Who likes the second kind of goods comes more often: nothing of that is in their visits' features alone.
-    segments = Segments(("taste:0", "taste:1"), lambda _: tastes)
+    segments = Segments(("taste:0", "taste:1"), lambda _, customers: tastes[customers])
     model = fitted(SHOP, Family.blend_segments, segments=segments)
     assert model.names[-2:] == segments.names
     _, chances, _ = staying_away(model, SHOP, known=KNOWN, steps=1, segments=segments)
