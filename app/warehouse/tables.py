@@ -266,6 +266,7 @@ refunds = Table(
     CheckConstraint("quantity >= 0 AND amount >= 0", name="money"),
     CheckConstraint("item_id IS NULL OR order_id IS NOT NULL", name="matched"),
     Index("idx_refunds_customer", "store_id", "customer_id"),
+    Index("idx_refunds_refunded", "store_id", "refunded_at"),
     Index("idx_refunds_order", "store_id", "order_id", "item_id"),
     comment="Money given back, one row per line of a refund.",
 )
@@ -287,6 +288,7 @@ tickets = Table(
     _of_customer(),
     CheckConstraint("satisfaction BETWEEN 1 AND 5", name="satisfaction"),
     Index("idx_tickets_customer", "store_id", "customer_id"),
+    Index("idx_tickets_created", "store_id", "created_at"),
     comment="Requests for help.",
 )
 

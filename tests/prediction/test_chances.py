@@ -93,6 +93,16 @@ def test_a_model_read_back_says_the_same_of_one_as_the_batch_of_all(family: Fami
         assert one[:, 0] == pytest.approx(everyone[:, customer], abs=1e-6)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_large_shop_is_told_in_parts_what_it_is_told_at_once(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
+    model = fitted(SHOP, Family.blend)
+    whole = staying_away(model, SHOP, known=KNOWN, steps=3)
+    monkeypatch.setattr("app.prediction.chances._CUSTOMERS_AT_ONCE", 700)
+    parts = staying_away(model, SHOP, known=KNOWN, steps=3, threads=threads)
+    assert parts[1] == pytest.approx(whole[1], abs=1e-12)
+    assert all(np.array_equal(*pair, equal_nan=True) for pair in zip(whole[2], parts[2], strict=True))
+
+
 def test_of_who_has_come_again_a_blend_goes_halfway_to_bg_nbd() -> None:
     model = fitted(SHOP, Family.blend)
     assert model.rhythm.bg_nbd.degenerate is None and model.drawn_to is not None

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-from app.prediction.trees import trees_from, trees_of
+from app.prediction.trees import piece_by_piece, trees_from, trees_of
 
 RNG = np.random.default_rng(8)
 VALUES = RNG.normal(size=(2_000, 6))
@@ -37,3 +37,10 @@ def test_a_shift_is_added_to_every_sum() -> None:
 def test_a_model_that_did_not_grow_says_its_baseline() -> None:
     model = HistGradientBoostingClassifier(max_iter=5, min_samples_leaf=5_000, random_state=0).fit(VALUES, YES)
     assert trees_of(model).total(VALUES) == pytest.approx(model.decision_function(VALUES))
+
+
+@pytest.mark.parametrize("n_times", [1, 6, 13])
+def test_what_is_told_piece_by_piece_is_what_is_told_at_once(n_times: int) -> None:
+    model = HistGradientBoostingClassifier(max_iter=5, random_state=0).fit(VALUES, YES)
+    many = np.tile(VALUES, (n_times, 1))
+    assert np.array_equal(piece_by_piece(model.decision_function, many), model.decision_function(many))
