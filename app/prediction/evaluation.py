@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from app.domain.intervals import WITHIN_95, share_interval
+
 Floats = NDArray[np.float64]
 
 BINS = 10
@@ -26,8 +28,6 @@ MANY = 20_000
 _ENOUGH = 30
 #: What is winsorised is clipped from above at this percentile.
 WINSOR_PERCENTILE = 99.0
-# The normal deviate of 95 %.
-_Z = 1.959963984540054
 _CELLS_AT_ONCE = 1_000_000
 
 
@@ -134,19 +134,9 @@ def reliability_bins(outcome: Floats, p: Floats, *, bins: int = BINS) -> list[Re
     order, starts, sizes = _bins(p, bins)
     ones, chances = np.add.reduceat(outcome[order], starts), np.add.reduceat(p[order], starts)
     return [
-        ReliabilityBin(int(n), float(chance / n), float(count / n), *_wilson(float(count), int(n)))
+        ReliabilityBin(int(n), float(chance / n), float(count / n), *share_interval(float(count), int(n)))
         for n, chance, count in zip(sizes, chances, ones, strict=True)
     ]
-
-
-def _wilson(ones: float, n: int) -> tuple[float, float]:
-    share = ones / n
-    middle = share + _Z**2 / (2 * n)
-    reach = _Z * np.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2))
-    widened = 1 + _Z**2 / n
-    # Rounding takes the ends past the share where it is 0 or 1, which they are then.
-    low, high = float((middle - reach) / widened), float((middle + reach) / widened)
-    return max(0.0, min(share, low)), min(1.0, max(share, high))
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +190,7 @@ def auc_difference(
         return None
     difference = area - other_area
     if len(outcome) > MANY and min(outcome.sum(), (1 - outcome).sum()) >= _ENOUGH:
-        reach = _Z * _delong_error(outcome, one, other)
+        reach = WITHIN_95 * _delong_error(outcome, one, other)
         return Difference(difference, difference - reach, difference + reach)
     areas, other_areas = _resampled_auc(outcome, one), _resampled_auc(outcome, other)
     rng = np.random.default_rng(seed)

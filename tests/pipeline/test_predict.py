@@ -9,7 +9,14 @@ import polars as pl
 import pytest
 
 from app.core.config import Settings
-from app.core.errors import CustomerNotFound, InvalidInput, NotEnoughHistory, NothingPredicted, PredictionInProgress
+from app.core.errors import (
+    CustomerNotFound,
+    InvalidInput,
+    NotEnoughHistory,
+    NothingPredicted,
+    OutdatedPredictions,
+    PredictionInProgress,
+)
 from app.domain.records import Record
 from app.pipeline import predict as predict_module
 from app.pipeline.predict import PredictOptions, Told, predict, told_as_of
@@ -294,6 +301,28 @@ async def test_old_trainings_are_forgotten_with_their_models(server_url: str, se
             async with database.transaction() as connection:
                 await predictions.publish(connection, STORE, number, rows=rows_, models=[], report={}, as_of=as_of)
         assert await value(database, "SELECT count(*) FROM prediction_runs") == 9
+
+
+async def test_predictions_of_another_version_stay_as_they_are_but_for_who_has_no_order_left(
+    server_url: str, settings: Settings
+) -> None:
+    async with own_tables(server_url, settings) as database:
+        await put(database, STORE, shop_of_months())
+        await predict(database, STORE, PredictOptions(), now=NOW)
+        before = await told(database, "c001")
+        older = "UPDATE prediction_models SET parameters = parameters - 'format' WHERE name = 'churn'"
+        await execute(database, older)
+        with pytest.raises(OutdatedPredictions, match=f"python -m app predict --store {STORE}"):
+            await explain_churn(database, STORE, "c001", now=NOW)
+        await execute(database, "DELETE FROM orders WHERE store_id = :s AND customer_id = 'c002'", s=STORE)
+        async with database.transaction() as connection:
+            store = await read_store(connection, STORE)
+            assert await predict_some(database, connection, store, ["c001", "c002"], as_of=NOW) == 0
+        assert await told(database, "c001") == before
+        left = "SELECT count(*) FROM fact_customer_prediction WHERE store_id = :s AND customer_id = 'c002'"
+        assert await value(database, left, s=STORE) == 0
+        await predict(database, STORE, PredictOptions(), now=NOW)
+        assert "churn_risk_score" in await explain_churn(database, STORE, "c001", now=NOW)
 
 
 @pytest.mark.parametrize("as_of", [NOW + timedelta(days=1)])

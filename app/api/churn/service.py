@@ -6,7 +6,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from decimal import Decimal
-from statistics import NormalDist
 from typing import Any
 
 from app.api import anonymous, foretold
@@ -27,6 +26,7 @@ from app.api.foretold import Model
 from app.core.cursors import seal, unseal
 from app.core.errors import InvalidParameter, NothingPredicted, NothingPublished
 from app.core.keys import Caller
+from app.domain.intervals import WITHIN_95, share_interval
 from app.domain.value_tiers import TIERS
 from app.resources import Resources
 from app.warehouse import predictions
@@ -39,7 +39,6 @@ LEVELS = ("critical", "high", "medium", "low")
 #: Levels that count as being at risk.
 AT_RISK = ("critical", "high")
 _INTERVAL = 0.95
-_Z = NormalDist().inv_cdf((1 + _INTERVAL) / 2)
 _TIER_WORDS = {"vip": "VIP", "high": "High value", "standard": "Standard", "low": "Low value"}
 
 
@@ -125,7 +124,7 @@ def _expected(of: _Sums, days: int, total: int, *, off: float | None) -> tuple[f
     by_draw = 0.0
     if 1 < of.n < total:
         by_draw = total**2 * max(square - mean**2, 0.0) / (of.n - 1) * (1 - of.n / total)
-    return total * mean, _Z * math.sqrt(by_chance + by_draw) + total * (off or 0.0)
+    return total * mean, WITHIN_95 * math.sqrt(by_chance + by_draw) + total * (off or 0.0)
 
 
 def _off(served: ServedChurn | None, days: int) -> float | None:
@@ -172,7 +171,7 @@ def _level(n: int, counted: int, total: int, *, hidden: bool, few: bool) -> Leve
         return LevelCount(count=None, percentage=shown, estimated_total=None, estimated_total_interval=None)
     interval = None
     if counted < total:
-        low, high = _wilson(n, counted)
+        low, high = share_interval(n, counted)
         interval = Interval(low=math.floor(low * total), high=math.ceil(high * total), level=_INTERVAL)
     return LevelCount(
         count=n,
@@ -180,14 +179,6 @@ def _level(n: int, counted: int, total: int, *, hidden: bool, few: bool) -> Leve
         estimated_total=round(total * n / counted) if counted else 0,
         estimated_total_interval=interval,
     )
-
-
-def _wilson(n: int, counted: int) -> tuple[float, float]:
-    """Interval of a share of which n among those counted are (Wilson 1927)."""
-    share, z2 = n / counted, _Z**2
-    middle = share + z2 / (2 * counted)
-    reach = _Z * math.sqrt(share * (1 - share) / counted + z2 / (4 * counted**2))
-    return max(0.0, (middle - reach) / (1 + z2 / counted)), min(1.0, (middle + reach) / (1 + z2 / counted))
 
 
 def _ltv_at_risk(rows: Sequence[Row], total: int, counted: int, whole: bool) -> LtvAtRisk:
