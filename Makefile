@@ -15,10 +15,11 @@ demo: $(VENV)/.runs   ## load the built-in shop, segment it, serve it on http://
 
 setup: $(VENV)/.tests ## create .venv with everything installed
 
-# One OpenMP thread: more of them wait for each other by spinning, and beside other work take several times as long.
+# A process for each core, and in each one OpenMP thread: more of them wait for each other by spinning, and beside other
+# work take several times as long.
 test: $(VENV)/.tests  ## all tests
 	@scripts/provide_browser.sh
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.tests  ## format, lint, types, import contracts, migrations in step
 	$(BIN)/ruff format --check .

@@ -17,8 +17,8 @@ from app.warehouse.migrate import migrate
 
 #: A second server. It is only ever given databases of our own making, dropped at the end.
 OTHER_SERVER = os.environ.get("TEST_DATABASE_URL", "postgresql://postgres@127.0.0.1:5432/postgres")
-#: What runs on it as well: where SQL is written, and the queue, whose SQL is its library's. All, where it is asked for.
-ON_BOTH = ("tests",) if "TEST_DATABASE_URL" in os.environ else ("tests/warehouse", "tests/jobs")
+#: What runs on it as well: where SQL is written; all, where a server is named.
+ON_BOTH = "tests" if "TEST_DATABASE_URL" in os.environ else "tests/warehouse"
 REAL_DATA_DIR = Path(os.environ.get("REAL_DATA_DIR", "../shared/data"))
 
 
@@ -42,7 +42,7 @@ _OTHER_VERSION = _other_server_version()
 
 def pytest_report_header() -> list[str]:
     other = (
-        f"and those of {', '.join(ON_BOTH)} on PostgreSQL {_OTHER_VERSION} as well"
+        f"and those of {ON_BOTH} on PostgreSQL {_OTHER_VERSION} as well"
         if _OTHER_VERSION
         else "only (no other server is reachable)"
     )
@@ -53,7 +53,7 @@ def pytest_report_header() -> list[str]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "server_url" in metafunc.fixturenames:
         mine = metafunc.definition.path.relative_to(metafunc.config.rootpath).as_posix()
-        both = _OTHER_VERSION and mine.startswith(tuple(f"{folder}/" for folder in ON_BOTH))
+        both = _OTHER_VERSION and mine.startswith(f"{ON_BOTH}/")
         servers = ["embedded", "server"] if both else ["embedded"]
         metafunc.parametrize("server_url", servers, indirect=True, scope="session")
 
