@@ -39,13 +39,17 @@ _FORGET = """
         ORDER BY customer_id FOR UPDATE SKIP LOCKED
     )
 """
+# Chosen once, before any is written: asked again in the midst of it, it would pass over those written already, take the
+# next and so all there are.
 _TAKE = """
-    UPDATE customers_changed SET scored_run_id = :run_id WHERE (store_id, customer_id) IN (
+    WITH taken AS MATERIALIZED (
         SELECT store_id, customer_id FROM customers_changed
         WHERE store_id = :store_id AND scored_run_id IS DISTINCT FROM :run_id
         ORDER BY customer_id LIMIT :most FOR UPDATE SKIP LOCKED
     )
-    RETURNING customer_id
+    UPDATE customers_changed AS changed SET scored_run_id = :run_id FROM taken
+    WHERE changed.store_id = taken.store_id AND changed.customer_id = taken.customer_id
+    RETURNING changed.customer_id
 """
 _HOW_MANY = """
     SELECT count(*) FROM (

@@ -679,7 +679,7 @@ async def test_two_at_once_share_the_work(database: Database, store_id: str, mon
     async def replace(connection: Any, store: str, run_id: int, current: Any) -> None:
         batches.append(current["customer_id"].to_list())
         if len(batches) <= 2:
-            await both.wait()  # each is in the middle of a batch of its own
+            await asyncio.wait_for(both.wait(), 60)  # each is in the middle of a batch of its own
         await whole(connection, store, run_id, current)
 
     monkeypatch.setattr(publish, "replace_customers", replace)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
-from sqlalchemy import func, update
+from sqlalchemy import func, text, update
 
 from app.domain.records import Customer, Record, Ticket
 from app.warehouse import changes
@@ -18,6 +18,8 @@ SHOP = [
     Ticket("t1", "dora", at("2024-03-04"), status="open"),
     Customer("dora"),
 ]
+
+GOODS = [("tea", "1", "9")]
 
 
 async def noted(database: Database, store_id: str) -> set[str]:
@@ -141,6 +143,20 @@ async def test_whoever_changed_again_since_a_run_saw_them_is_still_noted(databas
 async def forget(database: Database, store_id: str, seen: str) -> None:
     async with database.transaction() as connection:
         await changes.forget(connection, store_id, seen=seen)
+
+
+@pytest.mark.parametrize("kept_from", ["mergejoin", "hashjoin", "hashjoin, hashagg, material, sort, mergejoin"])
+async def test_no_more_are_taken_than_asked_for_however_the_server_goes_about_it(
+    database: Database, store_id: str, kept_from: str
+) -> None:
+    await open_shop(database, store_id, a_shop(12))
+    run_id = await serve(database, store_id)
+    await put(database, store_id, [r for i in range(12) for r in bought(f"c{i:03}", f"x{i}", "2024-05-02", *GOODS)])
+    async with database.transaction(keep=False) as connection:
+        for way in kept_from.split(", "):
+            await connection.execute(text(f"SET LOCAL enable_{way} = off"))
+        assert await changes.take(connection, store_id, run_id, most=2) == ["c000", "c001"]
+        assert await changes.take(connection, store_id, run_id, most=9) == [f"c{i:03}" for i in range(2, 11)]
 
 
 async def test_two_who_take_at_once_take_different_ones(database: Database, store_id: str) -> None:
