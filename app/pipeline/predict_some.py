@@ -46,9 +46,13 @@ class ServedModels:
 _known: WeakKeyDictionary[Database, OrderedDict[int, ServedModels]] = WeakKeyDictionary()
 
 
-async def served_models(database: Database, connection: Connection, store_id: str) -> ServedModels:
-    """From memory where this process has met them before. Raises NothingPredicted or OutdatedPredictions."""
-    prediction_id = await predictions.served_id(connection, store_id)
+async def models_of(
+    database: Database, connection: Connection, store_id: str, prediction_id: int | None
+) -> ServedModels:
+    """Those of a training, from memory where this process has met them before.
+
+    prediction_id : None where none is served. Raises NothingPredicted or OutdatedPredictions
+    """
     if prediction_id is None:
         raise NothingPredicted(store_id)
     known = _known.setdefault(database, OrderedDict())
@@ -88,7 +92,8 @@ async def predict_some(
     Nothing is done where nothing is served, or what is was trained by another version: what that told stays until the
     next training. Whoever has no order any more is told nothing.
     """
-    if not await predictions.hold_served(connection, store.store_id):
+    prediction_id = await predictions.hold_served(connection, store.store_id)
+    if prediction_id is None:
         return 0
     if behaviour is None:
         behaviour = await read_behaviour_of(
@@ -98,7 +103,7 @@ async def predict_some(
     if gone:
         await predictions.remove(connection, store.store_id, gone)
     try:
-        models = await served_models(database, connection, store.store_id)
+        models = await models_of(database, connection, store.store_id, prediction_id)
     except OutdatedPredictions:
         return 0
     if behaviour.customer_ids:
@@ -158,7 +163,8 @@ async def explain_churn(
     """
     async with database.snapshot() as connection:
         store = await read_store(connection, store_id)
-        models = await served_models(database, connection, store_id)
+        prediction_id = await predictions.served_id(connection, store_id)
+        models = await models_of(database, connection, store_id, prediction_id)
         moment = as_of or await latest_as_of(connection, store, now=now)
         behaviour = await read_behaviour_of_one(
             connection, store_id, customer_id, as_of=moment, timezone=store.timezone

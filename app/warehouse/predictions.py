@@ -176,9 +176,10 @@ async def served_id(connection: AsyncConnection, store_id: str) -> int | None:
     return found
 
 
-async def hold_served(connection: AsyncConnection, store_id: str) -> bool:
-    """Whether predictions are served; if so they stay these until the transaction ends."""
-    return await connection.scalar(_HOLD, {"store_id": store_id}) is not None
+async def hold_served(connection: AsyncConnection, store_id: str) -> int | None:
+    """The same, which stays the one until the transaction ends."""
+    found: int | None = await connection.scalar(_HOLD, {"store_id": store_id})
+    return found
 
 
 async def read_parameters(connection: AsyncConnection, store_id: str, prediction_id: int) -> dict[str, Any]:
