@@ -271,7 +271,8 @@ def tell(
             missing = str(error)
         rules = tastes.rules(past.rules_day(known))
         model = spend.model if spend is not None else None
-        rows = rows_of(behaviour.customer_ids, past.purchases, told, model, known=known, as_of=as_of)
+        columns = columns_of(behaviour.customer_ids, past.purchases, told, model, known=known, as_of=as_of)
+        rows = pl.DataFrame(columns, schema_overrides=_TYPES)
         proofs, growth = {}, None
         if beside is not None:
             progress("proving it and looking ahead", 0.0)
@@ -287,7 +288,7 @@ def tell(
     return Told(as_of, rows, models, churn, told, spend, missing, past, growth)
 
 
-def rows_of(
+def columns_of(
     customer_ids: Sequence[str],
     purchases: Purchases,
     told: Churn,
@@ -295,8 +296,8 @@ def rows_of(
     *,
     known: int,
     as_of: datetime,
-) -> pl.DataFrame:
-    """Rows of `fact_customer_prediction`, without their keys. spend : None where it cannot be told"""
+) -> dict[str, list[Any]]:
+    """The columns of `fact_customer_prediction`, without store and prediction. spend : None where it cannot be told"""
     n = len(told.stands.customers)
     nothing = np.full(n, np.nan)
     expected, low, high, yearly = nothing, nothing, nothing, nothing
@@ -305,8 +306,8 @@ def rows_of(
         low, high = spend.interval.around(expected)
         yearly = spend.over_a_year(told.stands, expected)
     order = next_order(told.chances)
-    # Out of lists, not of series: of one customer a column by itself takes longer than the models do.
-    columns = {
+    # Lists, not series: of one customer a column by itself takes longer than the models do.
+    return {
         "customer_id": [customer_ids[who] for who in told.stands.customers.tolist()],
         "as_of": [as_of] * n,
         "p_no_purchase_30d": told.away_30.round(_DECIMALS).tolist(),
@@ -323,7 +324,6 @@ def rows_of(
         "next_order_earliest": _dates(known, order.earliest),
         "next_order_latest": _dates(known, order.latest),
     }
-    return pl.DataFrame(columns, schema_overrides=_TYPES)
 
 
 def _amounts(values: Floats) -> list[float | None]:

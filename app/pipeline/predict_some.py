@@ -8,11 +8,9 @@ from datetime import datetime
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import polars as pl
-
 from app.core.errors import CustomerNotFound, NothingPredicted, OutdatedPredictions
 from app.pipeline.features import feature_values, features_of_one
-from app.pipeline.predict import PARAMETERS_FORMAT, known_day, rows_of
+from app.pipeline.predict import PARAMETERS_FORMAT, columns_of, known_day
 from app.pipeline.purchases import purchases_of
 from app.pipeline.run import latest_as_of
 from app.pipeline.tastes import TasteRules, taste_rules_from
@@ -107,22 +105,22 @@ async def predict_some(
     except OutdatedPredictions:
         return 0
     if behaviour.customer_ids:
-        rows = await asyncio.to_thread(_rows, models, behaviour, store, as_of=as_of, values=values)
-        await predictions.replace(connection, store.store_id, models.prediction_id, rows)
+        columns = await asyncio.to_thread(_columns, models, behaviour, store, as_of=as_of, values=values)
+        await predictions.replace(connection, store.store_id, models.prediction_id, columns)
     return len(behaviour.customer_ids)
 
 
-def _rows(
+def _columns(
     models: ServedModels,
     behaviour: Behaviour,
     store: Store,
     *,
     as_of: datetime,
     values: Mapping[str, Array] | None,
-) -> pl.DataFrame:
+) -> dict[str, list[Any]]:
     purchases, known = purchases_of(behaviour), known_day(as_of, store.timezone)
     told = _told(models, behaviour, purchases, store, as_of=as_of, values=values)
-    return rows_of(behaviour.customer_ids, purchases, told, models.spend, known=known, as_of=as_of)
+    return columns_of(behaviour.customer_ids, purchases, told, models.spend, known=known, as_of=as_of)
 
 
 def _told(

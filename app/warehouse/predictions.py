@@ -188,18 +188,17 @@ async def read_parameters(connection: AsyncConnection, store_id: str, prediction
     return {row.name: row.parameters for row in rows}
 
 
-async def replace(connection: AsyncConnection, store_id: str, prediction_id: int, rows: pl.DataFrame) -> None:
+async def replace(
+    connection: AsyncConnection, store_id: str, prediction_id: int, columns: Mapping[str, Sequence[Any]]
+) -> None:
     """Put the predictions of some customers in place of those there are. Hold them first (`hold_served`).
 
-    rows : of `fact_customer_prediction` without store and prediction
+    columns : of `fact_customer_prediction` without store and prediction, each with a value for every customer
     """
     driver: Any = await raw(connection)
-    is_money = [column in _MONEY for column in rows.columns]
-    told = [
-        (store_id, prediction_id, *(_exact(each) if money else each for each, money in zip(row, is_money, strict=True)))
-        for row in rows.iter_rows()
-    ]
-    await driver.executemany(_replacing(tuple(rows.columns)), told)
+    exact = [map(_exact, values) if name in _MONEY else values for name, values in columns.items()]
+    told = [(store_id, prediction_id, *row) for row in zip(*exact, strict=True)]
+    await driver.executemany(_replacing(tuple(columns)), told)
 
 
 def _exact(amount: float | None) -> Decimal | None:
