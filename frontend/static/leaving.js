@@ -70,7 +70,8 @@ function levels(all, those) {
     h(
       "p",
       { class: "fine" },
-      "Most customers of all time have long gone. Who is worth a word stands below, the most valuable first.",
+      share > 0.5 && "Most customers of all time have long gone. ",
+      "Who is worth a word stands below, the most valuable first.",
     ),
     degraded(all.model),
   );
@@ -111,7 +112,7 @@ function worth(all) {
         exact:
           n === null ? shareOf(share) : `${number(n)} customers, ${number(interval.low)} to ${number(interval.high)}`,
         meaning: [
-          `How many will not order within ${days} days: the sum of everybody's chances, most of them of customers who have long gone.`,
+          `How many will not order within ${days} days: the sum of everybody's chances, those of customers who have long gone among them.`,
           interval && "In 95 of 100 such intervals lies what comes.",
         ].filter(Boolean),
         from: all,
