@@ -50,11 +50,14 @@ _INTO_HISTORY = """
           FROM stores WHERE store_id = :store_id
       )
 """
-# A minute more, for whoever had begun to tell before and read after.
+# A minute more, for whoever had begun to tell before and read after. What a training published, it had before this one
+# began, however short a time ago.
 _TOLD_ANEW = """
     SELECT told.customer_id FROM fact_customer_prediction AS told
     JOIN prediction_runs AS run ON run.store_id = told.store_id AND run.prediction_id = :prediction_id
+    LEFT JOIN prediction_runs AS theirs ON theirs.prediction_id = told.prediction_id
     WHERE told.store_id = :store_id AND told.updated_at >= run.started_at - interval '1 minute'
+      AND told.updated_at IS DISTINCT FROM theirs.finished_at
     ORDER BY told.customer_id
 """
 _FORGET_OLD = """

@@ -1,7 +1,7 @@
 """Predictions from records to the served table: whole or not at all, of the past alone, and of one as of all."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -192,6 +192,27 @@ async def test_who_is_told_anew_during_a_training_is_as_anew_after_it(
         after = await told(database, "c004")
         assert after[2] < before[2]
         assert after[9] == before[9] + 1
+
+
+async def test_a_training_right_after_another_tells_nobody_a_second_time(
+    server_url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with own_tables(server_url, settings) as database:
+        await put(database, STORE, shop_of_months())
+        await predict(database, STORE, PredictOptions(), now=NOW)
+        anew, publish = [], predictions.publish
+
+        async def listening(*arguments: Any, **rest: Any) -> Sequence[str]:
+            anew.append(await publish(*arguments, **rest))
+            return anew[-1]
+
+        monkeypatch.setattr(predictions, "publish", listening)
+        await predict(database, STORE, PredictOptions(), now=NOW)
+        async with database.transaction() as connection:
+            store = await read_store(connection, STORE)
+            assert await predict_some(database, connection, store, ["c001"], as_of=NOW) == 1
+        await predict(database, STORE, PredictOptions(), now=NOW)
+        assert anew == [[], ["c001"]]
 
 
 async def test_where_nobody_ever_came_back_everyone_is_told_and_can_be_told_anew(
