@@ -62,7 +62,7 @@ class EcommerceClusteringEngine:
         self._settings = settings or load_settings()
         if not structlog.is_configured():
             # Out of the box structlog prints to standard output, which belongs to who uses the library.
-            configure_logging(level=self._settings.log_level, json_logs=self._settings.json_logs)
+            configure_logging(level=self._settings.log_level, json_logs=self._settings.logs_as_json)
         self._database = database
 
     async def discover_multi_axis_segments(

@@ -8,7 +8,7 @@ from importlib import import_module
 from fastapi import FastAPI
 
 from app import __version__
-from app.api.customers.plain import PLAIN_PROFILE
+from app.api.customers.plain import PlainProfiles
 from app.api.failures import answer_failures
 from app.api.middleware import RequestFrame
 from app.api.openapi import describe
@@ -40,6 +40,7 @@ def create_app(settings: Settings | None = None, resources: Resources | None = N
             app.state.resources = opened
             # Meanwhile questions that need the database are answered with 503.
             preparing = asyncio.create_task(_prepare(opened))
+            await stack.enter_async_context(opened.at_work())
             try:
                 yield
             finally:
@@ -56,12 +57,12 @@ def create_app(settings: Settings | None = None, resources: Resources | None = N
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.router.routes.append(PLAIN_PROFILE)
     for router in ROUTERS:
         app.include_router(router)
     serve_pages(app)
     answer_failures(app)
     describe(app, ROUTERS)
+    app.add_middleware(PlainProfiles)
     app.add_middleware(RequestFrame)
     return app
 

@@ -2,22 +2,30 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import structlog
 
+from app.audit import Audit
+from app.cache import Cache
 from app.core.config import Settings
 from app.core.errors import AppError, Unavailable
 from app.core.keys import BootstrapKeys, Caller, Scope
 from app.core.secrets_file import ServingKeys, id_hash_secret, serving_keys
 from app.domain.profile_form import ProfileForm
 from app.embedded import EmbeddedPostgres
+from app.hearing import Hearing
+from app.keyring import USES_SECONDS, Keyring
+from app.limits import Limits
+from app.profile_cache import ProfileCache
+from app.warehouse.announcements import Change
 from app.warehouse.archetypes import SmallGroups
 from app.warehouse.engine import Database
 from app.warehouse.migrate import migrate
 from app.warehouse.pseudonyms import name_everyone, store_ids
+from app.warehouse.stores import read_served
 
 if TYPE_CHECKING:
     from app.warehouse.predictions import PredictedOfKinds, ServedChurn
@@ -69,6 +77,70 @@ class Resources:
     small: dict[tuple[str, int], SmallGroups] = field(default_factory=dict)
     churn: dict[int, "ServedChurn"] = field(default_factory=dict)
     foretold: dict[tuple[int, int], "PredictedOfKinds"] = field(default_factory=dict)
+    hearing: Hearing = field(init=False)
+    keyring: Keyring = field(init=False)
+    profiles: ProfileCache = field(init=False)
+    cache: Cache = field(init=False)
+    audit: Audit = field(init=False)
+    limits: Limits = field(init=False)
+    _served: dict[str, str] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        settings = self.settings
+        self.hearing = Hearing(self.database)
+        self.keyring = Keyring(self.database, self.keys, self.hearing)
+        self.profiles = ProfileCache(self.hearing, enabled=settings.enable_cache)
+        self.cache = Cache(
+            redis_url=None if settings.redis_url is None else settings.redis_url.get_secret_value(),
+            secret=self.secret,
+            seconds=settings.cache_ttl,
+            enabled=settings.enable_cache,
+        )
+        self.audit = Audit(self.database)
+        self.limits = Limits(settings.rate_limit_per_minute, failures=settings.failed_keys_per_minute)
+        self.hearing.forgetting(self._forget)
+
+    @asynccontextmanager
+    async def at_work(self) -> AsyncIterator[None]:
+        """Hear what changes, look after Redis, and write what is noted, until the block ends."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.cache.close)
+            stack.push_async_callback(self.audit.close)
+            for work in (self.hearing.run, self.cache.run, self.audit.run, self._note_uses):
+                task = asyncio.create_task(work())
+                stack.push_async_callback(_end, task)
+            yield
+
+    async def served_runs(self, store_id: str) -> str | None:
+        """Which run and which predictions of a store are served, as a word for what is read of them; None where nothing
+        that is read may be kept: there is no such store, or changes are not heard of.
+        """
+        if not self.hearing.now:
+            return None
+        known = self._served.get(store_id)
+        if known is None:
+            generation = self.hearing.generation
+            row = await read_served(self.database, store_id)
+            if row is None:
+                return None
+            known = f"{row['served_run_id']}.{row['served_prediction_id']}"
+            if generation == self.hearing.generation:
+                self._served[store_id] = known
+        return known
+
+    def _forget(self, change: Change | None) -> None:
+        if change is None:
+            self._served.clear()
+            self.cache.forget(None)
+        elif change.store_id is not None and not change.customer_ids:
+            self._served.pop(change.store_id, None)
+            self.cache.forget(change.store_id)
+
+    async def _note_uses(self) -> None:
+        while True:
+            await asyncio.sleep(USES_SECONDS)
+            with suppress(Unavailable):
+                await self.keyring.note_uses()
 
     async def prepare(self) -> None:
         """Migrate, and name whoever was imported before there were pseudonyms. Raises DatabaseUnavailable."""
@@ -108,11 +180,19 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         yield Resources(settings=settings, database=database, secret=secret, keys=keys)
 
 
+async def _end(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
 def bootstrap_keys(settings: Settings, keys: ServingKeys) -> BootstrapKeys:
     """The keys that need no database, each of the store of STORE_ID."""
     given = [
-        (keys.api_key, frozenset({Scope.support})),
-        (keys.admin_key, frozenset(Scope)),
-        (keys.analytics_key, frozenset({Scope.analytics})),
+        ("API_KEY", keys.api_key, frozenset({Scope.support})),
+        ("ADMIN_KEY", keys.admin_key, frozenset(Scope)),
+        ("ANALYTICS_KEY", keys.analytics_key, frozenset({Scope.analytics})),
     ]
-    return BootstrapKeys([(key, Caller(settings.store_id, scopes)) for key, scopes in given if key is not None])
+    return BootstrapKeys(
+        [(key, Caller(settings.store_id, scopes, name)) for name, key, scopes in given if key is not None]
+    )

@@ -27,7 +27,7 @@ CONSTANT = "/bench/constant"
 
 def service(body: bytes) -> FastAPI:
     settings = load_settings()
-    configure_logging(level=settings.log_level, json_logs=settings.json_logs)
+    configure_logging(level=settings.log_level, json_logs=settings.logs_as_json)
     app = create_app(settings)
 
     async def constant(_caller: Reader) -> Response:

@@ -19,14 +19,21 @@ _SPARE_SECONDS = 60
 
 
 @contextmanager
-def serving(module: Sequence[str], settings: Mapping[str, str], *, ready: str) -> Iterator[int]:
+def serving(
+    module: Sequence[str], settings: Mapping[str, str], *, ready: str, unheard: bool = False
+) -> Iterator[int]:
     """The port of `python -m module`, from when the path `ready` answers until the block ends.
 
     settings : its environment besides what this process has; PORT is added
+    unheard  : its log is written, and to nowhere
     """
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", *module], env=os.environ | settings | {"PORT": str(port)}, cwd=PROJECT, stdout=sys.stderr
+        [sys.executable, "-m", *module],
+        env=os.environ | settings | {"PORT": str(port)},
+        cwd=PROJECT,
+        stdout=sys.stderr,
+        stderr=subprocess.DEVNULL if unheard else None,
     )
     try:
         until = time.monotonic() + UP_SECONDS

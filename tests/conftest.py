@@ -72,7 +72,15 @@ def server_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return Settings(_env_file=None, env=Environment.development, data_dir=tmp_path_factory.mktemp("data"))
+    """Nothing is kept from one request to the next: tests change the database under the app, and ask at once."""
+    return Settings(
+        _env_file=None,
+        env=Environment.development,
+        data_dir=tmp_path_factory.mktemp("data"),
+        enable_cache=False,
+        rate_limit_per_minute=0,
+        failed_keys_per_minute=0,
+    )
 
 
 @pytest.fixture(scope="session")

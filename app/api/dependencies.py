@@ -1,57 +1,73 @@
 """Who asks, and whether they may: the one place where keys and scopes are checked."""
 
-from typing import Annotated, cast
+from collections.abc import Iterator
+from typing import Annotated, Any, cast
 
 from fastapi import Depends, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from starlette.types import Scope as Asked
 
 from app.core.errors import ScopeMissing, Unauthenticated
-from app.core.keys import Caller, Scope, key_id_of, same_key
+from app.core.keys import Caller, Scope
+from app.core.metrics import REFUSED
 from app.resources import Resources
-from app.warehouse.keys import opening_key
 
 _HEADER = b"x-api-key"
+#: Where a request's scope holds who asks, once that is known.
+_CALLER = "caller"
 
 
 def resources_of(request: Request) -> Resources:
     return cast(Resources, request.app.state.resources)
 
 
+def presented_key(scope: Asked) -> bytes | None:
+    """The key of a request; None where it has none, or two."""
+    presented = [value for name, value in scope["headers"] if name == _HEADER]
+    return presented[0] if len(presented) == 1 else None
+
+
 async def caller_of(request: Request) -> Caller | None:
-    """Who the key of a request belongs to; None where it has none, two, or one that opens nothing."""
-    presented = [value for name, value in request.scope["headers"] if name == _HEADER]
-    if len(presented) != 1:
-        return None
-    resources = resources_of(request)
-    if caller := resources.keys.caller(presented[0]):
-        return caller
-    key_id = key_id_of(presented[0])
-    if key_id is None:
-        return None
-    found = await opening_key(resources.database, key_id)
-    if found is None:
-        return None
-    store_id, secret_hash, scopes = found
-    if not same_key(presented[0], secret_hash):
-        return None
-    return Caller(store_id, frozenset(scope for scope in Scope if scope.value in scopes))
+    """Who the key of a request belongs to; None where it has none that opens anything."""
+    key = presented_key(request.scope)
+    return None if key is None else await resources_of(request).keyring.caller(key)
 
 
 class Needs:
     """Lets in who holds one of these scopes, or admin. Routes declare it; the API's description reads it from them.
 
-    Raises Unauthenticated or ScopeMissing.
+    Raises Unauthenticated, TooManyFailures, ScopeMissing or TooManyRequests.
     """
 
     def __init__(self, *scopes: Scope) -> None:
         self.scopes = scopes
 
     async def __call__(self, request: Request) -> Caller:
-        caller = await caller_of(request)
+        caller: Caller | None = request.scope.get(_CALLER)
         if caller is None:
-            raise Unauthenticated
+            resources = resources_of(request)
+            caller = await caller_of(request)
+            if caller is None:
+                resources.limits.failed(request.client.host if request.client else "")
+                raise Unauthenticated
+            resources.limits.admit(caller)
+            request.scope[_CALLER] = caller
         if not caller.may(self.scopes):
+            REFUSED.labels("no_scope").inc()
             raise ScopeMissing(needed=self.scopes, held=sorted(caller.scopes))
         return caller
+
+
+def needs_of(route: APIRoute) -> Needs | None:
+    """What a route lets in by; None where it needs no key."""
+    return next((call for call in _calls(route.dependant) if isinstance(call, Needs)), None)
+
+
+def _calls(dependant: Dependant) -> Iterator[Any]:
+    for each in dependant.dependencies:
+        yield each.call
+        yield from _calls(each)
 
 
 async def _opened(request: Request) -> Resources:

@@ -6,7 +6,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from app.api.middleware import instance_of
-from app.core.errors import AppError, Unavailable
+from app.core.errors import AppError, TooManyFailures, TooManyRequests, Unavailable
+from app.core.metrics import DATABASE_UNAVAILABLE
 from app.core.problems import (
     MEDIA_TYPE,
     RETRY_AFTER_SECONDS,
@@ -37,10 +38,17 @@ def _where(request: Request) -> dict[str, str]:
 
 async def _app_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, AppError)  # noqa: S101  what it is registered for
+    return answer_error(request, error)
+
+
+def answer_error(request: Request, error: AppError) -> Response:
     headers = {}
     if isinstance(error, Unavailable):
         log.warning("unavailable", request_id=request.scope["request_id"], why=str(error))
+        DATABASE_UNAVAILABLE.inc()
         headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    elif isinstance(error, TooManyRequests | TooManyFailures):
+        headers = {"Retry-After": str(error.retry_after_seconds)}
     elif error.status >= 500:
         log.error("app_error", request_id=request.scope["request_id"], why=str(error), exc_info=error)
     elif error.status == 401:
@@ -71,7 +79,7 @@ async def _http(request: Request, error: Exception) -> Response:
         detail = "This address does not take that method. /docs lists what it takes."
     elif error.status_code == 400:
         detail = "The body cannot be read. Send JSON, as UTF-8."
-    elif error.status_code == 413:
+    elif error.status_code in (408, 413, 415):
         detail = error.detail
     problem = plain_problem(error.status_code, detail, **_where(request))
     return _answer(problem, dict(error.headers or {}))

@@ -1,5 +1,8 @@
-"""What every request passes: its id, its line in the log, the headers of every answer, and the last catch."""
+"""What every request passes: its id, its line in the log, its place in the metrics, the headers of every answer, how
+much may be sent and how long that may take, and the last catch.
+"""
 
+import asyncio
 import os
 import re
 import time
@@ -8,10 +11,15 @@ import structlog
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.tagged import KEEPS
+from app.core.metrics import FAILED, IN_FLIGHT, REFUSED, REQUEST_SECONDS
 from app.core.problems import MEDIA_TYPE, plain_problem
+from app.core.requests import begin_request
 
 #: Of a request's body, bytes. What is asked here takes a few dozen.
 _LARGEST_BODY = 256 * 1024
+#: How long a body may take to come.
+_BODY_SECONDS = 20.0
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _INSTANCE_SHOWN = 200
 #: Pages load nothing but our own files, run no inline script, and stand in nobody's frame.
@@ -24,9 +32,14 @@ _HEADERS = [
     (b"referrer-policy", b"no-referrer"),
     (b"content-security-policy", _POLICY.encode()),
 ]
+_NO_STORE = (b"cache-control", b"no-store")
 
 #: Answers that depend on who asks. A cache on the way knows addresses, and not that the key makes the difference.
-_OF_THE_CALLER = ("/api/", "/health")
+_OF_THE_CALLER = ("/api/", "/health", "/metrics")
+#: Asked every few seconds by machines, for which a line each would bury all others.
+_UNREMARKABLE = ("/health/live", "/health/ready", "/metrics")
+
+_BODILESS = {"GET", "HEAD", "OPTIONS", "DELETE"}
 
 log = structlog.get_logger()
 
@@ -51,39 +64,71 @@ class RequestFrame:
         began = time.perf_counter()
         request_id = _request_id(scope)
         scope["request_id"] = request_id
+        begin_request(request_id)
         told = [(b"x-request-id", request_id.encode()), *_HEADERS]
-        if scope["path"].startswith(_OF_THE_CALLER):
-            told.append((b"cache-control", b"no-store"))
         status = 0
 
         async def sending(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), *told]
+                headers = [*message.get("headers", ()), *told]
+                if KEEPS not in scope and scope["path"].startswith(_OF_THE_CALLER):
+                    headers.append(_NO_STORE)
+                message["headers"] = headers
             await send(message)
 
-        taken = 0
-
-        async def receiving() -> Message:
-            nonlocal taken
-            message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > _LARGEST_BODY:
-                raise HTTPException(413, f"A request's body may have up to {_LARGEST_BODY:,} bytes.")
-            return message
-
+        IN_FLIGHT.inc()
         try:
-            await self._app(scope, receiving, sending)
+            await self._app(scope, receive if scope["method"] in _BODILESS else _bounded(scope, receive), sending)
         except Exception:
+            FAILED.inc()
             log.exception("request.failed", request_id=request_id)
             if status:  # too late for another answer: the connection is cut
                 raise
             await _fail(scope, request_id, sending)
         finally:
+            IN_FLIGHT.dec()
+            seconds = time.perf_counter() - began
             route = getattr(scope.get("route"), "path", "unmatched")
-            ms = round(1000 * (time.perf_counter() - began), 1)
-            log.info("request", request_id=request_id, method=scope["method"], route=route, status=status, ms=ms)
+            REQUEST_SECONDS.labels(scope["method"], route, str(status)).observe(seconds)
+            say = log.debug if route in _UNREMARKABLE else log.info
+            caller = scope.get("caller")
+            say(
+                "request",
+                request_id=request_id,
+                method=scope["method"],
+                route=route,
+                status=status,
+                ms=round(1000 * seconds, 1),
+                **({} if caller is None else {"store": caller.store_id, "key_id": caller.key_id}),
+            )
+
+
+def _bounded(scope: Scope, receive: Receive) -> Receive:
+    """What comes of a body, up to a size and for a time. Raises HTTPException for more, and for one that is packed."""
+    if any(name == b"content-encoding" and value.lower() != b"identity" for name, value in scope["headers"]):
+        REFUSED.labels("body").inc()
+        raise HTTPException(415, "A request's body is taken as it is: send it without Content-Encoding.")
+    taken, until = 0, time.monotonic() + _BODY_SECONDS
+
+    async def receiving() -> Message:
+        nonlocal taken
+        try:
+            async with asyncio.timeout_at(asyncio.get_running_loop().time() + max(0.0, until - time.monotonic())):
+                message = await receive()
+        except TimeoutError:
+            REFUSED.labels("body").inc()
+            raise HTTPException(
+                408, f"The body did not come within {_BODY_SECONDS:.0f} seconds. Send it again."
+            ) from None
+        taken += len(message.get("body", b""))
+        if taken > _LARGEST_BODY:
+            REFUSED.labels("body").inc()
+            raise HTTPException(413, f"A request's body may have up to {_LARGEST_BODY:,} bytes.")
+        return message
+
+    return receiving
 
 
 async def _fail(scope: Scope, request_id: str, send: Send) -> None:

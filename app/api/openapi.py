@@ -1,14 +1,13 @@
 """The API's description: what FastAPI knows of the routes, and which scopes each needs, read from what checks them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
-from fastapi.dependencies.models import Dependant
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
-from app.api.dependencies import Needs
+from app.api.dependencies import needs_of
 from app.core.keys import Scope
 from app.core.problems import MEDIA_TYPE, Problem
 
@@ -37,16 +36,8 @@ def describe(app: FastAPI, routers: Sequence[APIRouter]) -> None:
 
 def scopes_of(route: APIRoute) -> tuple[Scope, ...] | None:
     """The scopes of which a route needs one; None where it needs no key."""
-    for call in _calls(route.dependant):
-        if isinstance(call, Needs):
-            return call.scopes
-    return None
-
-
-def _calls(dependant: Dependant) -> Iterator[object]:
-    for each in dependant.dependencies:
-        yield each.call
-        yield from _calls(each)
+    needs = needs_of(route)
+    return None if needs is None else needs.scopes
 
 
 def _description(app: FastAPI, routes: Sequence[APIRoute]) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def guarded(
     """Run what a command does, with settings and logging in place; whatever fails ends as one line and exit code 1."""
     try:
         settings = load_settings()
-        configure_logging(level=settings.log_level, json_logs=settings.json_logs)
+        configure_logging(level=settings.log_level, json_logs=settings.logs_as_json)
         # Serving runs on the faster loop; the others keep Python's own.
         faster = uvloop.new_event_loop if getattr(wanted, "serves", False) else None
         with asyncio.Runner(loop_factory=faster) as runner:

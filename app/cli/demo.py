@@ -45,7 +45,7 @@ async def _run(wanted: argparse.Namespace, settings: Settings) -> int:
     if "log_level" not in settings.model_fields_set:
         # A line a request, and those of runs, would bury the keys.
         settings = settings.model_copy(update={"log_level": "WARNING"})
-        configure_logging(level=settings.log_level, json_logs=settings.json_logs)
+        configure_logging(level=settings.log_level, json_logs=settings.logs_as_json)
     with listening(settings) as listener:
         async with open_resources(settings) as resources:
             await prepare(resources)

@@ -78,6 +78,12 @@ def _a_horizon(value: object) -> object:
     return None if value == "individual" else value
 
 
+def _a_redis_address(url: SecretStr | None) -> SecretStr | None:
+    if url is not None and not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("it must begin with redis:// (or rediss:// for TLS), as in redis://localhost:6379/0")
+    return url
+
+
 def _a_slack_address(url: SecretStr | None) -> SecretStr | None:
     if url is not None:
         address = urlsplit(url.get_secret_value())
@@ -96,6 +102,7 @@ PostgresUrl = Annotated[str | None, AfterValidator(_a_postgres_address)]
 Key = Annotated[SecretStr | None, AfterValidator(_a_key)]
 Horizon = Annotated[Annotated[int, Field(ge=1, le=365)] | None, BeforeValidator(_a_horizon)]
 Cron = Annotated[str, AfterValidator(_a_cron_line)]
+RedisUrl = Annotated[SecretStr | None, AfterValidator(_a_redis_address)]
 SlackUrl = Annotated[SecretStr | None, AfterValidator(_a_slack_address)]
 
 
@@ -122,6 +129,12 @@ class Settings(BaseSettings):
     db_pool_recycle: Annotated[int, Field(ge=1)] = 1800
     db_pool_pre_ping: bool = True
 
+    enable_cache: bool = True
+    redis_url: RedisUrl = None
+    cache_ttl: Annotated[int, Field(ge=1, le=86_400)] = 3600
+    rate_limit_per_minute: Annotated[int, Field(ge=0)] = 3000
+    failed_keys_per_minute: Annotated[int, Field(ge=0)] = 60
+
     store_id: StoreId = "default"
     store_timezone: TimeZoneName = "UTC"
     currency: CurrencyCode = "USD"
@@ -130,6 +143,8 @@ class Settings(BaseSettings):
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     json_logs: bool = False
+    railway_environment: str | None = None
+    enable_prometheus_metrics: bool = False
 
     enable_dynamic_k_range: bool = True
     clustering_robust_scaling: bool = True
@@ -147,6 +162,11 @@ class Settings(BaseSettings):
 
     slack_webhook_url: SlackUrl = None
     alert_migration_share: Annotated[float, Field(gt=0, le=1)] = 0.2
+
+    @property
+    def logs_as_json(self) -> bool:
+        """Where JSON_LOGS says so, and on Railway, which reads logs as JSON."""
+        return self.json_logs or self.railway_environment is not None
 
     @property
     def pool_size(self) -> int:

@@ -5,6 +5,7 @@
     │   ├── UnreadableFile             missing, not permitted, truncated, not text
     │   ├── WrongColumns               the file's header lacks what the preset needs
     │   ├── RowsRejected               --strict met a bad row
+    │   ├── UnreadableBody             a request's, that is no JSON, or none that we take
     │   ├── InvalidParameter      422  of a request, named
     │   └── NotEnoughCustomers         too few to segment
     ├── Unauthenticated           401  no key, or none that opens anything
@@ -18,11 +19,16 @@
     │   ├── KeyNotFound
     │   ├── RunNotFound
     │   ├── JobNotFound
+    │   ├── NoMetrics                  they are not to be shown
     │   ├── NothingPredicted           no predictions have been published yet
     │   ├── NotPredicted               those that have been say nothing of this customer
     │   ├── ModelNotFound
     │   └── NothingPublished           no segmentation run has been published yet
+    ├── TooManyRequests           429  more than a key may ask in a minute
+    ├── TooManyFailures           429  too many wrong keys from one address
     ├── Conflict                  409
+    │   ├── KeyNotLive                 a key that is revoked or has expired
+    │   ├── LastAdminKey               without it nobody could manage the store's keys
     │   ├── NotEnoughHistory           too few days of orders to tell from them what comes
     │   ├── GrowthNotProjected         the predictions that are served say nothing of growth
     │   ├── PredictionInProgress       another training of the same store's predictions is under way
@@ -87,6 +93,13 @@ class WrongColumns(InvalidInput):
 
 class RowsRejected(InvalidInput):
     pass
+
+
+class UnreadableBody(InvalidInput):
+    """why : what is wrong with it, as a clause"""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"The body cannot be read: {why}. Send JSON, as UTF-8.")
 
 
 class NotEnoughCustomers(InvalidInput):
@@ -174,6 +187,31 @@ class KeyNotFound(NotFound):
         super().__init__(f"There is no key {shortened(key_id)}. `python -m app keys list` shows those there are.")
 
 
+class TooManyRequests(AppError):
+    """retry_after_seconds : when there is room again"""
+
+    status = 429
+
+    def __init__(self, *, most: int, retry_after_seconds: int) -> None:
+        super().__init__(
+            f"This key has asked {most} times within a minute, which is as often as it may. Ask again in "
+            f"{retry_after_seconds} seconds."
+        )
+        self.retry_after_seconds = retry_after_seconds
+
+
+class TooManyFailures(AppError):
+    """retry_after_seconds : when a key is looked at again"""
+
+    status = 429
+
+    def __init__(self, *, retry_after_seconds: int) -> None:
+        super().__init__(
+            f"Too many requests without a valid key came from this address. Try again in {retry_after_seconds} seconds."
+        )
+        self.retry_after_seconds = retry_after_seconds
+
+
 class NothingPublished(NotFound):
     def __init__(self, store_id: str) -> None:
         super().__init__(
@@ -216,8 +254,26 @@ class JobNotFound(NotFound):
         super().__init__(f"There is no job {job_id}. GET /api/admin/jobs lists those there are.")
 
 
+class NoMetrics(NotFound):
+    def __init__(self) -> None:
+        super().__init__("Metrics are not shown here. Set ENABLE_PROMETHEUS_METRICS=true to have them.")
+
+
 class Conflict(AppError):
     status = 409
+
+
+class KeyNotLive(Conflict):
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"Key {shortened(key_id)} is revoked or has expired. Make a new one instead.")
+
+
+class LastAdminKey(Conflict):
+    def __init__(self, key_id: str) -> None:
+        super().__init__(
+            f"Key {shortened(key_id)} is the last of its store with scope admin; without it nobody could manage the "
+            "store's keys. Make another first, or revoke it with `python -m app keys revoke`."
+        )
 
 
 class NotEnoughHistory(Conflict):

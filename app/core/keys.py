@@ -29,10 +29,15 @@ class View(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, known by their key. store_id : the one store the key opens"""
+    """Who asks, known by their key.
+
+    store_id : the one store the key opens
+    key_id   : the key's public id; the setting's name of a key of the settings
+    """
 
     store_id: str
     scopes: frozenset[Scope]
+    key_id: str
 
     @property
     def view(self) -> View:

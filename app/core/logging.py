@@ -1,28 +1,96 @@
-"""structlog, to standard error: an event and its facts. Ids, never e-mails, secrets or message text."""
+"""structlog, to standard error: an event and its facts. Ids, never e-mails, secrets or message text.
+
+What an exception says of itself may repeat what somebody sent, so of those nobody foresaw only their kind and place are
+written, but for LOG_LEVEL=DEBUG. Whatever else comes through is looked over for what has the form of a secret.
+"""
 
 import logging
+import re
 import sys
+import traceback
+from typing import Any
 
+import orjson
 import structlog
+from structlog.typing import EventDict, WrappedLogger
+
+from app.core.errors import AppError
+
+_HIDDEN = "[hidden]"
+#: Facts of these names are never written, whatever they hold.
+_SECRET_NAMES = frozenset(
+    {
+        *("authorization", "x-api-key", "x_api_key", "api_key", "admin_key", "key", "secret", "token", "password"),
+        *("x-webhook-token", "cookie", "email", "e_mail", "phone", "name", "first_name", "last_name", "body", "query"),
+    }
+)
+_SECRET_FORMS = re.compile(
+    r"ci_live_[0-9A-Za-z_]+"  # our own keys
+    r"|sk-[0-9A-Za-z_-]{8,}"  # those of language models
+    r"|(?<=://)[^\s/@:]*:[^\s/@]+(?=@)"  # user and password in an address
+    r"|[^\s@\"'<>()\[\],;:=]+@[^\s@\"'<>()\[\],;:]+\.[A-Za-z]{2,}"  # an e-mail
+)
 
 
 def configure_logging(*, level: str, json_logs: bool) -> None:
     """Lines for people on a console, JSON for machines."""
-    renderer: structlog.typing.Processor
-    renderer = (
-        structlog.processors.JSONRenderer()
-        if json_logs
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=24)
-    )
+    told_in_full = level == "DEBUG"
+    processors: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info if told_in_full else _with_kind_and_place,
+        _without_secrets,
+    ]
+    factory: Any
+    if json_logs:
+        processors.append(structlog.processors.JSONRenderer(serializer=_dumped))
+        factory = structlog.BytesLoggerFactory(file=sys.stderr.buffer)
+    else:
+        processors.append(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=24))
+        factory = structlog.PrintLoggerFactory(file=sys.stderr)
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
+        processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=factory,
         cache_logger_on_first_use=False,
     )
+
+
+def _dumped(told: Any, **_: Any) -> bytes:
+    return orjson.dumps(told, default=str)
+
+
+def _with_kind_and_place(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """`exc_info` as the kinds of the errors and where they were raised; in words where they are ours."""
+    given = event.pop("exc_info", None)
+    if given is None or given is False:
+        return event
+    error = given if isinstance(given, BaseException) else given[1] if isinstance(given, tuple) else sys.exc_info()[1]
+    if error is not None:
+        event["exception"] = "\n".join(_told(error))
+    return event
+
+
+def _told(error: BaseException) -> list[str]:
+    lines: list[str] = []
+    current: BaseException | None = error
+    while current is not None:
+        kind = type(current)
+        said = f": {current}" if isinstance(current, AppError) else ""
+        lines.append(f"{kind.__module__}.{kind.__qualname__}{said}")
+        lines += [
+            f"  {frame.filename}:{frame.lineno} in {frame.name}"
+            for frame in traceback.extract_tb(current.__traceback__)
+        ]
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+    return lines
+
+
+def _without_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    for fact, value in event.items():
+        if fact in _SECRET_NAMES:
+            event[fact] = _HIDDEN
+        elif isinstance(value, str) and ("@" in value or "ci_live_" in value or "sk-" in value):
+            event[fact] = _SECRET_FORMS.sub(_HIDDEN, value)
+    return event

@@ -105,7 +105,7 @@ def main() -> None:
 
 async def _done(order: Mapping[str, Any]) -> Mapping[str, Any]:
     settings = Settings(**order["settings"])
-    configure_logging(level=settings.log_level, json_logs=settings.json_logs)
+    configure_logging(level=settings.log_level, json_logs=settings.logs_as_json)
     database = Database(order["url"], settings)
     try:
         return await WORK[order["work"]](database, settings, order["store_id"], order["parameters"])

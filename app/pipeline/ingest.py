@@ -12,6 +12,7 @@ from app.core.progress import Progress, unheard
 from app.domain.refunds import match_returns
 from app.sources.base import Batch, ReadingAccount, Source
 from app.warehouse import changes, load
+from app.warehouse.announcements import announce
 from app.warehouse.engine import Database
 from app.warehouse.jobs import Job, enqueue
 from app.warehouse.pseudonyms import name_everyone
@@ -99,6 +100,7 @@ async def ingest(
         paid, refunded = await load.money(connection, store_id)
         if await changes.note_changed(connection, store_id, bereft=loaded.bereft):
             await enqueue(connection, Job.score, store_id)
+        await announce(connection, store_id)
     log.info("import.done", store_id=store_id, source=source.name, rows=source.account.read.rows, dry_run=dry_run)
     return IngestReport(
         store=store,

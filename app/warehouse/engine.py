@@ -68,6 +68,16 @@ class Database:
         await self._readers.close()
         await self._engine.dispose()
 
+    def connections(self) -> dict[tuple[str, str], int]:
+        """How many connections there are, by pool (readers, work) and state (used, idle)."""
+        pool: Any = self._engine.pool
+        return {
+            ("readers", "used"): self._readers.used,
+            ("readers", "idle"): self._readers.idle,
+            ("work", "used"): pool.checkedout(),
+            ("work", "idle"): pool.checkedin(),
+        }
+
     async def row(self, query: str, *arguments: Any) -> Row | None:
         """The first row of one statement that reads; None where there is none. Raises DatabaseUnavailable."""
         found = await self._readers.fetch(query, arguments)
@@ -182,6 +192,11 @@ class _Readers:
         self._settings = settings
         self._room = asyncio.Semaphore(max(1, size))
         self._idle: list[tuple[asyncpg.Connection, float]] = []
+        self.used = 0
+
+    @property
+    def idle(self) -> int:
+        return len(self._idle)
 
     async def close(self) -> None:
         idle, self._idle = self._idle, []
@@ -207,6 +222,7 @@ class _Readers:
                 await self._room.acquire()
         else:
             await self._room.acquire()
+        self.used += 1
         try:
             connection, opened_at = await self._connected()
             try:
@@ -220,6 +236,7 @@ class _Readers:
             self._idle.append((connection, opened_at))
             return found
         finally:
+            self.used -= 1
             self._room.release()
 
     async def _connected(self) -> tuple[asyncpg.Connection, float]:

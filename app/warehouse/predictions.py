@@ -14,11 +14,14 @@ from sqlalchemy import ARRAY, Text, any_, insert, literal, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.warehouse.announcements import announce
 from app.warehouse.copying import copy_in
 from app.warehouse.engine import Database, Row, raw
 from app.warehouse.tables import fact_customer_prediction, prediction_models, prediction_runs, stores
 
 _KEPT = 8
+#: Of so many months the first is kept as well: what it forecast for the month is compared with what came.
+_MONTHS_KEPT = 3
 _MONEY = ("expected_spend_90d", "expected_spend_low", "expected_spend_high", "predicted_ltv_12m")
 # Rows of a day are held before the store, as by whoever publishes a day anew; who deletes a customer has theirs first.
 _HOLD_HISTORY = """
@@ -64,6 +67,9 @@ _FORGET_OLD = """
     DELETE FROM prediction_runs WHERE store_id = :store_id AND prediction_id IN (
         SELECT prediction_id FROM prediction_runs
         WHERE store_id = :store_id AND prediction_id <> :prediction_id ORDER BY prediction_id DESC OFFSET :kept
+    ) AND prediction_id NOT IN (
+        SELECT min(prediction_id) FROM prediction_runs WHERE store_id = :store_id AND status = 'published'
+        GROUP BY date_trunc('month', as_of) ORDER BY 1 DESC LIMIT :months
     )
 """
 
@@ -139,8 +145,9 @@ async def publish(
         .where(runs.c.prediction_id == prediction_id)
         .values(status="published", report=report, finished_at=text("now()"), as_of=as_of)
     )
-    await connection.execute(text(_FORGET_OLD), {**keys, "kept": _KEPT})
+    await connection.execute(text(_FORGET_OLD), {**keys, "kept": _KEPT, "months": _MONTHS_KEPT})
     await connection.execute(text(f"ANALYZE {facts.name}"))
+    await announce(connection, store_id)
     return anew
 
 
@@ -202,6 +209,7 @@ async def replace(
     exact = [map(_exact, values) if name in _MONEY else values for name, values in columns.items()]
     told = [(store_id, prediction_id, *row) for row in zip(*exact, strict=True)]
     await driver.executemany(_replacing(tuple(columns)), told)
+    await announce(connection, store_id, columns["customer_id"])
 
 
 def _exact(amount: float | None) -> Decimal | None:
@@ -225,6 +233,7 @@ async def remove(connection: AsyncConnection, store_id: str, customer_ids: Colle
     table = fact_customer_prediction
     whom = table.c.customer_id == any_(literal(sorted(customer_ids), ARRAY(Text)))
     await connection.execute(table.delete().where(table.c.store_id == store_id, whom))
+    await announce(connection, store_id, sorted(customer_ids))
 
 
 # What is served of them

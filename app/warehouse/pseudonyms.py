@@ -9,6 +9,7 @@ from sqlalchemy import ARRAY, Text, any_, literal, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core.keys import LONGEST_PSEUDONYM, SHORTEST_PSEUDONYM, pseudonym
+from app.warehouse.announcements import announce
 from app.warehouse.engine import raw
 from app.warehouse.tables import customer_pseudonyms, stores
 
@@ -51,6 +52,8 @@ async def name_everyone(connection: AsyncConnection, store_id: str, secret: byte
         await driver.copy_to_table("new_pseudonyms", source=source, columns=("customer_id", "pseudonym"), format="csv")
         await connection.execute(text(_TAKE), {"store": store_id})
         unnamed = (await connection.execute(text(_UNNAMED), {"store": store_id})).scalars().all()
+    if n_named:
+        await announce(connection, store_id)
     return n_named
 
 

@@ -13,6 +13,7 @@ import polars as pl
 from sqlalchemy import ARRAY, Text, any_, delete, literal, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.warehouse.announcements import announce
 from app.warehouse.copying import copy_in, copy_in_binary, copy_out
 from app.warehouse.engine import raw
 from app.warehouse.tables import (
@@ -100,6 +101,7 @@ async def publish(
     anew = (*_DIMENSIONS, table) if segment_lineage.name in star else (table,)
     await connection.execute(text(f"SET LOCAL default_statistics_target = {_STATISTICS}"))
     await connection.execute(text("ANALYZE " + ", ".join(each.name for each in anew)))
+    await announce(connection, store_id)
 
 
 async def _leave_out_who_has_gone(
@@ -139,6 +141,7 @@ async def replace_customer(connection: AsyncConnection, store_id: str, run_id: i
     """
     driver: Any = await raw(connection)
     await driver.execute(_replacing(tuple(row)), store_id, run_id, *row.values())
+    await announce(connection, store_id, [row["customer_id"]])
 
 
 async def replace_customers(connection: AsyncConnection, store_id: str, run_id: int, rows: pl.DataFrame) -> None:
@@ -156,6 +159,7 @@ async def replace_customers(connection: AsyncConnection, store_id: str, run_id: 
     )
     # Gone when the transaction ends at the latest, and now, as some more may follow in it.
     await driver.execute("DROP TABLE scored")
+    await announce(connection, store_id)
 
 
 async def remove_customers(
@@ -166,6 +170,7 @@ async def remove_customers(
         of_run = fact_customer_standing.c.store_id == store_id, fact_customer_standing.c.run_id == run_id
         whom = fact_customer_standing.c.customer_id.in_(sorted(customer_ids))
         await connection.execute(delete(fact_customer_standing).where(*of_run, whom))
+        await announce(connection, store_id)
 
 
 @cache

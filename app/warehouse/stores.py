@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core.errors import StoreNotFound
-from app.warehouse.engine import Database
+from app.warehouse.engine import Database, Row
 from app.warehouse.tables import customers, orders, refunds, segmentation_runs, stores, tickets
 
 
@@ -38,6 +38,14 @@ async def read_store(connection: AsyncConnection, store_id: str, *, hold: bool =
         known = (await connection.execute(select(stores.c.store_id).order_by(stores.c.store_id))).scalars().all()
         raise StoreNotFound(store_id, known=known)
     return Store(*row)
+
+
+async def read_served(database: Database, store_id: str) -> Row | None:
+    """served_run_id and served_prediction_id of a store, each None before the first; None where there is no store."""
+    return await database.row(_SERVED, store_id)
+
+
+_SERVED = "SELECT served_run_id, served_prediction_id FROM stores WHERE store_id = $1"
 
 
 async def last_record_at(connection: AsyncConnection, store_id: str) -> datetime | None:

@@ -4,7 +4,7 @@
             │             ├─ refunds (of an order, where one is found)
             │             ├─ tickets
             │             └─ customer_pseudonyms             what they are called where ids may not be shown
-            ├─ api_keys                                      who may ask
+            ├─ api_keys, audit_log                           who may ask, and who has
             ├─ jobs, idempotent_requests                     what is to be done, and what was asked before
             ├─ alerts_told                                   what Slack was told, once a day for each reason
             └─ segmentation_runs                             one row per discovery or rescoring
@@ -150,12 +150,38 @@ api_keys = Table(
     Column("secret_hash", Text, nullable=False, comment="SHA-256 of the whole key, hex; the key itself is not kept."),
     Column("scopes", ARRAY(Text), nullable=False, comment="support, analytics, campaigns, privacy, admin."),
     Column("created_at", TIME, nullable=False, server_default=func.now(), comment="UTC."),
+    Column("expires_at", TIME, comment="From when on it opens nothing, UTC; null where it does not expire."),
+    Column("last_used_at", TIME, comment="When it last opened something, UTC, to the minute; null where it never did."),
     Column("revoked_at", TIME, comment="When it was revoked, UTC; null while it opens."),
     PrimaryKeyConstraint("key_id"),
     _of_store(),
     CheckConstraint("cardinality(scopes) > 0", name="scopes"),
     Index("idx_api_keys_store", "store_id", "created_at"),
     comment="Who may ask the API, and for what. Each key belongs to one store.",
+)
+
+# Without references: what was done stays written when the store or the key is gone.
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("audit_id", BigInteger, Identity(always=True), nullable=False, comment="Counts up."),
+    _store(),
+    Column("at", TIME, nullable=False, server_default=func.now(), comment="UTC."),
+    Column("key_id", Text, nullable=False, comment="The key it was done with; API_KEY, ... of the settings' keys."),
+    Column("action", Text, nullable=False, comment="What was done: customer.read, key.create, ..."),
+    Column("request_id", Text, comment="Names the request in the logs; null for the command line."),
+    Column(
+        "subjects",
+        ARRAY(Text),
+        nullable=False,
+        server_default=text("'{}'"),
+        comment="Pseudonyms of the customers it was about, those who are erased left out.",
+        info={"personal": True},
+    ),
+    Column("object", Text, comment="What else it was about: a key, a job, a run, a receipt."),
+    PrimaryKeyConstraint("audit_id"),
+    Index("idx_audit_log_store", "store_id", "audit_id"),
+    comment="Who has changed something, and who has seen identities.",
 )
 
 orders = Table(

@@ -38,7 +38,7 @@ class Clients:
 
 def keys_of(store_id: str) -> BootstrapKeys:
     scopes = {scope: frozenset(Scope) if scope is Scope.admin else frozenset({scope}) for scope in Scope}
-    return BootstrapKeys([(KEYS[scope.value], Caller(store_id, held)) for scope, held in scopes.items()])
+    return BootstrapKeys([(KEYS[scope.value], Caller(store_id, held, scope.value)) for scope, held in scopes.items()])
 
 
 @pytest.fixture(scope="session")

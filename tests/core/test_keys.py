@@ -58,7 +58,7 @@ def test_only_the_key_itself_has_its_hash() -> None:
 
 
 def test_a_key_of_the_settings_opens_its_callers_store_alone() -> None:
-    agent, admin = Caller("a", frozenset({Scope.support})), Caller("a", frozenset(Scope))
+    agent, admin = Caller("a", frozenset({Scope.support}), "k"), Caller("a", frozenset(Scope), "k")
     keys = BootstrapKeys([("one", agent), ("two", admin)])
     assert (keys.caller(b"one"), keys.caller(b"two"), keys.caller(b"three"), keys.caller(b"")) == (
         agent,
@@ -70,14 +70,14 @@ def test_a_key_of_the_settings_opens_its_callers_store_alone() -> None:
 
 @pytest.mark.parametrize("scope", Scope)
 def test_support_and_admin_see_identities_and_the_others_pseudonyms(scope: Scope) -> None:
-    view = Caller("s", frozenset({scope})).view
+    view = Caller("s", frozenset({scope}), "k").view
     assert view is (View.identified if scope in (Scope.support, Scope.admin) else View.pseudonymous)
 
 
 def test_admin_may_do_anything_and_others_what_they_hold() -> None:
-    assert Caller("s", frozenset({Scope.admin})).may([Scope.privacy])
-    assert Caller("s", frozenset({Scope.support})).may([Scope.analytics, Scope.support])
-    assert not Caller("s", frozenset({Scope.support})).may([Scope.analytics])
+    assert Caller("s", frozenset({Scope.admin}), "k").may([Scope.privacy])
+    assert Caller("s", frozenset({Scope.support}), "k").may([Scope.analytics, Scope.support])
+    assert not Caller("s", frozenset({Scope.support}), "k").may([Scope.analytics])
 
 
 @pytest.mark.parametrize("key", ["changeme", "CHANGE-ME", "secret", "your-secret-api-key-here", "<your-key>", "admin"])

@@ -4,11 +4,24 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Depends, Header, Path, Query
 
-from app.api.admin import service
-from app.api.admin.schemas import Accepted, Discovery, Jobs, JobStatus, RunStatus
+from app.api.admin import auditing, keeping, service
+from app.api.admin.schemas import (
+    Accepted,
+    ApiKey,
+    AuditLog,
+    Discovery,
+    Flushed,
+    Jobs,
+    JobStatus,
+    Keys,
+    MadeKey,
+    NewKey,
+    Rotation,
+    RunStatus,
+)
 from app.api.bodies import JsonRoute
 from app.api.dependencies import Needs, Opened
-from app.api.parameters import Cursor, Limit
+from app.api.parameters import Cursor, Limit, Plain
 from app.core.keys import Caller, Scope
 from app.warehouse.jobs import JobState
 from app.warehouse.requests import HEADER
@@ -20,6 +33,9 @@ Admin = Annotated[Caller, Depends(Needs(Scope.admin))]
 _LARGEST_ID = 2**63 - 1
 JobId = Annotated[
     int, Path(ge=1, le=_LARGEST_ID, description="One of the store's; take one from `GET /api/admin/jobs`.")
+]
+KeyId = Annotated[
+    str, Path(pattern=r"^[0-9A-Za-z]{8}$", description="Its public part; take one from `GET /api/admin/keys`.")
 ]
 IdempotencyKey = Annotated[
     str | None,
@@ -67,6 +83,54 @@ async def jobs(
 @router.get("/jobs/{job_id}", summary="One job")
 async def job(job_id: JobId, caller: Admin, resources: Opened) -> JobStatus:
     return await service.job(resources, caller, job_id)
+
+
+@router.get("/keys", summary="The keys of the store")
+async def keys(caller: Admin, resources: Opened) -> Keys:
+    return await keeping.keys(resources, caller)
+
+
+@router.post("/keys", status_code=201, summary="Make a key")
+async def create_key(caller: Admin, resources: Opened, wanted: Annotated[NewKey, Body()]) -> MadeKey:
+    """It is shown in this answer and never again. Asked twice, two are made: an answer with a key in it is not kept."""
+    return await keeping.create_key(resources, caller, wanted)
+
+
+@router.post("/keys/{key_id}/rotate", status_code=201, summary="Put a new key in a key's place")
+async def rotate_key(
+    key_id: KeyId, caller: Admin, resources: Opened, wanted: Annotated[Rotation | None, Body()] = None
+) -> MadeKey:
+    """Of the same scopes and name. Both open for a while, then the new one alone."""
+    return await keeping.rotate_key(resources, caller, key_id, wanted or Rotation())
+
+
+@router.post("/keys/{key_id}/revoke", summary="Refuse a key from now on")
+async def revoke_key(key_id: KeyId, caller: Admin, resources: Opened) -> ApiKey:
+    """At once here, and within half a minute wherever else it is known. Done again, it changes nothing."""
+    return await keeping.revoke_key(resources, caller, key_id)
+
+
+@router.get("/audit", summary="Who has changed something, and who has seen identities")
+async def audit(
+    caller: Admin,
+    resources: Opened,
+    action: Annotated[
+        Plain | None, Query(description="One action, or all of a kind: `key` for `key.create`, `key.revoke`, ...")
+    ] = None,
+    key_id: Annotated[Plain | None, Query(description="Done with this key.")] = None,
+    subject: Annotated[Plain | None, Query(description="About this customer, by pseudonym.")] = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+) -> AuditLog:
+    return await auditing.entries(
+        resources, caller, action=action, key_id=key_id, subject=subject, limit=limit, cursor=cursor
+    )
+
+
+@router.post("/cache/flush", summary="Forget what is kept to answer faster")
+async def flush(caller: Admin, resources: Opened) -> Flushed:
+    """Of this store. Needed only after somebody has changed the database past this service."""
+    return await keeping.flush(resources, caller)
 
 
 @router.post("/jobs/{job_id}/replay", status_code=202, summary="Have a failed job tried again")

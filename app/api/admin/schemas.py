@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from app.core.keys import Scope
 from app.core.schemas import Answer
 from app.pipeline.run import MIN_POPULATION
 from app.segmentation.clustering import MOST_SEGMENTS
@@ -77,6 +78,78 @@ class JobStatus(Answer):
     next_try_at: str | None = Field(description="Of one that waits to be tried again.")
     retries: int = Field(description="How often it was begun anew since it was asked for or replayed.")
     failure: str | None = Field(description="Why it failed, or is to be tried again.")
+
+
+class NewKey(Answer):
+    """A key to be made, for the store of the key it is asked with."""
+
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=len(Scope))] = Field(
+        description="What it may be used for. support sees identities, analytics and campaigns pseudonyms, privacy "
+        "exports and erases, admin may do everything."
+    )
+    name: Annotated[str, Field(max_length=100, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")] = Field(
+        default="", description="What it is for, in your words."
+    )
+    expires_in_days: Annotated[int, Field(strict=True, ge=1, le=3_650)] | None = Field(
+        default=None, description="After how many days it opens nothing more; never without it."
+    )
+
+
+class Rotation(Answer):
+    """How a key is to be replaced."""
+
+    overlap_hours: Annotated[int, Field(strict=True, ge=0, le=24 * 90)] = Field(
+        default=24, description="How long the old one goes on opening, so that who uses it can change to the new one."
+    )
+
+
+class ApiKey(Answer):
+    """What is known of a key: everything but the key. Times are UTC."""
+
+    key_id: str = Field(description="Its public part; names it in lists, opens nothing.")
+    name: str
+    scopes: list[Scope]
+    status: Literal["live", "expired", "revoked"]
+    created_at: str
+    expires_at: str | None = Field(description="Null where it does not expire.")
+    last_used_at: str | None = Field(description="To the minute; null where it never was.")
+    revoked_at: str | None
+
+
+class MadeKey(ApiKey):
+    """A new key, shown this once."""
+
+    key: str = Field(description="The key itself. Only a digest of it is kept: note it now.")
+    replaces: str | None = Field(description="The key it is to take the place of.")
+
+
+class Keys(Answer):
+    """The oldest first, those revoked or expired too."""
+
+    keys: list[ApiKey]
+
+
+class AuditEntry(Answer):
+    at: str
+    key_id: str = Field(description="The key it was done with; API_KEY or ADMIN_KEY of those of the settings.")
+    action: str = Field(description="customer.read, customers.search, key.create, ...")
+    request_id: str | None = Field(description="Names the request in the logs; null for the command line.")
+    subjects: list[str] = Field(description="Pseudonyms of the customers it was about, but for those erased since.")
+    object: str | None = Field(description="What else it was about: a key, a job, a run, a receipt.")
+
+
+class AuditLog(Answer):
+    """Who has changed something, and who has seen identities. The latest first."""
+
+    entries: list[AuditEntry]
+    next_cursor: str | None
+
+
+class Flushed(Answer):
+    """What was kept to answer faster is forgotten, and read anew when it is next asked for."""
+
+    profiles: int = Field(description="Profiles this process had kept.")
+    redis: bool = Field(description="Whether answers shared through Redis are dropped as well.")
 
 
 class Jobs(Answer):

@@ -4,12 +4,14 @@ import json
 from datetime import datetime
 
 from app.api.admin.schemas import Accepted, Discovery, Jobs, JobStatus, RunStatus, ServedRun
+from app.audit import noted
 from app.core.cursors import seal, unseal
 from app.core.errors import NoCustomers, RunInProgress, RunNotFound
 from app.core.keys import Caller
 from app.resources import Resources
 from app.warehouse import jobs as queue
 from app.warehouse import runs
+from app.warehouse.audit import write_audit
 from app.warehouse.engine import Row
 from app.warehouse.jobs import JobState
 from app.warehouse.requests import answered_before, keep_answer
@@ -49,6 +51,7 @@ async def cluster(resources: Resources, caller: Caller, wanted: Discovery, *, ke
             raise RunInProgress(store_id=store_id, run_id=await queue.discovery_asked(connection, store_id))
         run_id, job_id = asked
         answer = Accepted(run_id=run_id, job_id=job_id, status_url=f"/api/admin/cluster/status?run_id={run_id}")
+        await write_audit(connection, [noted(caller, "run.ask", about=f"run {run_id}")])
         if key is not None:
             await keep_answer(connection, store_id, key, answer.model_dump())
     return answer
@@ -109,6 +112,7 @@ async def replay(resources: Resources, caller: Caller, job_id: int) -> JobStatus
     """Raises JobNotFound, or JobNotFailed."""
     async with resources.database.transaction() as connection:
         await queue.replay(connection, caller.store_id, job_id)
+        await write_audit(connection, [noted(caller, "job.replay", about=f"job {job_id}")])
     return await job(resources, caller, job_id)
 
 

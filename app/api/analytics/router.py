@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Body, Query
 
+from app.api.aggregates import AggregateRoute
 from app.api.analytics import anomalies as out_of_line
 from app.api.analytics import cohorts as cohorting
 from app.api.analytics import service
@@ -15,7 +16,9 @@ from app.api.parameters import Plain
 from app.prediction.anomalies import Metric
 from app.prediction.cohorts import Length
 
-router = APIRouter(prefix="/api/analytics", tags=["analytics"], route_class=JsonRoute)
+router = APIRouter(prefix="/api/analytics", tags=["analytics"], route_class=AggregateRoute)
+#: With a body, which says what is to be imagined.
+imagining = APIRouter(prefix="/api/analytics", tags=["analytics"], route_class=JsonRoute)
 
 
 @router.get("/drift", summary="Who moves between kinds of customer, and how segments shift")
@@ -65,7 +68,7 @@ async def anomalies(
     return await out_of_line.anomalies(resources, caller, metric=metric, days=days, archetype_id=archetype_id)
 
 
-@router.post("/what-if", summary="What would change if customers behaved otherwise")
+@imagining.post("/what-if", summary="What would change if customers behaved otherwise")
 async def what_if(caller: Reader, resources: Opened, changes: Annotated[Changes | None, Body()] = None) -> WhatIf:
     """Customers and revenue as they are projected and as they would be, side by side, with the arithmetic."""
     return await changing.what_if(resources, caller, changes or Changes())

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
+from app.api.aggregates import AggregateRoute
 from app.api.archetypes import growth as growing
 from app.api.archetypes import service
 from app.api.archetypes.schemas import (
@@ -22,7 +23,9 @@ from app.api.dependencies import Opened, Reader
 from app.api.parameters import ArchetypeId, Cursor, Limit, Plain
 from app.prediction.growth import MOST_MONTHS
 
-router = APIRouter(prefix="/api/mcp", tags=["archetypes and segments"])
+router = APIRouter(prefix="/api/mcp", tags=["archetypes and segments"], route_class=AggregateRoute)
+#: Lists of people: read anew each time, and noted.
+people = APIRouter(prefix="/api/mcp", tags=["archetypes and segments"])
 
 
 @router.get("/archetypes/top", summary="The kinds of customer, ranked")
@@ -51,7 +54,7 @@ async def archetype(archetype_id: ArchetypeId, caller: Reader, resources: Opened
     return await service.detail(resources, caller, archetype_id)
 
 
-@router.get("/archetypes/{archetype_id}/members", summary="Its customers, worth most first")
+@people.get("/archetypes/{archetype_id}/members", summary="Its customers, worth most first")
 async def members(
     archetype_id: ArchetypeId, caller: Reader, resources: Opened, limit: Limit = 20, cursor: Cursor = None
 ) -> Members:

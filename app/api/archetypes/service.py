@@ -402,6 +402,7 @@ async def members(
     )
     found = [row for row in rows if row["customer_id"] is not None]
     page, more = found[:limit], caller.identified and len(found) > limit
+    resources.audit.read(caller, "archetype.members", [row["pseudonym"] for row in page])
     about = rows[0] if rows else kind
     return Members(
         archetype_id=archetype_id,

@@ -4,12 +4,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from app.api.aggregates import AggregateRoute
 from app.api.churn import service
 from app.api.churn.schemas import AtRisk, ChurnAggregate, Sort
 from app.api.dependencies import Opened, Reader
 from app.api.parameters import Cursor, Limit, Plain, names_among
 
-router = APIRouter(prefix="/api/mcp/churn", tags=["churn"])
+router = APIRouter(prefix="/api/mcp/churn", tags=["churn"], route_class=AggregateRoute)
+#: Lists of people: read anew each time, and noted.
+people = APIRouter(prefix="/api/mcp/churn", tags=["churn"])
 
 
 @router.get("/aggregate", summary="How many may stay away, and what they are worth")
@@ -30,7 +33,7 @@ async def aggregate(
     return await service.aggregate(resources, caller, sample=sample)
 
 
-@router.get("/at-risk", summary="Who may stay away")
+@people.get("/at-risk", summary="Who may stay away")
 async def at_risk(
     caller: Reader,
     resources: Opened,

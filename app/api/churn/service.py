@@ -291,6 +291,7 @@ async def at_risk(
     # Few who match are told to nobody who may not count people: they would stand there by themselves.
     few = not whole and about["n"] < anonymous.FEWEST
     page, more = ([], False) if few else (found[:limit], whole and len(found) > limit)
+    resources.audit.read(caller, "customers.at_risk", [row["pseudonym"] for row in page])
     small = None if whole else await anonymous.small_groups(resources, caller.store_id, about["run_id"] or 0)
     served = await foretold.churn_model(resources, caller.store_id, about["prediction_id"])
     position = [about["prediction_id"], about["run_id"]]

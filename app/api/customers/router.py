@@ -2,13 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from app.api.customers import history as past
 from app.api.customers import service
 from app.api.customers.schemas import BriefCustomer, ChurnRisk, CustomerProfile, FoundCustomers, History, Orders
 from app.api.dependencies import Agent, Opened, Reader
 from app.api.parameters import Cursor, CustomerId, Day, DayOrMoment, Limit, Plain, Something, comma_list, names_among
+from app.api.tagged import answer
 from app.core.errors import ScopeMissing
 from app.core.keys import Caller, Scope
 
@@ -51,6 +52,7 @@ async def random_customer(
 
 @router.get("/customer/{customer_id}", summary="One customer in full", response_model=CustomerProfile)
 async def customer(
+    request: Request,
     customer_id: CustomerId,
     caller: Reader,
     resources: Opened,
@@ -61,7 +63,7 @@ async def customer(
     """Who they are, what kind of customer they are, where they stand on every axis, and what they are worth."""
     without, extras = _parts(caller, include, exclude)
     told = await service.profile(resources, caller, customer_id, as_of=as_of, without=without, extras=extras)
-    return Response(told, media_type=_JSON)
+    return answer(request, told.text, identified=caller.identified)
 
 
 @router.post("/customer/{customer_id}/refresh", summary="Score a customer anew", response_model=CustomerProfile)

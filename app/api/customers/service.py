@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from types import ModuleType
@@ -39,6 +40,7 @@ from app.domain.profile_form import Figures, ProfileForm, figures, with_risk
 from app.domain.value_tiers import value_tiers_from
 from app.resources import Resources
 from app.warehouse import customers
+from app.warehouse.announcements import Change
 from app.warehouse.archetypes import read_archetype_object
 from app.warehouse.engine import Row
 from app.warehouse.predictions import ServedChurn
@@ -76,6 +78,16 @@ _json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=Fa
 # One customer in full
 
 
+@dataclass(frozen=True, slots=True)
+class ToldProfile:
+    """text : JSON, in the caller's view; stored : read as it is kept, so that it stays the same until that changes"""
+
+    text: str
+    customer_id: str
+    pseudonym: str
+    stored: bool
+
+
 async def profile(
     resources: Resources,
     caller: Caller,
@@ -84,8 +96,8 @@ async def profile(
     as_of: date | datetime | None = None,
     without: frozenset[str] = frozenset(),
     extras: frozenset[str] = frozenset(),
-) -> str:
-    """A customer's profile as JSON.
+) -> ToldProfile:
+    """A customer's profile.
 
     as_of   : as they stood when that day of the shop began, or at that moment; None for what is served
     without : names among PARTS
@@ -101,12 +113,14 @@ async def profile(
         raise InvalidParameter("as_of", "with a key that sees no identities it takes a day, as in 2026-03-01")
     row = await find(resources, caller, customer_id)
     moment = None if as_of is None else _moment_of(as_of, row["timezone"])
+    stored = False
     if moment is not None:
         text = await _then(resources, caller, row, moment)
     elif row["own"] is not None and row["archetype"] is not None:
         form = await _form(resources, caller.store_id, row["run_id"])
         if form is None:
             return await profile(resources, caller, customer_id, without=without, extras=extras)
+        stored = True
         served = await _served(resources, row)
         theirs = form.filled(row["own"], row["memberships"], row["dominant"])
         predicted = risk.told(row, served, figures(row["own"]))
@@ -116,7 +130,7 @@ async def profile(
     else:
         text = await _worked_out(resources, caller, row)
     if caller.identified and not without and extras <= {"churn"}:
-        return text
+        return ToldProfile(text, row["customer_id"], row["pseudonym"], stored)
     told = json.loads(text)
     if "why" in extras:
         told = await _with_why(resources, caller, row, told, moment)
@@ -133,17 +147,18 @@ async def profile(
     if "orders" in extras:
         latest = await orders(resources, caller, customer_id)
         told["orders"] = latest.model_dump()
-    return _json(told)
+    return ToldProfile(_json(told), row["customer_id"], row["pseudonym"], stored)
 
 
 async def random_profile(resources: Resources, caller: Caller, **options: Any) -> str:
-    """The profile of someone, anyone. Raises NoCustomers."""
+    """The profile of someone, anyone. Raises NoCustomers, or TooManyRequests."""
     # Where a digest of chance lies among the digests of everyone.
     point = pseudonym(utc_now().isoformat().encode(), store_id=caller.store_id, customer_id="anyone")
     customer_id = await customers.random_customer(resources.database, caller.store_id, point)
     if customer_id is None:
         raise NoCustomers(caller.store_id)
-    return await profile(resources, caller, await _seen_as(resources, caller, customer_id), **options)
+    resources.limits.draw(caller)
+    return (await profile(resources, caller, await _seen_as(resources, caller, customer_id), **options)).text
 
 
 async def _seen_as(resources: Resources, caller: Caller, customer_id: str) -> str:
@@ -165,7 +180,9 @@ async def refreshed_profile(resources: Resources, caller: Caller, customer_id: s
             raise NothingPublished(caller.store_id)
         with suppress(CustomerNotFound):  # whose orders all lie ahead: nothing to score yet
             await _score(resources, caller.store_id, row["customer_id"], as_of=None, latest=True, keep=True)
-    return await profile(resources, caller, customer_id)
+            resources.hearing.tell(Change(caller.store_id, [row["customer_id"]]))
+            resources.audit.read(caller, "customer.refresh", [row["pseudonym"]])
+    return (await profile(resources, caller, customer_id)).text
 
 
 async def churn_risk(resources: Resources, caller: Caller, customer_id: str) -> ChurnRisk:
@@ -174,7 +191,7 @@ async def churn_risk(resources: Resources, caller: Caller, customer_id: str) -> 
     Raises CustomerNotFound, NothingPredicted, or NotPredicted for who nothing is predicted of.
     """
     row = await find(resources, caller, customer_id)
-    told = json.loads(await profile(resources, caller, customer_id))
+    told = json.loads((await profile(resources, caller, customer_id)).text)
     if told["churn_risk"] is None:
         if row["served_prediction_id"] is None:
             raise NothingPredicted(caller.store_id)
@@ -220,6 +237,7 @@ async def find(resources: Resources, caller: Caller, customer_id: str) -> Row:
         row = await customers.read_profile_by_pseudonym(resources.database, caller.store_id, customer_id)
     if row is None:
         raise CustomerNotFound(customer_id, store_id=caller.store_id)
+    resources.audit.read(caller, "customer.read", [row["pseudonym"]])
     return row
 
 
@@ -649,7 +667,7 @@ async def brief(
 ) -> BriefCustomer:
     """as_of : as for a profile. Raises CustomerNotFound, or InvalidParameter for a day that lies ahead."""
     if as_of is not None:
-        return _in_brief(json.loads(await profile(resources, caller, customer_id, as_of=as_of)))
+        return _in_brief(json.loads((await profile(resources, caller, customer_id, as_of=as_of)).text))
     row = None
     if caller.identified:
         row = await customers.read_brief(resources.database, caller.store_id, customer_id)
@@ -657,6 +675,7 @@ async def brief(
         row = await customers.read_brief_by_pseudonym(resources.database, caller.store_id, customer_id)
     if row is None:
         raise CustomerNotFound(customer_id, store_id=caller.store_id)
+    resources.audit.read(caller, "customer.read", [row["pseudonym"]])
     (told,) = await _briefs(resources, caller, [row])
     return told
 
@@ -681,6 +700,7 @@ async def search(resources: Resources, caller: Caller, query: str, *, limit: int
     """Those whose id, name, e-mail or order number it is; for who may not see identities, whose pseudonym."""
     if caller.identified:
         rows = await customers.search_customers(resources.database, caller.store_id, query, limit=limit)
+        resources.audit.read(caller, "customers.search", [row["pseudonym"] for row in rows])
     else:
         # In full: by its beginning, everyone could be listed, and so counted.
         row = await customers.read_brief_by_pseudonym(resources.database, caller.store_id, query.upper())

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from app.api.aggregates import AggregateRoute
 from app.api.dependencies import Opened, Reader
 from app.api.growth import revenue as earning
 from app.api.growth import service
@@ -11,7 +12,7 @@ from app.api.growth.schemas import By, Growth, RevenueForecast
 from app.api.parameters import Day, Something
 from app.prediction.growth import MOST_MONTHS
 
-router = APIRouter(prefix="/api/mcp", tags=["growth"])
+router = APIRouter(prefix="/api/mcp", tags=["growth"], route_class=AggregateRoute)
 
 
 @router.get("/growth/projection", summary="How many customers there will be")

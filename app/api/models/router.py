@@ -4,12 +4,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 
+from app.api.aggregates import AggregateRoute
 from app.api.dependencies import Opened, Reader
 from app.api.models import service
 from app.api.models.schemas import ModelBacktest, Models
 from app.api.parameters import Plain
 
-router = APIRouter(prefix="/api/models", tags=["models"])
+router = APIRouter(prefix="/api/models", tags=["models"], route_class=AggregateRoute)
 
 
 @router.get("", summary="The models behind predictions")

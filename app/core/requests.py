@@ -1,0 +1,15 @@
+"""Which request is being answered, for whatever is done for it: in logs under its id, and so in the audit log."""
+
+from contextvars import ContextVar
+
+_REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
+
+
+def request_id() -> str | None:
+    """Of the request that is being answered; None outside one."""
+    return _REQUEST_ID.get()
+
+
+def begin_request(named: str) -> None:
+    """From here on, in this task and those it begins, what is done is done for this request."""
+    _REQUEST_ID.set(named)

@@ -1,0 +1,54 @@
+"""How often a key may ask, and how often an address may ask without one that is valid.
+
+Counted by each process for itself: with several of them a key may ask as many times more often, at most.
+"""
+
+from time import time
+
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import SlidingWindowCounterRateLimiter
+
+from app.core.errors import TooManyFailures, TooManyRequests
+from app.core.keys import Caller
+from app.core.metrics import REFUSED
+
+#: Customers drawn by chance for a key that may not see identities: enough to look around, too few to list everyone.
+_DRAWN = RateLimitItemPerMinute(60)
+
+
+class Limits:
+    """per_minute : requests of one key; failures : requests without a valid key, from one address; 0 for no limit"""
+
+    def __init__(self, per_minute: int, *, failures: int) -> None:
+        self._per_minute = RateLimitItemPerMinute(per_minute) if per_minute else None
+        self._failures = RateLimitItemPerMinute(failures) if failures else None
+        self._counted = SlidingWindowCounterRateLimiter(MemoryStorage())
+
+    def admits(self, caller: Caller) -> bool:
+        """Count a request; False where it is one too many."""
+        return self._per_minute is None or self._counted.hit(self._per_minute, caller.store_id, caller.key_id)
+
+    def admit(self, caller: Caller) -> None:
+        """Count a request. Raises TooManyRequests."""
+        if self._per_minute is not None and not self.admits(caller):
+            REFUSED.labels("rate").inc()
+            wait = self._wait(self._per_minute, caller.store_id, caller.key_id)
+            raise TooManyRequests(most=self._per_minute.amount, retry_after_seconds=wait)
+
+    def draw(self, caller: Caller) -> None:
+        """Count a customer drawn by chance. Raises TooManyRequests."""
+        if not caller.identified and not self._counted.hit(_DRAWN, "drawn", caller.store_id, caller.key_id):
+            REFUSED.labels("rate").inc()
+            wait = self._wait(_DRAWN, "drawn", caller.store_id, caller.key_id)
+            raise TooManyRequests(most=_DRAWN.amount, retry_after_seconds=wait)
+
+    def failed(self, address: str) -> None:
+        """Count a request without a valid key. Raises TooManyFailures where there were too many."""
+        if self._failures is not None and not self._counted.hit(self._failures, "failed", address):
+            REFUSED.labels("address_blocked").inc()
+            raise TooManyFailures(retry_after_seconds=self._wait(self._failures, "failed", address))
+        REFUSED.labels("no_key").inc()
+
+    def _wait(self, item: RateLimitItemPerMinute, *of: str) -> int:
+        return max(1, round(self._counted.get_window_stats(item, *of).reset_time - time()))
