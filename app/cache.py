@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 from cashews import Cache as Cashews
@@ -73,7 +73,7 @@ class Cache:
                 health_check_interval=0,
                 pickle_type="null",
             )
-            REDIS_UP.set(1)
+            REDIS_UP.labels("answers").set(1)
         self._away = False
         self._coming: dict[str, asyncio.Task[Kept]] = {}
         self._changed = dict[str | None, int]()
@@ -81,7 +81,7 @@ class Cache:
         self._something_to_forget = asyncio.Event()
 
     @property
-    def state(self) -> str:
+    def state(self) -> Literal["redis", "memory", "degraded", "off"]:
         """off, memory (Redis is not asked for), redis, or degraded (Redis is away)."""
         if not self._enabled:
             return "off"
@@ -194,7 +194,7 @@ class Cache:
                     await self._shared.delete_match(f"{_PREFIX}*")
                 if self._away:
                     self._away = False
-                    REDIS_UP.set(1)
+                    REDIS_UP.labels("answers").set(1)
                     log.info("redis.back")
             else:
                 async with asyncio.timeout(_FORGET_SECONDS):
@@ -216,7 +216,7 @@ class Cache:
     def _lose(self, error: BaseException) -> None:
         if not self._away:
             self._away = True
-            REDIS_UP.set(0)
+            REDIS_UP.labels("answers").set(0)
             log.warning(
                 "redis.away",
                 why=type(error.__cause__ or error).__name__,

@@ -6,6 +6,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib import import_module
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
 
 from app import __version__
 from app.api.customers.plain import PlainProfiles
@@ -16,6 +18,9 @@ from app.api.pages import serve_pages
 from app.api.routes import ROUTERS
 from app.core.config import Settings, load_settings
 from app.resources import Resources, open_resources
+
+#: Bytes of an answer below which packing takes longer than sending, and how hard it is packed.
+_WORTH_PACKING, _PACKED = 1_400, 5
 
 _ABOUT = (
     "Who a shop's customers are, what kind of customer they are, and what they are worth. Press **Authorize** and give "
@@ -31,12 +36,14 @@ def create_app(settings: Settings | None = None, resources: Resources | None = N
     resources : opened already, and closed by who opened them; without them the app opens its own when it starts
     """
 
+    chosen = resources.settings if resources is not None else settings or load_settings()
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             opened = resources
             if opened is None:
-                opened = await stack.enter_async_context(open_resources(settings or load_settings()))
+                opened = await stack.enter_async_context(open_resources(chosen))
             app.state.resources = opened
             # Meanwhile questions that need the database are answered with 503.
             preparing = asyncio.create_task(_prepare(opened))
@@ -62,7 +69,17 @@ def create_app(settings: Settings | None = None, resources: Resources | None = N
     serve_pages(app)
     answer_failures(app)
     describe(app, ROUTERS)
+    app.add_middleware(GZipMiddleware, minimum_size=_WORTH_PACKING, compresslevel=_PACKED)
+    # Not packed: its 7 KB go out in a connection's first window either way.
     app.add_middleware(PlainProfiles)
+    if origins := chosen.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=["GET", "POST", "PUT"],
+            allow_headers=["X-API-Key", "X-Request-ID", "Content-Type", "Idempotency-Key", "If-None-Match"],
+            expose_headers=["X-Request-ID", "ETag", "Retry-After"],
+        )
     app.add_middleware(RequestFrame)
     return app
 

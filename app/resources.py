@@ -66,6 +66,7 @@ class Resources:
     small    : the groups too small to be shown by themselves, by store and run: a run's never change
     churn    : what tells risks, by training: it never changes either
     foretold : what is predicted of the archetypes of a run, by run and training
+    signs_read_at : when it was last read how things stand, for the metrics, on the monotonic clock
     """
 
     settings: Settings
@@ -77,6 +78,7 @@ class Resources:
     small: dict[tuple[str, int], SmallGroups] = field(default_factory=dict)
     churn: dict[int, "ServedChurn"] = field(default_factory=dict)
     foretold: dict[tuple[int, int], "PredictedOfKinds"] = field(default_factory=dict)
+    signs_read_at: float = -float("inf")
     hearing: Hearing = field(init=False)
     keyring: Keyring = field(init=False)
     profiles: ProfileCache = field(init=False)

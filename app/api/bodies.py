@@ -50,7 +50,9 @@ def read_json(body: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise UnreadableBody(f"byte {error.start + 1} is not UTF-8") from None
     except json.JSONDecodeError as error:
-        raise UnreadableBody(f"line {error.lineno}, column {error.colno}: {error.msg[0].lower()}{error.msg[1:]}") from None
+        raise UnreadableBody(
+            f"line {error.lineno}, column {error.colno}: {error.msg[0].lower()}{error.msg[1:]}"
+        ) from None
     except ValueError as error:  # a number of thousands of digits
         raise UnreadableBody("a number in it is too long") from error
     _must_be_text(told)

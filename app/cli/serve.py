@@ -13,6 +13,7 @@ import uvicorn
 
 from app.cli.options import Commands
 from app.cli.output import say
+from app.cli.processes import Processes
 from app.core.config import Settings
 from app.core.errors import ConfigurationError, DatabaseUnavailable, PortInUse
 from app.jobs.worker import Worker
@@ -34,6 +35,7 @@ def add_commands(commands: Commands, shared: argparse.ArgumentParser) -> None:
         "development. Ctrl-C stops it.",
     )
     add_worker(serve)
+    serve.add_argument("--listener", type=int, help=argparse.SUPPRESS)  # one of several processes: the port they share
     serve.set_defaults(run=_run, serves=True)
 
 
@@ -44,10 +46,18 @@ def add_worker(parser: argparse.ArgumentParser) -> None:
 
 
 async def _run(wanted: argparse.Namespace, settings: Settings) -> int:
+    if wanted.listener is not None:
+        with socket.socket(fileno=wanted.listener) as listener:
+            async with open_resources(settings) as resources:
+                await serve(resources, listener, when_up=_say_nothing, works=False)
+        return 0
     with listening(settings) as listener:
         async with open_resources(settings) as resources:
             await prepare(resources)
-            await serve(resources, listener, when_up=_say_where, works=not wanted.no_worker)
+            if settings.workers > 1:
+                await serve_together(resources, listener, works=not wanted.no_worker)
+            else:
+                await serve(resources, listener, when_up=_say_where, works=not wanted.no_worker)
     return 0
 
 
@@ -92,6 +102,7 @@ async def serve(
         access_log=False,
         log_config=None,
         server_header=False,
+        forwarded_allow_ips=resources.settings.forwarded_allow_ips,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
     server = _Server(config, when_up=lambda: when_up(resources.settings))
@@ -107,6 +118,28 @@ async def serve(
         loop.add_signal_handler(number, stop)
     try:
         await server.serve(sockets=[listener])
+    finally:
+        worker.stop()
+        if working is not None:
+            await working
+
+
+async def serve_together(resources: Resources, listener: socket.socket, *, works: bool) -> None:
+    """The same by as many processes as WORKERS says; this one looks after them, and does the jobs that wait."""
+    processes = Processes(resources.settings.workers, listener)
+    worker = Worker(resources.database, resources.settings)
+
+    def stop() -> None:
+        processes.stop()
+        worker.stop()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stop)
+    working = asyncio.create_task(worker.run()) if works else None
+    _say_where(resources.settings)
+    try:
+        await processes.run()
     finally:
         worker.stop()
         if working is not None:
@@ -133,6 +166,10 @@ class _Server(uvicorn.Server):
         """Told a second time, it does not wait for requests under way."""
         self.force_exit = self.should_exit
         self.should_exit = True
+
+
+def _say_nothing(_settings: Settings) -> None:
+    """Who looks after the processes says it for all of them."""
 
 
 def _say_where(settings: Settings) -> None:

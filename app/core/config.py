@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.core.errors import ConfigurationError
 
@@ -106,6 +106,19 @@ RedisUrl = Annotated[SecretStr | None, AfterValidator(_a_redis_address)]
 SlackUrl = Annotated[SecretStr | None, AfterValidator(_a_slack_address)]
 
 
+def _origins(listed: object) -> object:
+    return tuple(each.strip() for each in listed.split(",") if each.strip()) if isinstance(listed, str) else listed
+
+
+def _an_origin(origin: str) -> str:
+    if not re.fullmatch(r"https?://[A-Za-z0-9.-]+(:\d+)?", origin):
+        raise ValueError(f"'{origin}' is no origin; write it as https://shop.example, without a path, no * either")
+    return origin
+
+
+Origins = Annotated[tuple[Annotated[str, AfterValidator(_an_origin)], ...], NoDecode, BeforeValidator(_origins)]
+
+
 class Settings(BaseSettings):
     """What can be set. Field names in capitals are the environment's names."""
 
@@ -117,6 +130,9 @@ class Settings(BaseSettings):
     data_dir: Path = Path(".data")
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65_535)] = 8080
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    cors_origins: Origins = ()
+    forwarded_allow_ips: str = "127.0.0.1"
 
     api_key: Key = None
     admin_key: Key = None

@@ -41,7 +41,10 @@ CACHE = Counter(
     ["cache", "result"],
 )
 REDIS_UP = Gauge(
-    "ci_redis_up", "1 while Redis answers, 0 while it is away; absent without REDIS_URL.", multiprocess_mode="livemin"
+    "ci_redis_up",
+    "1 while Redis answers, 0 while it is away; absent without REDIS_URL.",
+    ["holds"],
+    multiprocess_mode="livemin",
 )
 HEARING = Gauge(
     "ci_changes_heard",

@@ -35,16 +35,16 @@ _STORES = """
     ORDER BY store.store_id
 """
 _CHURN = """
-    WITH then AS (
-        SELECT max(snapshot_date) AS day FROM fact_customer_history
+    WITH day AS (
+        SELECT max(snapshot_date) AS it FROM fact_customer_history
         WHERE store_id = $1 AND snapshot_date BETWEEN $2::date - 37 AND $2::date - 30 AND p_no_purchase_30d IS NOT NULL
     ), came AS (
-        SELECT DISTINCT orders.customer_id FROM orders, then
-        WHERE orders.store_id = $1 AND orders.order_date >= ((then.day + 1)::timestamp AT TIME ZONE $3)
-          AND orders.order_date < ((then.day + 31)::timestamp AT TIME ZONE $3)
+        SELECT DISTINCT orders.customer_id FROM orders, day
+        WHERE orders.store_id = $1 AND orders.order_date >= ((day.it + 1)::timestamp AT TIME ZONE $3)
+          AND orders.order_date < ((day.it + 31)::timestamp AT TIME ZONE $3)
     )
     SELECT avg((came.customer_id IS NULL)::int)::float - avg(past.p_no_purchase_30d)::float AS drift
-    FROM then JOIN fact_customer_history AS past ON past.store_id = $1 AND past.snapshot_date = then.day
+    FROM day JOIN fact_customer_history AS past ON past.store_id = $1 AND past.snapshot_date = day.it
     LEFT JOIN came USING (customer_id)
     WHERE past.p_no_purchase_30d IS NOT NULL
 """

@@ -1,7 +1,6 @@
 """What Prometheus is told: what was counted since the process began, and how things stand."""
 
 import time
-from dataclasses import dataclass
 
 from app.core.errors import DatabaseUnavailable, NoMetrics
 from app.core.metrics import DATABASE_CONNECTIONS, STANDING
@@ -22,22 +21,14 @@ _OF_A_STORE = {
 }
 
 
-@dataclass(slots=True)
-class _Read:
-    at: float = -float("inf")
-
-
-_last = _Read()
-
-
 async def exposition(resources: Resources) -> bytes:
     """Raises NoMetrics where they are not to be shown."""
     if not resources.settings.enable_prometheus_metrics:
         raise NoMetrics
     try:
-        if time.monotonic() - _last.at > _FRESH_SECONDS:
+        if time.monotonic() - resources.signs_read_at > _FRESH_SECONDS:
             _tell(await read_vital_signs(resources.database))
-            _last.at = time.monotonic()
+            resources.signs_read_at = time.monotonic()
         else:
             await resources.database.row("SELECT 1")
         STANDING["database_up"].set(1)

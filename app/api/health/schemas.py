@@ -43,10 +43,15 @@ class JobCounts(Answer):
 class Health(Answer):
     """Without a valid key only the first three."""
 
-    status: Literal["healthy"]
+    status: Literal["healthy", "degraded"] = Field(
+        description="degraded: everything is answered, but Redis is away, and each process keeps its own answers."
+    )
     version: str
     timestamp: str = Field(examples=["2026-11-21T14:13:07+00:00"])
     database: Literal["connected"] | None = None
+    cache: Literal["redis", "memory", "degraded", "off"] | None = Field(
+        default=None, description="Where answers are kept; degraded: in each process, until Redis is back."
+    )
     data_source: Literal["embedded", "postgresql"] | None = None
     active_axes: int | None = Field(default=None, description="Axes of the served segmentation that have data.")
     axes: dict[str, str] | None = Field(default=None, description="{axis: active, proxy or no_data}.")

@@ -22,7 +22,12 @@ async def ready(resources: Resources) -> None:
 
 async def health(resources: Resources, caller: Caller | None) -> Health:
     """Raises DatabaseUnavailable."""
-    basic = Health(status="healthy", version=__version__, timestamp=utc_now().isoformat(timespec="seconds"))
+    kept = resources.cache.state
+    basic = Health(
+        status="degraded" if kept == "degraded" else "healthy",
+        version=__version__,
+        timestamp=utc_now().isoformat(timespec="seconds"),
+    )
     if caller is None:
         await ready(resources)
         return basic
@@ -34,6 +39,7 @@ async def health(resources: Resources, caller: Caller | None) -> Health:
         version=basic.version,
         timestamp=basic.timestamp,
         database="connected",
+        cache=kept,
         data_source="embedded" if resources.settings.database_url is None else "postgresql",
         active_axes=sum(status != "no_data" for status in axes.values()),
         axes=axes,

@@ -1,0 +1,77 @@
+"""Several processes that answer on one port: begun, begun again where one dies, and ended together."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import tempfile
+from contextlib import suppress
+
+import structlog
+from prometheus_client.multiprocess import mark_process_dead
+
+from app.core.metrics import SHARED_FOLDER
+
+log = structlog.get_logger()
+
+#: One that dies is begun again after a moment, the longer the more often it happens.
+_AGAIN_SECONDS, _LONGEST_SECONDS = 0.5, 30.0
+#: After so long a life a death is a first one again.
+_SETTLED_SECONDS = 60.0
+
+
+class Processes:
+    """n : how many; listener : the port they share"""
+
+    def __init__(self, n: int, listener: socket.socket) -> None:
+        self._n, self._listener = n, listener
+        self._stopping = asyncio.Event()
+        self._running: dict[int, asyncio.subprocess.Process] = {}
+
+    def stop(self) -> None:
+        """Told a second time, it does not wait for requests under way."""
+        again = self._stopping.is_set()
+        self._stopping.set()
+        for process in self._running.values():
+            with suppress(ProcessLookupError):
+                process.send_signal(signal.SIGKILL if again else signal.SIGTERM)
+
+    async def run(self) -> None:
+        """Until told to stop."""
+        with tempfile.TemporaryDirectory(prefix="metrics-") as folder:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._n):
+                    group.create_task(self._keep(folder))
+
+    async def _keep(self, folder: str) -> None:
+        """Have one process running."""
+        loop = asyncio.get_running_loop()
+        wait = _AGAIN_SECONDS
+        while not self._stopping.is_set():
+            began = loop.time()
+            process = await self._begin(folder)
+            code = await process.wait()
+            self._running.pop(process.pid, None)
+            mark_process_dead(process.pid, folder)  # type: ignore[no-untyped-call]
+            if self._stopping.is_set():
+                return
+            wait = _AGAIN_SECONDS if loop.time() - began > _SETTLED_SECONDS else min(2 * wait, _LONGEST_SECONDS)
+            log.error("process.died", pid=process.pid, code=code, again_in_seconds=wait)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._stopping.wait()
+
+    async def _begin(self, folder: str) -> asyncio.subprocess.Process:
+        descriptor = self._listener.fileno()
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "app", "serve", "--no-worker", "--listener", str(descriptor)),
+            pass_fds=(descriptor,),
+            env=os.environ | {SHARED_FOLDER: folder},
+            # Ctrl-C on a terminal reaches the first process alone, which tells the others.
+            start_new_session=True,
+        )
+        self._running[process.pid] = process
+        if self._stopping.is_set():
+            process.terminate()
+        return process
