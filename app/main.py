@@ -16,6 +16,7 @@ from app.api.middleware import RequestFrame
 from app.api.openapi import describe
 from app.api.pages import serve_pages
 from app.api.routes import ROUTERS
+from app.api.tracing import NOTHING_BY_ITSELF, Traced
 from app.core.config import Settings, load_settings
 from app.resources import Resources, open_resources
 
@@ -63,6 +64,7 @@ def create_app(settings: Settings | None = None, resources: Resources | None = N
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry=NOTHING_BY_ITSELF,
     )
     for router in ROUTERS:
         app.include_router(router)
@@ -81,6 +83,8 @@ def create_app(settings: Settings | None = None, resources: Resources | None = N
             expose_headers=["X-Request-ID", "ETag", "Retry-After"],
         )
     app.add_middleware(RequestFrame)
+    if chosen.otel_exporter_otlp_endpoint is not None:
+        app.add_middleware(Traced)
     return app
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.core.errors import ConfigurationError
@@ -161,6 +161,7 @@ class Settings(BaseSettings):
     json_logs: bool = False
     railway_environment: str | None = None
     enable_prometheus_metrics: bool = False
+    otel_exporter_otlp_endpoint: HttpUrl | None = None
 
     enable_dynamic_k_range: bool = True
     clustering_robust_scaling: bool = True

@@ -1,0 +1,74 @@
+"""Requests as spans of OpenTelemetry, sent where OTEL_EXPORTER_OTLP_ENDPOINT says, by the extra `telemetry`.
+
+A span says the route's template, never the path or the question, which may name somebody. What the framework would
+trace by itself does, so that is turned off.
+"""
+
+from fastapi.telemetry import TelemetryConfig
+from opentelemetry import propagate, trace
+from opentelemetry.trace import SpanKind, StatusCode
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app import __version__
+from app.core.errors import ConfigurationError
+
+_NAME = "customer-intelligence"
+#: For `FastAPI(telemetry=...)`.
+NOTHING_BY_ITSELF: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
+
+
+class Traced:
+    """A span for every request. provider : where they go; by default what the environment says
+
+    Raises ConfigurationError where the extra is not installed.
+    """
+
+    def __init__(self, app: ASGIApp, provider: trace.TracerProvider | None = None) -> None:
+        self._app = app
+        self._tracer = (provider or _exporting()).get_tracer(_NAME, __version__)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        before = propagate.extract(
+            {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        )
+        method = scope["method"]
+        with self._tracer.start_as_current_span(
+            method, before, SpanKind.SERVER, record_exception=False, set_status_on_exception=False
+        ) as span:
+
+            async def sending(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    span.set_attribute("http.response.status_code", message["status"])
+                    if message["status"] >= 500:
+                        span.set_status(StatusCode.ERROR)
+                await send(message)
+
+            try:
+                await self._app(scope, receive, sending)
+            finally:
+                route = getattr(scope.get("route"), "path", "unmatched")
+                span.update_name(f"{method} {route}")
+                span.set_attributes({"http.request.method": method, "http.route": route})
+                if caller := scope.get("caller"):
+                    span.set_attribute("store", caller.store_id)
+                if request_id := scope.get("request_id"):
+                    span.set_attribute("request_id", request_id)
+
+
+def _exporting() -> trace.TracerProvider:
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    except ImportError:
+        raise ConfigurationError(
+            "OTEL_EXPORTER_OTLP_ENDPOINT is set, and what sends traces is not installed. Install "
+            "`customer-intelligence[telemetry]`, or unset it."
+        ) from None
+    provider = TracerProvider(resource=Resource.create({"service.name": _NAME, "service.version": __version__}))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    return provider
