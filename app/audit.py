@@ -32,6 +32,10 @@ class Audit:
         self._database = database
         self._waiting: deque[AuditNote] = deque()
 
+    def __len__(self) -> int:
+        """How many notes wait."""
+        return len(self._waiting)
+
     def read(self, caller: Caller, action: str, subjects: Iterable[str | None]) -> None:
         """Note whose identities a caller has been shown, where they may be.
 

@@ -73,8 +73,8 @@ class Cache:
                 health_check_interval=0,
                 pickle_type="null",
             )
-            REDIS_UP.labels("answers").set(1)
-        self._away = False
+        # So it is taken to be until it has been reached.
+        self._away = self._shared is not None
         self._coming: dict[str, asyncio.Task[Kept]] = {}
         self._changed = dict[str | None, int]()
         self._to_forget = set[str | None]()
@@ -116,13 +116,14 @@ class Cache:
     async def run(self) -> None:
         """Forget what is to be forgotten in Redis and look whether it is back, until cancelled."""
         while self._shared is not None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_SECONDS):
-                    await self._something_to_forget.wait()
+            self._something_to_forget.clear()
             if self._away and await self._asked(lambda shared: shared.ping(), even_if_away=True) is not None:
                 self._to_forget.add(None)  # what changed while it was away it has not been told
             if self._to_forget and (not self._away or None in self._to_forget):
                 await self._forget_shared()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self._something_to_forget.wait()
 
     async def close(self) -> None:
         for each in (self._own, self._shared):
@@ -187,7 +188,6 @@ class Cache:
     async def _forget_shared(self) -> None:
         assert self._shared is not None  # noqa: S101
         forgotten, self._to_forget = self._to_forget, set()
-        self._something_to_forget.clear()
         try:
             if None in forgotten:
                 async with asyncio.timeout(_FORGET_SECONDS):

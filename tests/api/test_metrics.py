@@ -1,0 +1,93 @@
+"""What Prometheus is told: only where that is wanted, by templates, and of how things stand."""
+
+import re
+from collections.abc import AsyncIterator
+
+import pytest
+from fastapi import FastAPI
+
+from app.core.config import Settings
+from app.main import create_app
+from app.warehouse.engine import Database
+from tests.api.conftest import KEYS, Ask, Clients, client, resources_for
+
+
+@pytest.fixture
+async def metered(database: Database, settings: Settings, shop: str) -> AsyncIterator[FastAPI]:
+    shown = settings.model_copy(update={"enable_prometheus_metrics": True})
+    app = create_app(resources=resources_for(database, shown, shop))
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+def samples(text: str) -> dict[str, float]:
+    """{name and labels: value}"""
+    return {
+        name: float(value)
+        for name, value in (line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))
+    }
+
+
+async def read(asking: Ask) -> dict[str, float]:
+    answer = await asking.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    return samples(answer.text)
+
+
+async def test_metrics_are_not_there_unless_they_are_wanted(ask: Clients) -> None:
+    for asking in (ask.nobody, ask.admin):
+        answer = await asking.get("/metrics")
+        assert answer.status_code == 404
+        assert "ENABLE_PROMETHEUS_METRICS" in answer.json()["detail"]
+
+
+async def test_a_request_is_counted_by_its_template_and_status(metered: FastAPI) -> None:
+    counted = 'ci_http_request_duration_seconds_count{method="GET",route="/api/mcp/customer/{customer_id}",status="%d"}'
+    async with client(metered, KEYS["support"]) as asking:
+        before = await read(asking)
+        for _ in range(3):
+            await asking.get("/api/mcp/customer/C0000001")
+        await asking.get("/api/mcp/customer/C0000002?exclude=churn")
+        await asking.get("/api/mcp/customer/nobody-at-all")
+        after = await read(asking)
+    assert after[counted % 200] - before.get(counted % 200, 0) == 4
+    assert after[counted % 404] - before.get(counted % 404, 0) == 1
+    assert "nobody-at-all" not in str(after)
+    assert after["ci_http_requests_in_flight"] == 1  # the one that asks
+
+
+async def test_refusals_are_counted_by_their_reason(metered: FastAPI) -> None:
+    async with client(metered) as nobody, client(metered, KEYS["analytics"]) as analyst:
+        before = await read(nobody)
+        await nobody.get("/api/models")
+        await analyst.get("/api/admin/jobs")
+        after = await read(nobody)
+    for reason in ("no_key", "no_scope"):
+        name = f'ci_http_refused_total{{reason="{reason}"}}'
+        assert after[name] - before.get(name, 0) == 1
+
+
+async def test_how_things_stand_is_told(metered: FastAPI, shop: str) -> None:
+    async with client(metered) as asking:
+        told = await read(asking)
+    assert told["ci_database_up"] == 1
+    for state in ("waiting", "running", "failed"):
+        assert told[f'ci_jobs{{state="{state}"}}'] >= 0
+    of_shop = {name: value for name, value in told.items() if f'store="{shop}"' in name}
+    for name in ("run_age_seconds", "predictions_age_seconds", "records_age_seconds"):
+        assert of_shop[f'ci_{name}{{store="{shop}"}}'] > 0
+    assert of_shop[f'ci_unscored_customers{{store="{shop}"}}'] == 0
+    pools = {name for name in told if name.startswith("ci_database_connections{")}
+    assert len(pools) == 4
+
+
+async def test_every_metric_is_ours_and_explained(metered: FastAPI) -> None:
+    async with client(metered) as asking:
+        text = (await asking.get("/metrics")).text
+    helped = set(re.findall(r"^# HELP (\S+) \S", text, flags=re.MULTILINE))
+    typed = set(re.findall(r"^# TYPE (\S+) ", text, flags=re.MULTILINE))
+    assert helped == typed
+    ours = {name for name in helped if name.startswith("ci_")}
+    assert len(ours) >= 20
+    assert {name.split("_")[0] for name in helped - ours} <= {"python", "process"}

@@ -1,0 +1,286 @@
+"""Answers are worked out once, shared through Redis, and dropped when something changes; Redis may do what it likes."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+
+from app.cache import Cache
+from app.core.metrics import CACHE
+from tests.redis_server import RedisServer
+from tests.waiting import until
+
+SECRET = b"what marks values"
+#: What Redis may cost a request, and what a busy machine may add to it.
+PATIENCE_SECONDS, SLACK_SECONDS = 0.1, 0.25
+
+
+@pytest.fixture(scope="module")
+def redis_server() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def redis(redis_server: RedisServer) -> RedisServer:
+    with redis_server.client() as client:
+        client.flushall()
+    return redis_server
+
+
+def names(redis: RedisServer, pattern: str = "ci:*") -> list[bytes]:
+    with redis.client() as client:
+        return list(client.keys(pattern))
+
+
+@asynccontextmanager
+async def open_cache(redis: RedisServer | None = None, **options: Any) -> AsyncIterator[Cache]:
+    cache = Cache(redis_url=redis.url if redis else None, **{"secret": SECRET, "seconds": 60, **options})
+    looking = asyncio.create_task(cache.run())
+    try:
+        if redis is not None and redis.runs:
+            await until(lambda: cache.state == "redis")
+        yield cache
+    finally:
+        looking.cancel()
+        with suppress(asyncio.CancelledError):
+            await looking
+        await cache.close()
+
+
+class Work:
+    """Something that takes long: counts how often it is done. seconds : how long"""
+
+    def __init__(self, told: bytes = b"{}", *, seconds: float = 0.0) -> None:
+        self.told, self.seconds, self.n = told, seconds, 0
+
+    async def __call__(self) -> bytes:
+        self.n += 1
+        await asyncio.sleep(self.seconds)
+        return self.told
+
+
+def hits(cache: str, result: str) -> float:
+    return float(CACHE.labels(cache, result)._value.get())
+
+
+async def test_a_hundred_who_ask_at_once_have_it_worked_out_once() -> None:
+    work = Work(b"told", seconds=0.05)
+    async with open_cache() as cache:
+        told = await asyncio.gather(*(cache.answer("s", "k", work) for _ in range(100)))
+    assert work.n == 1
+    assert {each.body for each in told} == {b"told"}
+
+
+async def test_who_asks_for_something_else_is_answered_something_else() -> None:
+    async with open_cache() as cache:
+        assert (await cache.answer("s", "one", Work(b"1"))).body == b"1"
+        assert (await cache.answer("s", "two", Work(b"2"))).body == b"2"
+        assert (await cache.answer("t", "one", Work(b"3"))).body == b"3"
+
+
+async def test_what_has_changed_is_worked_out_anew_and_other_stores_answers_stay() -> None:
+    mine, others = Work(), Work()
+    async with open_cache() as cache:
+        for _ in range(2):
+            await cache.answer("s", "k", mine)
+            await cache.answer("t", "k", others)
+        cache.forget("s")
+        await cache.answer("s", "k", mine)
+        await cache.answer("t", "k", others)
+        assert (mine.n, others.n) == (2, 1)
+        cache.forget(None)
+        await cache.answer("t", "k", others)
+        assert others.n == 2
+
+
+async def test_what_changes_while_it_is_worked_out_is_not_kept() -> None:
+    work = Work(seconds=0.1)
+    async with open_cache() as cache:
+        asking = asyncio.create_task(cache.answer("s", "k", work))
+        await asyncio.sleep(0.02)
+        cache.forget("s")
+        await asking
+        await cache.answer("s", "k", work)
+    assert work.n == 2
+
+
+async def test_an_answer_grows_old() -> None:
+    work = Work()
+    async with open_cache(seconds=1) as cache:
+        await cache.answer("s", "k", work)
+        await cache.answer("s", "k", work)
+        assert work.n == 1
+        await asyncio.sleep(1.1)
+        await cache.answer("s", "k", work)
+    assert work.n == 2
+
+
+async def test_what_fails_is_told_to_all_who_wait_and_tried_again_by_the_next() -> None:
+    class Fails(Work):
+        async def __call__(self) -> bytes:
+            await super().__call__()
+            raise ValueError("no")
+
+    work = Fails(seconds=0.02)
+    async with open_cache() as cache:
+        told = await asyncio.gather(*(cache.answer("s", "k", work) for _ in range(5)), return_exceptions=True)
+        assert [type(each) for each in told] == [ValueError] * 5
+        assert work.n == 1
+        with pytest.raises(ValueError, match="no"):
+            await cache.answer("s", "k", work)
+        assert work.n == 2
+
+
+async def test_who_began_it_may_go_away_and_the_others_are_answered() -> None:
+    work = Work(b"told", seconds=0.1)
+    async with open_cache() as cache:
+        first = asyncio.create_task(cache.answer("s", "k", work))
+        await asyncio.sleep(0.02)
+        second = asyncio.create_task(cache.answer("s", "k", work))
+        await asyncio.sleep(0)
+        first.cancel()
+        assert (await second).body == b"told"
+    assert work.n == 1
+
+
+async def test_turned_off_nothing_is_kept() -> None:
+    work = Work()
+    async with open_cache(enabled=False) as cache:
+        await cache.answer("s", "k", work)
+        await cache.answer("s", "k", work)
+        assert cache.state == "off"
+    assert work.n == 2
+
+
+async def test_what_one_process_has_worked_out_another_need_not(redis: RedisServer) -> None:
+    work = Work(b"shared")
+    async with open_cache(redis) as one, open_cache(redis) as other:
+        before = hits("redis", "hit")
+        assert (await one.answer("s", "k", work)).body == b"shared"
+        assert (await other.answer("s", "k", work)).body == b"shared"
+        assert one.state == "redis"
+        assert hits("redis", "hit") == before + 1
+    assert work.n == 1
+
+
+async def test_processes_that_ask_at_once_have_it_worked_out_once(redis: RedisServer) -> None:
+    work = Work(b"shared", seconds=0.1)
+    async with open_cache(redis) as one, open_cache(redis) as other:
+        told = await asyncio.gather(one.answer("s", "k", work), other.answer("s", "k", work))
+    assert [each.body for each in told] == [b"shared", b"shared"]
+    assert work.n == 1
+
+
+async def test_a_change_is_forgotten_in_redis_too(redis: RedisServer) -> None:
+    old, new, others = Work(b"old"), Work(b"new"), Work(b"others")
+    async with open_cache(redis) as one, open_cache(redis) as other:
+        await one.answer("s", "k", old)
+        await one.answer("t", "k", others)
+        one.forget("s")
+        await until(lambda: not names(redis, "ci:*:s:*"))
+        assert (await other.answer("s", "k", new)).body == b"new"
+        assert (await other.answer("t", "k", new)).body == b"others"
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"", b"garbage", b"bytes:" + b"\x00" * 40, b"\x80\x04\x95garbage", b"12345", b"bytes:{}"],
+    ids=["empty", "words", "no mark", "a pickle", "a number", "an old form"],
+)
+async def test_a_value_that_is_not_ours_is_a_miss(redis: RedisServer, garbage: bytes) -> None:
+    async with open_cache(redis) as one:
+        await one.answer("s", "k", Work(b"ours"))
+    (name,) = [each for each in names(redis) if b":k" in each]
+    with redis.client() as client:
+        client.set(name, garbage)
+    async with open_cache(redis) as other:
+        assert (await other.answer("s", "k", Work(b"anew"))).body == b"anew"
+
+
+async def test_a_value_of_another_name_or_made_with_another_secret_is_a_miss(redis: RedisServer) -> None:
+    async with open_cache(redis) as one:
+        await one.answer("s", "k", Work(b"of k"))
+        await one.answer("s", "j", Work(b"of j"))
+    of_k, of_j = (next(each for each in names(redis) if each.endswith(b":" + name)) for name in (b"k", b"j"))
+    with redis.client() as client:
+        client.set(of_k, client.get(of_j) or b"")
+    async with open_cache(redis) as other:
+        assert (await other.answer("s", "k", Work(b"anew"))).body == b"anew"
+    async with open_cache(redis, secret=b"another") as stranger:
+        assert (await stranger.answer("s", "j", Work(b"anew"))).body == b"anew"
+
+
+async def test_a_redis_that_is_killed_costs_no_error_and_is_used_again_when_it_is_back(redis: RedisServer) -> None:
+    work = Work(b"told")
+    async with open_cache(redis) as cache:
+        await cache.answer("s", "before", work)
+        redis.kill()
+        try:
+            for number in range(20):
+                began = time.monotonic()
+                assert (await cache.answer("s", f"k{number}", work)).body == b"told"
+                assert time.monotonic() - began < PATIENCE_SECONDS + SLACK_SECONDS
+            assert cache.state == "degraded"
+            n = work.n
+            await cache.answer("s", "k0", work)
+            assert work.n == n  # kept in this process
+        finally:
+            redis.start()
+        await until(lambda: cache.state == "redis")
+        await cache.answer("s", "after", work)
+        assert [each for each in names(redis) if each.endswith(b":after")]
+
+
+async def test_a_redis_that_answers_nothing_costs_one_wait_and_is_left_alone(redis: RedisServer) -> None:
+    work = Work(b"told")
+    async with open_cache(redis) as cache:
+        await cache.answer("s", "before", work)
+        redis.stand_still()
+        try:
+            began = time.monotonic()
+            await cache.answer("s", "first", work)
+            assert time.monotonic() - began < PATIENCE_SECONDS + SLACK_SECONDS
+            began = time.monotonic()
+            for number in range(50):
+                await cache.answer("s", f"k{number}", work)
+            assert time.monotonic() - began < PATIENCE_SECONDS + SLACK_SECONDS
+            assert cache.state == "degraded"
+        finally:
+            redis.go_on()
+        await until(lambda: cache.state == "redis")
+
+
+async def test_what_changed_while_redis_was_away_is_not_found_there_afterwards(redis: RedisServer) -> None:
+    async with open_cache(redis) as cache:
+        await cache.answer("s", "k", Work(b"old"))
+        redis.stand_still()
+        try:
+            await cache.answer("s", "other", Work())
+            assert cache.state == "degraded"
+            cache.forget("s")
+        finally:
+            redis.go_on()
+        await until(lambda: cache.state == "redis")
+        assert (await cache.answer("s", "k", Work(b"new"))).body == b"new"
+
+
+async def test_a_redis_without_memory_costs_no_error(redis: RedisServer) -> None:
+    with redis.client() as client:
+        client.config_set("maxmemory", "1")
+        try:
+            async with open_cache(redis) as cache:
+                assert (await cache.answer("s", "k", Work(b"told"))).body == b"told"
+                assert (await cache.answer("s", "k", Work(b"anew"))).body == b"told"
+        finally:
+            client.config_set("maxmemory", "0")
+
+
+async def test_a_redis_that_was_never_there_costs_no_error() -> None:
+    nowhere = RedisServer()
+    async with open_cache(nowhere) as cache:
+        assert (await cache.answer("s", "k", Work(b"told"))).body == b"told"
+        assert cache.state == "degraded"

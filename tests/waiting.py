@@ -1,0 +1,20 @@
+"""Waiting for what happens in a moment: `await until(lambda: ...)`, with an end to patience."""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+
+_STEP_SECONDS = 0.02
+
+
+async def until(happened: Callable[[], object | Awaitable[object]], *, seconds: float = 10.0) -> None:
+    """Until it answers something true. Raises AssertionError when it does not in that time."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    while True:
+        told = happened()
+        if await told if inspect.isawaitable(told) else told:
+            return
+        if loop.time() > end:
+            raise AssertionError(f"not within {seconds:.0f} seconds")
+        await asyncio.sleep(_STEP_SECONDS)
