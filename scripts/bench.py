@@ -22,6 +22,7 @@ from app.core.clock import utc_now
 from app.core.logging import configure_logging
 from app.embedded import EmbeddedPostgres
 from scripts import (
+    bench_answering,
     bench_busy,
     bench_discovery,
     bench_features,
@@ -44,6 +45,7 @@ SUBJECTS: Mapping[str, Callable[[Shops, int], Section]] = {
     "rescoring": bench_rescoring.measure,
     "predicting": bench_predicting.measure,
     "serving": bench_serving.measure,
+    "answering": bench_answering.measure,
     "busy": bench_busy.measure,
     "tenfold": bench_tenfold.measure,
     "plain-documents": bench_plain.measure_documents,

@@ -2,12 +2,16 @@
 
     python -m scripts.bench_load --port 8080 --paths FILE --seconds 3 [--connections 32] [--header "X-API-Key: ..."]
     python -m scripts.bench_load --port 8080 --paths FILE --seconds 25 --rate 50 ...
+    python -m scripts.bench_load --port 8080 --paths FILE --requests 200000 ...
 
 Without a rate every connection asks again as soon as it is answered: how much can be served. With one, requests come
 evenly, however slowly they are answered, and the time of each counts from when it was due: those that a slow answer
 keeps waiting are as slow as a customer would find them.
 
-Prints one line of JSON: requests, seconds, per_second, p50_ms, p99_ms, slowest_ms, not_ok (answers other than 200).
+With --headers FILE each request has the next line of it as a header, in turn: a thousand wrong keys, for instance.
+
+Prints one line of JSON: requests, seconds, per_second, p50_ms, p99_ms, slowest_ms, not_ok (answers other than 200, or than what
+--expect says).
 Only ever talks to this machine's own loopback address.
 """
 
@@ -31,8 +35,9 @@ _IDLE_SECONDS = 2.0
 
 @dataclass(slots=True)
 class _Found:
-    """times : seconds until each answer; not_ok : answers other than 200"""
+    """times : seconds until each answer; not_ok : answers other than the expected"""
 
+    expected: bytes = b"HTTP/1.1 200"
     times: list[float] = field(default_factory=list)
     not_ok: int = 0
 
@@ -61,12 +66,13 @@ class _Client(asyncio.Protocol):
         head = self._buffer.find(_END)
         if head < 0:
             return
-        at = self._buffer.find(_LENGTH, 0, head + 2) + len(_LENGTH)
-        length = int(self._buffer[at : self._buffer.index(b"\r\n", at)])
+        at = self._buffer.find(_LENGTH, 0, head + 2)
+        begins = at + len(_LENGTH)
+        length = 0 if at < 0 else int(self._buffer[begins : self._buffer.index(b"\r\n", begins)])
         if len(self._buffer) < head + len(_END) + length:
             return
         self._found.times.append(time.perf_counter() - self._since)
-        self._found.not_ok += not self._buffer.startswith(b"HTTP/1.1 200")
+        self._found.not_ok += not self._buffer.startswith(self._found.expected)
         self._buffer.clear()
         self._asking = False
         self._answered(self)
@@ -76,15 +82,26 @@ class _Client(asyncio.Protocol):
             self._ended.set_exception(error or ConnectionResetError("The server closed a connection it was asked on."))
 
 
-async def hardest_load(port: int, requests: Iterator[bytes], *, seconds: float, connections: int) -> dict[str, float]:
-    """Every connection asks, and asks again once it is answered, for so many seconds."""
-    found, began, open_ones = _Found(), time.perf_counter(), connections
+async def hardest_load(
+    port: int,
+    requests: Iterator[bytes],
+    *,
+    seconds: float,
+    connections: int,
+    at_most: float = float("inf"),
+    expected: int = 200,
+) -> dict[str, float]:
+    """Every connection asks, and asks again once it is answered, for so many seconds or until so many are answered.
+
+    expected : the status that is taken for well
+    """
+    found, began, open_ones = _Found(b"HTTP/1.1 %d" % expected), time.perf_counter(), connections
     ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def answered(client: _Client) -> None:
         nonlocal open_ones
         now = time.perf_counter()
-        if now < began + seconds:
+        if now < began + seconds and len(found.times) + open_ones <= at_most:
             client.ask(next(requests), since=now)
             return
         client.close()
@@ -166,26 +183,41 @@ def _told(found: _Found, seconds: float) -> dict[str, float]:
     }
 
 
-def requests_for(paths: list[str], *, port: int, header: str) -> Iterator[bytes]:
-    """The paths as requests, again and again. header : one line more, or nothing"""
-    more = f"{header}\r\n" if header else ""
-    return itertools.cycle([f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{more}\r\n".encode() for path in paths])
+def requests_for(paths: list[str], *, port: int, headers: list[str]) -> Iterator[bytes]:
+    """The paths as requests, again and again. headers : lines of which each request has the next; none for none"""
+    host = f"Host: 127.0.0.1:{port}\r\n"
+    lines = itertools.cycle([f"{header}\r\n" for header in headers] or [""])
+    one_round = max(len(paths), len(headers))
+    some = itertools.islice(zip(itertools.cycle(paths), lines, strict=False), one_round)
+    return itertools.cycle([f"GET {path} HTTP/1.1\r\n{host}{line}\r\n".encode() for path, line in some])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--paths", type=Path, required=True, help="a file with one path a line")
-    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--seconds", type=float, help="3 without --requests")
+    parser.add_argument("--requests", type=int, help="until so many are answered, without a rate")
+    parser.add_argument("--expect", type=int, default=200, help="the status that is taken for well, without a rate")
     parser.add_argument("--rate", type=float, help="requests a second; without it, as many as are answered")
     parser.add_argument("--connections", type=int, default=32, help="without a rate")
     parser.add_argument("--header", default="")
+    parser.add_argument("--headers", type=Path, help="a file with one header a line, instead of one for all")
     wanted = parser.parse_args()
-    requests = requests_for(wanted.paths.read_text().split(), port=wanted.port, header=wanted.header)
+    headers = wanted.headers.read_text().splitlines() if wanted.headers else [wanted.header] if wanted.header else []
+    requests = requests_for(wanted.paths.read_text().split(), port=wanted.port, headers=headers)
+    seconds = wanted.seconds or (3.0 if wanted.requests is None else float("inf"))
     if wanted.rate is None:
-        work = hardest_load(wanted.port, requests, seconds=wanted.seconds, connections=wanted.connections)
+        work = hardest_load(
+            wanted.port,
+            requests,
+            seconds=seconds,
+            connections=wanted.connections,
+            at_most=wanted.requests or float("inf"),
+            expected=wanted.expect,
+        )
     else:
-        work = even_load(wanted.port, requests, rate=wanted.rate, seconds=wanted.seconds)
+        work = even_load(wanted.port, requests, rate=wanted.rate, seconds=seconds)
     print(json.dumps(uvloop.run(work)))
 
 

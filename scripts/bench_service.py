@@ -19,9 +19,7 @@ _SPARE_SECONDS = 60
 
 
 @contextmanager
-def serving(
-    module: Sequence[str], settings: Mapping[str, str], *, ready: str, unheard: bool = False
-) -> Iterator[int]:
+def serving(module: Sequence[str], settings: Mapping[str, str], *, ready: str, unheard: bool = False) -> Iterator[int]:
     """The port of `python -m module`, from when the path `ready` answers until the block ends.
 
     settings : its environment besides what this process has; PORT is added
@@ -51,7 +49,7 @@ def serving(
 def load(port: int, paths: Path, *options: str, key: str = "") -> dict[str, float]:
     """What `scripts.bench_load` found, run as a process of its own. paths : a file of them"""
     command = [sys.executable, "-m", "scripts.bench_load", "--port", str(port), "--paths", str(paths), *options]
-    command += ["--header", f"X-API-Key: {key}"] if key else []
+    command += ["--header", f"X-API-Key: {key}"] if key and "--headers" not in options else []
     done = subprocess.run(command, cwd=PROJECT, check=True, stdout=subprocess.PIPE, text=True, timeout=UP_SECONDS)
     found: dict[str, float] = json.loads(done.stdout)
     return found

@@ -1,4 +1,4 @@
-"""How fast it answers: profiles under load, one customer scored anew, and a bare checkout to a page."""
+"""How fast it is there: one customer scored anew, and a bare checkout to a page."""
 
 import json
 import os
@@ -18,27 +18,22 @@ from app.pipeline.score import score_customer
 from scripts.bench_discovery import discover
 from scripts.bench_measured import apart, note, open_database
 from scripts.bench_page import Figure, Section
-from scripts.bench_server import CONSTANT
-from scripts.bench_service import PROJECT, UP_SECONDS, free_port, get, load, serving
+from scripts.bench_service import PROJECT, UP_SECONDS, free_port, get
 from scripts.bench_shops import STORE, Shop, Shops
 
-CONNECTIONS = 32
-LOAD_SECONDS = 4.0
 CUSTOMERS = 5_000
-ASKED = 2_000  # different customers, in turn
 SCORED = 1_000
 
 
 def measure(shops: Shops, repeat: int) -> Section:
-    """Profiles and scoring on the built-in shop, then a checkout of the committed state from nothing."""
+    """Scoring on the built-in shop, then a checkout of the committed state from nothing."""
     shop = shops.of(CUSTOMERS)
     apart(discover, shop.url)
     return Section(
         name="serving",
-        title="Serving",
-        told=f"the built-in shop of {CUSTOMERS:,} customers; {CONNECTIONS} connections on loopback, one worker. "
-        "Profiles stand beside a constant route of the same app and beside bare Starlette with the same bytes.",
-        figures=(*_profiles(shop, repeat), _scoring(shop, repeat), *_from_nothing()),
+        title="Scoring and starting",
+        told=f"the built-in shop of {CUSTOMERS:,} customers: scored one after the other, and a bare checkout to a page.",
+        figures=(_scoring(shop, repeat), *_from_nothing()),
     )
 
 
@@ -49,6 +44,7 @@ def settings_for(shop: Shop, folder: str) -> dict[str, str]:
         "DATA_DIR": folder,
         "ENV": "development",
         "LOG_LEVEL": "WARNING",
+        "RATE_LIMIT_PER_MINUTE": "0",
         "HOST": "127.0.0.1",
         "STORE_ID": STORE,
         "API_KEY": secrets.token_hex(24),
@@ -59,59 +55,6 @@ def settings_for(shop: Shop, folder: str) -> dict[str, str]:
 def write_paths(file: Path, n_customers: int) -> None:
     """The paths of so many customers' profiles, one a line."""
     file.write_text("\n".join(f"/api/mcp/customer/C{number:07}" for number in range(1, n_customers + 1)))
-
-
-def _profiles(shop: Shop, repeat: int) -> list[Figure]:
-    """Requests a second: a profile by id, a constant route of the same app, Starlette with the same bytes."""
-    with tempfile.TemporaryDirectory() as folder:
-        settings = settings_for(shop, folder)
-        key = settings["API_KEY"]
-        body, constant, profiles = (Path(folder) / name for name in ("body", "constant", "profiles"))
-        body.write_text("{}")
-        constant.write_text(CONSTANT)
-        write_paths(profiles, ASKED)
-        module = "scripts.bench_server"
-        with serving([module, "app", "--body", str(body)], settings, ready=CONSTANT) as port:
-            body.write_bytes(get(port, "/api/mcp/customer/C0000001", key))
-        size = body.stat().st_size
-        options = ("--seconds", str(LOAD_SECONDS), "--connections", str(CONNECTIONS))
-        rounds = []
-        with (
-            serving([module, "app", "--body", str(body)], settings, ready=CONSTANT) as app,
-            serving([module, "bare", "--body", str(body)], settings, ready=CONSTANT) as bare,
-        ):
-            for number in range(repeat):
-                note(f"profiles under load, {number + 1} of {repeat}")
-                rounds.append(
-                    {
-                        "profile": load(app, profiles, *options, key=key),
-                        "constant": load(app, constant, *options, key=key),
-                        "bare": load(bare, constant, *options),
-                    }
-                )
-    wrong = sum(each["not_ok"] for found in rounds for each in found.values())
-    if wrong:
-        raise RuntimeError(f"{wrong:.0f} requests were not answered with 200")
-
-    def share(reference: str) -> tuple[float, ...]:
-        return tuple(found["profile"]["per_second"] / found[reference]["per_second"] for found in rounds)
-
-    rates = {name: statistics.median(found[name]["per_second"] for found in rounds) for name in rounds[0]}
-    p99 = tuple(found["profile"]["p99_ms"] for found in rounds)
-    said = {name: f"profile {rates['profile']:,.0f}/s, {name} {rates[name]:,.0f}/s" for name in ("constant", "bare")}
-    return [
-        Figure(
-            "profiles by id, to a constant route", share("constant"), "{:.2f}", at_least=0.40, where=said["constant"]
-        ),
-        Figure(
-            f"profiles by id, to bare Starlette, {size:,} bytes",
-            share("bare"),
-            "{:.2f}",
-            at_least=0.13,
-            where=said["bare"],
-        ),
-        Figure(f"profile by id, p99 at {CONNECTIONS} connections", p99, "{:.0f} ms"),
-    ]
 
 
 def _scoring(shop: Shop, repeat: int) -> Figure:

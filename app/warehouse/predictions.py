@@ -303,6 +303,7 @@ _SERVED = """
     WHERE store.store_id = $1
 """
 # Who is not in the served run is worth what they paid. A limit that is null is one that nobody reaches.
+# Of the customers themselves something is read only for those few whom the run has not placed.
 _VALUED = """
     SELECT told.customer_id, told.risk_level, told.churn_risk_score, told.p_no_purchase_30d, told.p_no_purchase_90d,
         told.predicted_ltv_12m, told.expected_spend_90d, standing.archetype_id, standing.archetype_level2_id,
@@ -318,10 +319,14 @@ _VALUED = """
              ELSE 'low' END AS ltv_tier
     FROM served
     JOIN {told} AS told ON told.store_id = served.store_id
-    JOIN customers AS customer ON customer.store_id = told.store_id AND customer.customer_id = told.customer_id
     LEFT JOIN fact_customer_standing AS standing
       ON standing.store_id = told.store_id AND standing.customer_id = told.customer_id
      AND standing.run_id = served.run_id
+    LEFT JOIN LATERAL (
+        SELECT total_spent, orders_count FROM customers
+        WHERE standing.customer_id IS NULL AND customers.store_id = told.store_id
+          AND customers.customer_id = told.customer_id
+    ) AS customer ON true
 """
 _TOTALS = """
     WITH served AS ({served}), valued AS ({valued}), totals AS (
@@ -332,7 +337,7 @@ _TOTALS = """
         FROM valued GROUP BY risk_level, ltv_tier
     )
     SELECT served.*, totals.*,
-        (SELECT count(*) FROM fact_customer_prediction AS all_told WHERE all_told.store_id = $1) AS of_all
+        ({of_all}) AS of_all
     FROM served LEFT JOIN totals ON true
 """
 _PREDICTED = "fact_customer_prediction"
@@ -341,8 +346,11 @@ _DRAWN = """(
         SELECT * FROM fact_customer_prediction WHERE store_id = $1
         ORDER BY hashtextextended(customer_id, 0), customer_id LIMIT $2
     )"""
-_TOTALS_OF_ALL = _TOTALS.format(served=_SERVED, valued=_VALUED.format(told=_PREDICTED))
-_TOTALS_OF_SAMPLE = _TOTALS.format(served=_SERVED, valued=_VALUED.format(told=_DRAWN))
+_COUNTED = "SELECT count(*) FROM fact_customer_prediction AS all_told WHERE all_told.store_id = $1"
+_TOTALS_OF_ALL = _TOTALS.format(
+    served=_SERVED, valued=_VALUED.format(told=_PREDICTED), of_all="SELECT coalesce(sum(n), 0)::bigint FROM totals"
+)
+_TOTALS_OF_SAMPLE = _TOTALS.format(served=_SERVED, valued=_VALUED.format(told=_DRAWN), of_all=_COUNTED)
 
 
 async def read_risk_totals(database: Database, store_id: str, *, sample: int | None = None) -> Sequence[Row]:

@@ -48,7 +48,7 @@ class Server:
 async def test_an_even_load_asks_as_often_as_it_says() -> None:
     server = Server(lambda _: OK)
     async with server.listening() as port:
-        found = await even_load(port, requests_for(["/a", "/b"], port=port, header="X: y"), rate=500, seconds=0.1)
+        found = await even_load(port, requests_for(["/a", "/b"], port=port, headers=["X: y"]), rate=500, seconds=0.1)
     assert found["requests"] == len(server.asked) == 50
     assert found["not_ok"] == 0
     assert {each.split(b" ")[1] for each in server.asked} == {b"/a", b"/b"}
@@ -66,7 +66,7 @@ async def test_answers_that_do_not_come_hold_no_later_request_back() -> None:
 
     server = Server(lambda before: answer(before))
     async with server.listening() as port:
-        requests = requests_for(["/"], port=port, header="")
+        requests = requests_for(["/"], port=port, headers=[])
         found = await even_load(port, requests, rate=500, seconds=2 * _MORE_THAN_CONNECTIONS / 500)
     assert found["requests"] == 2 * _MORE_THAN_CONNECTIONS
 
@@ -74,14 +74,14 @@ async def test_answers_that_do_not_come_hold_no_later_request_back() -> None:
 async def test_answers_other_than_200_are_counted() -> None:
     server = Server(lambda before: GONE if before % 2 else OK)
     async with server.listening() as port:
-        requests = requests_for(["/"], port=port, header="")
+        requests = requests_for(["/"], port=port, headers=[])
         assert (await even_load(port, requests, rate=500, seconds=0.04))["not_ok"] == 10
 
 
 async def test_a_connection_that_breaks_instead_of_answering_fails_the_load() -> None:
     server = Server(lambda before: None if before == 3 else OK)
     async with server.listening() as port:
-        requests = requests_for(["/"], port=port, header="")
+        requests = requests_for(["/"], port=port, headers=[])
         with pytest.raises(ConnectionError):
             await even_load(port, requests, rate=500, seconds=0.1)
 
@@ -89,7 +89,7 @@ async def test_a_connection_that_breaks_instead_of_answering_fails_the_load() ->
 async def test_the_hardest_load_asks_each_connection_again_once_it_is_answered() -> None:
     server = Server(lambda _: OK)
     async with server.listening() as port:
-        requests = requests_for(["/"], port=port, header="")
+        requests = requests_for(["/"], port=port, headers=[])
         found = await hardest_load(port, requests, seconds=0.1, connections=4)
     assert found["requests"] == len(server.asked) >= 4
     assert found["not_ok"] == 0
