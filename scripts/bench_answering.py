@@ -14,8 +14,8 @@ from app.core.keys import new_key
 from scripts.bench_discovery import SIZE, discover
 from scripts.bench_measured import apart, note
 from scripts.bench_page import Figure, Section
-from scripts.bench_server import CONSTANT
 from scripts.bench_predicting import train
+from scripts.bench_server import CONSTANT
 from scripts.bench_service import get, load, serving
 from scripts.bench_serving import settings_for, write_paths
 from scripts.bench_shops import Shop, Shops

@@ -10,8 +10,8 @@ keeps waiting are as slow as a customer would find them.
 
 With --headers FILE each request has the next line of it as a header, in turn: a thousand wrong keys, for instance.
 
-Prints one line of JSON: requests, seconds, per_second, p50_ms, p99_ms, slowest_ms, not_ok (answers other than 200, or than what
---expect says).
+Prints one line of JSON: requests, seconds, per_second, p50_ms, p99_ms, slowest_ms, not_ok (answers other
+than 200, or than what --expect says).
 Only ever talks to this machine's own loopback address.
 """
 

@@ -32,7 +32,7 @@ def measure(shops: Shops, repeat: int) -> Section:
     return Section(
         name="serving",
         title="Scoring and starting",
-        told=f"the built-in shop of {CUSTOMERS:,} customers: scored one after the other, and a bare checkout to a page.",
+        told=f"the built-in shop of {CUSTOMERS:,} customers, scored one after the other; a bare checkout to a page.",
         figures=(_scoring(shop, repeat), *_from_nothing()),
     )
 
