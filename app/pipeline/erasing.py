@@ -4,6 +4,8 @@ The two are transactions of their own. Whatever ends a process between them, the
 every minute, or whoever asks again, does the rest. Done twice it comes to the same, and to the same receipt.
 """
 
+import asyncio
+import time
 from collections.abc import Sequence
 
 import structlog
@@ -18,6 +20,7 @@ log = structlog.get_logger()
 
 #: How long a worker waits for its turn before it lets it be for a minute.
 _WORKER_PATIENCE_SECONDS = 20.0
+_AGAIN_SECONDS = 0.2
 
 
 async def erase(
@@ -71,6 +74,17 @@ async def complete(database: Database, receipt: Receipt, *, patience_seconds: fl
     """Do what an open receipt asks for; one that is done stays as it is. Raises StoreBusy."""
     if receipt.state is State.done:
         return receipt
+    give_up_at = time.monotonic() + patience_seconds
+    while True:
+        try:
+            return await _complete(database, receipt, patience_seconds=give_up_at - time.monotonic())
+        except StoreBusy:
+            if time.monotonic() + _AGAIN_SECONDS > give_up_at:
+                raise
+        await asyncio.sleep(_AGAIN_SECONDS)
+
+
+async def _complete(database: Database, receipt: Receipt, *, patience_seconds: float) -> Receipt:
     async with (
         database.transaction() as connection,
         personal.in_turn(connection, receipt.store_id, patience_seconds=patience_seconds),

@@ -4,7 +4,6 @@ A column about one person is made by `tables._own`, and its table has a rule her
 where either is missing. What is left of a person is in numbers of many: shares, means, and models.
 """
 
-from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -194,6 +193,9 @@ _SAMPLED = """
     WHERE schemaname = current_schema() AND tablename = ANY (CAST(:tables AS text[]))
       AND value = ANY (CAST(:words AS text[]))
 """
+_HISTORY_IS_FREE = """
+    SELECT FROM fact_customer_history WHERE store_id = :store AND customer_id = :customer FOR UPDATE NOWAIT
+"""
 #: SQLSTATEs of work that stands in the way of other work: lock_not_available, deadlock_detected.
 _IN_THE_WAY = frozenset({"55P03", "40P01"})
 
@@ -254,14 +256,17 @@ async def read_held(connection: AsyncConnection, store_id: str, customer_id: str
 
 @asynccontextmanager
 async def in_turn(connection: AsyncConnection, store_id: str, *, patience_seconds: float) -> AsyncIterator[None]:
-    """The block may take a customer away: no import of the store is under way, and none begins before it has ended.
+    """The block may take a customer away: no import of the store is under way, nobody publishes, scores or tells, and
+    none begins before it has ended.
 
-    Raises StoreBusy where the import, or a run that is being published, takes longer than that.
+    Raises StoreBusy where that takes longer to come about, or a day of history is being written. Ask again then: who
+    publishes a day has its rows before the store, so whoever has the store must not wait for them.
     """
     try:
-        patience = f"{round(1000 * patience_seconds)}ms"
+        patience = f"{max(1, round(1000 * patience_seconds))}ms"
         await connection.execute(text("SELECT set_config('lock_timeout', :patience, true)"), {"patience": patience})
         await hold_imports(connection, store_id)
+        await hold_store(connection, store_id)
         yield
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) in _IN_THE_WAY:
@@ -273,20 +278,13 @@ async def remove(connection: AsyncConnection, store_id: str, customer_id: str) -
     """Take everything away that is held of a customer; returns how many rows that were, by table. Call it `in_turn`."""
     words, names = await _called(connection, store_id, customer_id)
     values = {"store": store_id, "customer": customer_id, "names": names}
-    removed: Counter[str] = Counter()
-
-    async def erase(rule: Rule) -> None:
-        for statement in rule.before:
-            await _run(connection, statement, values)
-        removed[rule.table.name] += await _run(connection, rule.erase(), values)
-
-    # Who publishes a day, or thins days, has its rows before the store: taken in this order one waits for the other,
-    # and not each for the other. What they wrote before we had the store is found by going over it again.
-    await erase(RULES[0])
-    await hold_store(connection, store_id)
+    removed = {}
+    await _run(connection, _HISTORY_IS_FREE, values)
     for rule in RULES:
         if rule.table is not erasures:
-            await erase(rule)
+            for statement in rule.before:
+                await _run(connection, statement, values)
+            removed[rule.table.name] = await _run(connection, rule.erase(), values)
     await _draw_samples_anew(connection, words)
     return {table: n_rows for table, n_rows in removed.items() if n_rows}
 
