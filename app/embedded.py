@@ -50,6 +50,8 @@ SETTINGS = {
     "jit": "off",
     "timezone": "UTC",
     "log_timezone": "UTC",
+    # Of a row that is refused the details hold every value, and of one that cannot be read the line.
+    "log_error_verbosity": "terse",
     # Containers give /dev/shm 64 MB, which one parallel hash join can fill; files in pgdata have no such limit.
     "dynamic_shared_memory_type": "mmap",
 }

@@ -15,6 +15,8 @@ from app.core.metrics import REFUSED
 
 #: Customers drawn by chance for a key that may not see identities: enough to look around, too few to list everyone.
 _DRAWN = RateLimitItemPerMinute(60)
+#: Exports of everything held of a person: more than people ask for, and too few to carry a shop away.
+_EXPORTS = RateLimitItemPerMinute(30)
 
 
 class Limits:
@@ -25,23 +27,19 @@ class Limits:
         self._failures = RateLimitItemPerMinute(failures) if failures else None
         self._counted = SlidingWindowCounterRateLimiter(MemoryStorage())
 
-    def admits(self, caller: Caller) -> bool:
-        """Count a request; False where it is one too many."""
-        return self._per_minute is None or self._counted.hit(self._per_minute, caller.store_id, caller.key_id)
-
     def admit(self, caller: Caller) -> None:
         """Count a request. Raises TooManyRequests."""
-        if self._per_minute is not None and not self.admits(caller):
-            REFUSED.labels("rate").inc()
-            wait = self._wait(self._per_minute, caller.store_id, caller.key_id)
-            raise TooManyRequests(most=self._per_minute.amount, retry_after_seconds=wait)
+        if self._per_minute is not None:
+            self._must(self._per_minute, "asked", caller)
 
     def draw(self, caller: Caller) -> None:
         """Count a customer drawn by chance. Raises TooManyRequests."""
-        if not caller.identified and not self._counted.hit(_DRAWN, "drawn", caller.store_id, caller.key_id):
-            REFUSED.labels("rate").inc()
-            wait = self._wait(_DRAWN, "drawn", caller.store_id, caller.key_id)
-            raise TooManyRequests(most=_DRAWN.amount, retry_after_seconds=wait)
+        if not caller.identified:
+            self._must(_DRAWN, "drawn", caller)
+
+    def export(self, caller: Caller) -> None:
+        """Count an export of everything held of somebody. Raises TooManyRequests."""
+        self._must(_EXPORTS, "exported", caller)
 
     def failed(self, address: str) -> None:
         """Count a request without a valid key. Raises TooManyFailures where there were too many."""
@@ -49,6 +47,12 @@ class Limits:
             REFUSED.labels("address_blocked").inc()
             raise TooManyFailures(retry_after_seconds=self._wait(self._failures, "failed", address))
         REFUSED.labels("no_key").inc()
+
+    def _must(self, item: RateLimitItemPerMinute, what: str, caller: Caller) -> None:
+        of = (what, caller.store_id, caller.key_id)
+        if not self._counted.hit(item, *of):
+            REFUSED.labels("rate").inc()
+            raise TooManyRequests(most=item.amount, retry_after_seconds=self._wait(item, *of))
 
     def _wait(self, item: RateLimitItemPerMinute, *of: str) -> int:
         return max(1, round(self._counted.get_window_stats(item, *of).reset_time - time()))

@@ -38,11 +38,13 @@ from app.api.customers.schemas import AxisWhy, ChurnRisk, CustomerProfile, Found
 from app.api.growth.schemas import Growth, RevenueForecast
 from app.api.health.schemas import Health
 from app.api.models.schemas import ModelBacktest, Models
+from app.api.privacy.schemas import Erased, Export, Receipt
 from app.core.config import Environment, Settings
 from app.core.problems import Problem
 from app.resources import open_database
 from app.sources.csv_file import CsvSource
 from app.sources.csv_presets import PRESETS
+from app.warehouse.personal import RULES
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -227,6 +229,16 @@ def test_the_query_of_the_readme_answers(shop: Path, demo: int) -> None:
     assert asyncio.run(ask()) > 100
 
 
+def test_the_page_on_privacy_tells_every_table_and_column_about_a_person() -> None:
+    told = [
+        f"| `{rule.table.name}` | {(rule.table.comment or '').rstrip('.')} "
+        f"| {', '.join(f'`{column.name}`' for column in rule.columns)} | {'emptied' if rule.emptied else 'removed'} |"
+        for rule in reversed(RULES)
+    ]
+    page = (ROOT / "docs" / "PRIVACY.md").read_text().splitlines()
+    assert [line for line in page if line.startswith("| `")] == told
+
+
 def test_every_preset_has_its_section() -> None:
     sections = anchors(ROOT / "docs" / "IMPORTING.md")
     assert set(PRESETS) <= sections
@@ -275,6 +287,9 @@ ANSWERS = {
     "matching_orders": Orders,
     "data_status": Health,
     "jobs": Jobs,
+    "people": Export,
+    "receipts": Erased,
+    "requested_by": Receipt,
     "instance": Problem,
 }
 

@@ -11,8 +11,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import asyncpg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
@@ -245,6 +247,20 @@ def test_nobody_else_gets_in(data_dir: Path) -> None:
         for folder in (server.folder / "pgdata", server.folder / "socket"):
             assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         assert stat.S_IMODE((server.folder / "server.log").stat().st_mode) == 0o600
+
+
+async def test_what_a_refused_row_held_is_not_in_the_log(data_dir: Path) -> None:
+    server = embedded_postgres(data_dir)
+    with server as url:
+        connection = await asyncpg.connect(url.replace("+asyncpg", ""))
+        await connection.execute("create table people (name text primary key, age int check (age < 200))")
+        for age in (999, 7, 7):  # beyond the limit, and twice the same
+            with suppress(asyncpg.IntegrityConstraintViolationError):
+                await connection.execute("insert into people values ($1, $2)", "canary", age)
+        await connection.close()
+    said = (server.folder / "server.log").read_text()
+    assert "violates check constraint" in said and "duplicate key value" in said
+    assert "canary" not in said
 
 
 def test_the_launcher_of_the_package_is_never_imported(data_dir: Path) -> None:

@@ -12,6 +12,8 @@ from app.core.errors import InvalidParameter
 
 _LONGEST = 255
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# JSON can spell the halves of a character one by one; alone they are none, and no database takes them.
+_HALF = re.compile(r"[\ud800-\udfff]")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -20,6 +22,8 @@ def _plain(text: str) -> str:
         raise ValueError(f"it has more than {_LONGEST} characters")
     if _CONTROL.search(text):
         raise ValueError("it holds a control character")
+    if _HALF.search(text):
+        raise ValueError("it holds half of a character")
     return text
 
 

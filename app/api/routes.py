@@ -13,8 +13,9 @@ from app.api.customers.router import router as customers
 from app.api.growth.router import router as growth
 from app.api.health.router import router as health
 from app.api.models.router import router as models
+from app.api.privacy.router import router as privacy
 
 ROUTERS: tuple[APIRouter, ...] = (
     *(health, customers, archetypes, archetypes_people, churn, churn_people, growth, analytics, imagining),
-    *(models, admin),
+    *(models, privacy, admin),
 )

@@ -31,6 +31,7 @@ COMMANDS = {
     "backtest": "predict",
     "usefulness": "usefulness",
     "export": "export",
+    "erase": "erase",
     "keys": "keys",
     "migrate": "database",
     "doctor": "database",

@@ -1,14 +1,16 @@
 """`export`: what was found, as a file."""
 
 import argparse
+import json
 from pathlib import Path
 
-from app.cli.options import Commands, add_store, store_of
+from app.cli.options import COMMAND_LINE, Commands, add_store, store_of
 from app.cli.output import progress, say
 from app.cli.predict import add_as_of, moment_of, predict_options
 from app.core.clock import utc_now
 from app.core.config import Settings
-from app.core.files import check_writable, whole_file
+from app.core.files import check_writable, whole_file, write_whole
+from app.pipeline.held import everything_held
 from app.pipeline.predict import told_as_of
 from app.resources import open_database
 from app.warehouse.exports import PREDICTION_COLUMNS, export_segments, read_predictions
@@ -41,6 +43,40 @@ def add_commands(commands: Commands, shared: argparse.ArgumentParser) -> None:
     add_as_of(predicted)
     predicted.add_argument("--out", type=Path, required=True, metavar="FILE")
     predicted.set_defaults(run=_predictions)
+
+    customer = kinds.add_parser(
+        "customer",
+        parents=[shared],
+        help="everything held about one person",
+        description="Write everything that is held about a customer as JSON, table by table, to FILE or to the "
+        "terminal. Only who it is about should have it.",
+    )
+    customer.add_argument("customer_id", metavar="ID", help="the shop's own id, or the pseudonym")
+    add_store(customer)
+    customer.add_argument("--out", type=Path, metavar="FILE")
+    customer.set_defaults(run=_customer)
+
+
+async def _customer(wanted: argparse.Namespace, settings: Settings) -> int:
+    if wanted.out is not None:
+        check_writable(wanted.out)
+    async with open_database(settings) as database:
+        await migrate(database)
+        held = await everything_held(
+            database,
+            store_of(wanted, settings),
+            customer_id=wanted.customer_id,
+            by=COMMAND_LINE,
+            now=utc_now(),
+        )
+    told = json.dumps(held, indent=2, ensure_ascii=False)
+    if wanted.out is None:
+        say(told)
+        return 0
+    write_whole(wanted.out, told + "\n")
+    n_rows = sum(len(table["rows"]) for person in held["people"] for table in person["tables"])
+    say(f"{n_rows:,} rows of {len(held['people'][0]['tables'])} tables written to {wanted.out}.")
+    return 0
 
 
 async def _predictions(wanted: argparse.Namespace, settings: Settings) -> int:

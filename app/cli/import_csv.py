@@ -87,10 +87,17 @@ def show_import(report: IngestReport) -> None:
     if account.n_rejected:
         rows.append(("rejected", account.n_rejected, account.rejected_money))
     show_table("Rows", ("", "rows", currency), rows)
+    any_erased = any(each.erased for each in report.merged)
     show_table(
         f"Store '{report.store.store_id}'" + (" (dry run: nothing kept)" if report.dry_run else ""),
-        ("", "in the file", "loaded", "updated", "unchanged"),
-        [(each.table, each.staged, each.inserted, each.updated, each.unchanged) for each in report.merged],
+        ("", "in the file", "loaded", "updated", "unchanged", *(["left out: erased"] if any_erased else [])),
+        [
+            (
+                *(each.table, each.staged, each.inserted, each.updated, each.unchanged),
+                *([each.erased] if any_erased else []),
+            )
+            for each in report.merged
+        ],
     )
     if report.repeated_lines:
         say(f"{report.repeated_lines:,} lines repeat one of their order in product, quantity and price; each is kept.")

@@ -14,6 +14,10 @@ else:
     Commands = Any
 
 
+#: Who asks, where what is asked for is noted with who asked.
+COMMAND_LINE = "command line"
+
+
 def add_store(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--store", type=store_name, metavar="NAME", help="the shop; STORE_ID by default")
 

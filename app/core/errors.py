@@ -13,6 +13,7 @@
     ├── NotFound                  404
     │   ├── StoreNotFound
     │   ├── CustomerNotFound
+    │   ├── EmailNotFound
     │   ├── NoCustomers                the store is empty
     │   ├── ArchetypeNotFound
     │   ├── AxisNotFound
@@ -20,6 +21,7 @@
     │   ├── RunNotFound
     │   ├── JobNotFound
     │   ├── NoMetrics                  they are not to be shown
+    │   ├── ReceiptNotFound            of an erasure
     │   ├── NothingPredicted           no predictions have been published yet
     │   ├── NotPredicted               those that have been say nothing of this customer
     │   ├── ModelNotFound
@@ -45,7 +47,8 @@
         ├── AlertNotTold               Slack is away or asks to wait
         ├── DatabaseUnavailable
         ├── EmbeddedDatabaseError      the packaged Postgres cannot be started
-        └── RunForgotten               a run was replaced while it was being read
+        ├── RunForgotten               a run was replaced while it was being read
+        └── StoreBusy                  what is to be changed is being written by somebody else
 
 A message says what happened, to what, and what to do about it. The command line prints it as one line;
 `status` is the HTTP status it stands for.
@@ -161,6 +164,15 @@ class CustomerNotFound(NotFound):
         super().__init__(f"Store '{store_id}' has no customer {shortened(customer_id)}. Check the id and the store.")
 
 
+class EmailNotFound(NotFound):
+    """The address is not repeated: an error is kept in more places than the one it is shown in."""
+
+    def __init__(self, *, store_id: str) -> None:
+        super().__init__(
+            f"Store '{store_id}' has no customer with that e-mail address. Check it, or ask by the customer's id."
+        )
+
+
 class NoCustomers(NotFound):
     def __init__(self, store_id: str) -> None:
         super().__init__(
@@ -257,6 +269,13 @@ class JobNotFound(NotFound):
 class NoMetrics(NotFound):
     def __init__(self) -> None:
         super().__init__("Metrics are not shown here. Set ENABLE_PROMETHEUS_METRICS=true to have them.")
+
+
+class ReceiptNotFound(NotFound):
+    def __init__(self, receipt_id: str) -> None:
+        super().__init__(
+            f"There is no receipt {shortened(receipt_id)}. GET /api/privacy/receipts lists those there are."
+        )
 
 
 class Conflict(AppError):
@@ -399,3 +418,10 @@ class EmbeddedDatabaseError(Unavailable):
 class RunForgotten(Unavailable):
     def __init__(self) -> None:
         super().__init__("The run that was being read has just been replaced by a newer one. Ask again.")
+
+
+class StoreBusy(Unavailable):
+    def __init__(self, store_id: str) -> None:
+        super().__init__(
+            f"Store '{store_id}' is being written to, by an import or by a run about to end. Try again in a minute."
+        )

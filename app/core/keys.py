@@ -128,3 +128,8 @@ def pseudonym(secret: bytes, *, store_id: str, customer_id: str, digits: int = S
 
 def is_pseudonym(text: str) -> bool:
     return _PSEUDONYM.fullmatch(text) is not None
+
+
+def tombstone(secret: bytes, *, store_id: str, customer_id: str) -> str:
+    """What is kept of an erased customer: enough to know the id if it comes again, and without the secret nothing."""
+    return hmac.digest(secret, f"erased:v1:{store_id}:{customer_id}".encode(), "sha256").hex()

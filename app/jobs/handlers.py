@@ -20,6 +20,7 @@ from app.core.config import Settings
 from app.core.errors import NotEnoughHistory, OutdatedRun, PredictionInProgress, RunEnded, RunInProgress
 from app.jobs.apart import Apart
 from app.jobs.failures import WorkFailed
+from app.pipeline.erasing import complete_open
 from app.warehouse.changes import how_many
 from app.warehouse.engine import Database
 from app.warehouse.jobs import Asked, Job, enqueue, enqueue_discovery, let_others_ask
@@ -126,6 +127,11 @@ async def alert(means: Means, _job_id: int, asked: Asked) -> None:
     await alerts.tell(means.database, asked.store_id, settings=means.settings, now=utc_now())
 
 
+async def erase(means: Means, _job_id: int, asked: Asked) -> None:
+    """Whoever is to be erased and is not yet. What has to wait is asked for again within a minute."""
+    await complete_open(means.database, asked.store_id)
+
+
 async def _loaded(module: str) -> Any:
     """What takes a second to load the first time, without anybody waiting for that."""
     return await asyncio.to_thread(import_module, module)
@@ -170,6 +176,7 @@ HANDLERS: dict[Job, Handler] = {
     Job.alert: alert,
     Job.predict: predict,
     Job.tell_risk: tell_risk,
+    Job.erase: erase,
 }
 #: Those whose work is done apart, one at a time.
 TAKES_LONG = frozenset({Job.rescore, Job.discover, Job.predict})

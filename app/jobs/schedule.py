@@ -18,6 +18,7 @@ from pgqueuer.domain.models import Schedule
 from app.core.config import Settings
 from app.jobs.failures import failure_of
 from app.warehouse.engine import Database
+from app.warehouse.erasures import stores_with_open
 from app.warehouse.jobs import LOOKING, Job, enqueue, enqueue_discovery, forget_old, forget_repeated, keep_due
 from app.warehouse.stores import stores_with_orders
 
@@ -41,6 +42,10 @@ def add_schedules(manager: PgQueuer, queries: Queries, database: Database, setti
     @manager.schedule(Job.predict.value, settings.predict_schedule)
     async def predict(due: Schedule) -> None:
         await _fire(due, partial(predict_everywhere, database), queries, manager.shutdown)
+
+    @manager.schedule(Job.erase.value, _LOOK)
+    async def erase(due: Schedule) -> None:
+        await _fire(due, partial(complete_erasures, database), queries, manager.shutdown)
 
     # The manager sleeps until the next is due. Woken every minute, it also finds one whose worker has died firing it.
     @manager.schedule(LOOKING, _LOOK)
@@ -100,3 +105,13 @@ async def predict_everywhere(database: Database) -> None:
         for store_id in stores:
             await enqueue(connection, Job.predict, store_id)
     log.info("schedule.fired", job=Job.predict.value, stores=len(stores))
+
+
+async def complete_erasures(database: Database) -> None:
+    """Ask for the rest of every erasure that was cut short, or had to wait."""
+    async with database.transaction() as connection:
+        stores = await stores_with_open(connection)
+        for store_id in stores:
+            await enqueue(connection, Job.erase, store_id)
+    if stores:
+        log.info("schedule.fired", job=Job.erase.value, stores=len(stores))

@@ -1,7 +1,7 @@
 """source → records → warehouse, in one transaction: all of a source is in, or nothing of it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -11,9 +11,9 @@ from app.core.errors import InvalidInput
 from app.core.progress import Progress, unheard
 from app.domain.refunds import match_returns
 from app.sources.base import Batch, ReadingAccount, Source
-from app.warehouse import changes, load
+from app.warehouse import changes, erasures, load
 from app.warehouse.announcements import announce
-from app.warehouse.engine import Database
+from app.warehouse.engine import Connection, Database
 from app.warehouse.jobs import Job, enqueue
 from app.warehouse.pseudonyms import name_everyone
 from app.warehouse.stores import Store, ensure_store
@@ -69,7 +69,7 @@ async def ingest(
     """Read a source to its end into a store.
 
     timezone, currency : of the store if it is new and the source does not say
-    pseudonym_secret   : what new customers' pseudonyms are made with
+    pseudonym_secret   : what new customers' pseudonyms are made with, and erased ones are known by
     dry_run            : do all of it, report, and keep nothing
     """
     async with database.transaction(keep=not dry_run) as connection:
@@ -89,7 +89,9 @@ async def ingest(
             await load.stage(connection, batch.records)
             progress("reading", batch.progress)
         progress("storing", 0.0)
-        loaded = await load.merge(connection, store_id)
+        await load.settle(connection)
+        left_out = await _leave_out_the_erased(connection, store_id, pseudonym_secret)
+        loaded = await load.merge(connection, store_id, left_out=left_out)
         progress("matching refunds", 0.0)
         returns, purchases = await load.untold_returns(connection, store_id)
         matched = match_returns(returns, purchases)
@@ -101,7 +103,14 @@ async def ingest(
         if await changes.note_changed(connection, store_id, bereft=loaded.bereft):
             await enqueue(connection, Job.score, store_id)
         await announce(connection, store_id)
-    log.info("import.done", store_id=store_id, source=source.name, rows=source.account.read.rows, dry_run=dry_run)
+    log.info(
+        "import.done",
+        store_id=store_id,
+        source=source.name,
+        rows=source.account.read.rows,
+        erased=sum(left_out.values()),
+        dry_run=dry_run,
+    )
     return IngestReport(
         store=store,
         account=source.account,
@@ -113,3 +122,14 @@ async def ingest(
         refunded=refunded,
         dry_run=dry_run,
     )
+
+
+async def _leave_out_the_erased(connection: Connection, store_id: str, secret: bytes) -> Mapping[str, int]:
+    """Nobody who was erased comes back. Returns the rows that were left out, by table.
+
+    Who is erased from now on is taken out again: that waits until this transaction ends, and then finds them.
+    """
+    if not await erasures.any_of(connection, store_id):
+        return {}
+    erased = await erasures.among(connection, store_id, await load.settled_customers(connection), secret=secret)
+    return await load.leave_out(connection, store_id, erased)

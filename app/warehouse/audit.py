@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import delete, func
+from sqlalchemy import delete, func, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.warehouse.engine import Database, Row, raw
@@ -36,8 +36,23 @@ async def write_audit(connection: AsyncConnection, notes: Sequence[AuditNote]) -
     driver: Any = await raw(connection)
     # Of reads there may be thousands a second: COPY takes a tenth of what INSERT does.
     await driver.copy_records_to_table("audit_log", records=map(_record, notes), columns=_COLUMNS)
+    # Who was erased since a note was made must not be named by its being written only now.
+    if await connection.scalar(_ERASED_SINCE, {"since": min((note.at for note in notes), default=None)}):
+        await connection.execute(_NAME_NO_ONE_ERASED)
 
 
+_ERASED_SINCE = text("SELECT EXISTS (SELECT FROM erasures WHERE done_at >= :since)")
+_NAME_NO_ONE_ERASED = text(
+    """
+    UPDATE audit_log SET subjects = ARRAY(
+        SELECT each FROM unnest(subjects) AS each WHERE EXISTS (
+            SELECT FROM customer_pseudonyms AS named
+            WHERE named.store_id = audit_log.store_id AND named.pseudonym = each
+        )
+    )
+    WHERE xmin = pg_current_xact_id()::xid
+    """
+)
 _record = attrgetter(*_COLUMNS)
 
 

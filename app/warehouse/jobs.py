@@ -60,6 +60,7 @@ class Job(StrEnum):
     alert = "alert"
     predict = "predict"
     tell_risk = "tell_risk"
+    erase = "erase"
 
 
 class JobState(StrEnum):

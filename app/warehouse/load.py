@@ -6,7 +6,7 @@ touched only when something in it changed, so importing a file twice changes not
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -17,20 +17,25 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.domain.records import Customer, Order, OrderLine, Record, Refund, Ticket
 from app.domain.refunds import Purchase, Return
 from app.warehouse.engine import raw
+from app.warehouse.stores import hold_imports
 
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What an import did to one table. staged = inserted + updated + unchanged."""
+    """What an import did to one table. staged = inserted + updated + unchanged + erased
+
+    erased : left out, because they are of people who have been erased
+    """
 
     table: str
     staged: int
     inserted: int
     updated: int
+    erased: int
 
     @property
     def unchanged(self) -> int:
-        return self.staged - self.inserted - self.updated
+        return self.staged - self.inserted - self.updated - self.erased
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +171,49 @@ _SETTLE = f"""
     ANALYZE new_tickets;
 """  # noqa: S608  put together from the names above
 
+_SPOKEN_OF = """
+    SELECT customer_id FROM new_customers
+    UNION SELECT customer_id FROM new_orders WHERE customer_id IS NOT NULL
+    UNION SELECT customer_id FROM new_refunds WHERE customer_id IS NOT NULL
+    UNION SELECT customer_id FROM new_tickets
+"""
+_TO_LEAVE_OUT = """
+    CREATE TEMP TABLE erased_customers (customer_id text) ON COMMIT DROP;
+    CREATE TEMP TABLE erased_orders (order_id text) ON COMMIT DROP;
+    CREATE TEMP TABLE lost_orders (order_id text) ON COMMIT DROP;
+"""
+_ERASED_ORDERS = """
+    INSERT INTO erased_orders
+    SELECT order_id FROM new_orders WHERE customer_id IN (SELECT customer_id FROM erased_customers)
+"""
+# An order that is neither here nor known is one that somebody took along: without it no line and no refund can stand.
+_LOST_ORDERS = """
+    INSERT INTO lost_orders
+    SELECT told.order_id FROM (
+        SELECT order_id FROM new_order_items UNION SELECT order_id FROM new_refunds WHERE order_id IS NOT NULL
+    ) AS told
+    WHERE NOT EXISTS (SELECT FROM new_orders AS new WHERE new.order_id = told.order_id)
+      AND NOT EXISTS (SELECT FROM orders AS known WHERE known.store_id = :store AND known.order_id = told.order_id)
+"""
+_LEAVE_OUT_TICKETS = "DELETE FROM new_tickets WHERE customer_id IN (SELECT customer_id FROM erased_customers)"
+_LEAVE_OUT_ORDERS = "DELETE FROM new_orders WHERE order_id IN (SELECT order_id FROM erased_orders)"
+_LEAVE_OUT_LINES = """
+    DELETE FROM new_order_items
+    WHERE order_id IN (SELECT order_id FROM erased_orders UNION ALL SELECT order_id FROM lost_orders)
+"""
+_LEAVE_OUT_REFUNDS = """
+    DELETE FROM new_refunds
+    WHERE customer_id IN (SELECT customer_id FROM erased_customers) OR (
+        customer_id IS NULL
+        AND order_id IN (SELECT order_id FROM erased_orders UNION ALL SELECT order_id FROM lost_orders)
+    )
+"""
+# Somebody else's refund of such an order stays theirs.
+_LEAVE_OUT_THEIR_ORDER = """
+    UPDATE new_refunds SET order_id = NULL, item_id = NULL WHERE order_id IN (SELECT order_id FROM lost_orders)
+"""
+_LEAVE_OUT_CUSTOMERS = "DELETE FROM new_customers WHERE customer_id IN (SELECT customer_id FROM erased_customers)"
+
 # Whose totals the import can change: what it tells of, and who owned that before.
 _TOUCHED_ORDERS = """
     INSERT INTO touched_orders
@@ -286,8 +334,6 @@ _REPEATED_ITEMS = "SELECT count(*) FROM new_order_items WHERE repeats"
 
 _MANY_ROWS = 10_000
 
-_LOCK_STORE = "SELECT pg_advisory_xact_lock(hashtextextended('import ' || :store, 0))"
-
 _ORDER_TOTALS = """
     UPDATE orders SET total_price = sums.total, discount_amount = sums.discount, updated_at = now()
     FROM (
@@ -354,7 +400,7 @@ _REFUNDABLE_LINES = """
 
 async def open_staging(connection: AsyncConnection, store_id: str) -> None:
     """Empty staging tables for this transaction. Another import of the same store waits until this one ends."""
-    await connection.execute(text(_LOCK_STORE), {"store": store_id})
+    await hold_imports(connection, store_id)
     await (await raw(connection)).execute(_STAGING)
 
 
@@ -374,10 +420,42 @@ async def stage(connection: AsyncConnection, records: Iterable[Record]) -> None:
             await driver.copy_to_table(table, source=source, columns=columns, format="csv")
 
 
-async def merge(connection: AsyncConnection, store_id: str) -> Loaded:
-    """Write what is staged into the store's tables, parents first."""
+async def settle(connection: AsyncConnection) -> None:
+    """Make one row per thing of what is staged."""
+    await (await raw(connection)).execute(_SETTLE)
+
+
+async def settled_customers(connection: AsyncConnection) -> Sequence[str]:
+    """Everyone whom what is settled speaks of."""
+    return (await connection.execute(text(_SPOKEN_OF))).scalars().all()
+
+
+async def leave_out(connection: AsyncConnection, store_id: str, erased: Collection[str]) -> Mapping[str, int]:
+    """Take what is of these customers out of what is settled; returns how many rows that were, by table.
+
+    Call it where anybody has ever been erased, also if none of them is here: of their orders a line or a refund may
+    come that names the order alone.
+    """
     driver = await raw(connection)
-    await driver.execute(_SETTLE)
+    await driver.execute(_TO_LEAVE_OUT)
+    await driver.copy_records_to_table("erased_customers", records=[(customer_id,) for customer_id in erased])
+    await driver.execute("ANALYZE erased_customers")
+    await connection.execute(text(_ERASED_ORDERS))
+    left_out = {
+        "tickets": (await connection.execute(text(_LEAVE_OUT_TICKETS))).rowcount,
+        "orders": (await connection.execute(text(_LEAVE_OUT_ORDERS))).rowcount,
+    }
+    await connection.execute(text(_LOST_ORDERS), {"store": store_id})
+    left_out["order_items"] = (await connection.execute(text(_LEAVE_OUT_LINES))).rowcount
+    left_out["refunds"] = (await connection.execute(text(_LEAVE_OUT_REFUNDS))).rowcount
+    await connection.execute(text(_LEAVE_OUT_THEIR_ORDER))
+    left_out["customers"] = (await connection.execute(text(_LEAVE_OUT_CUSTOMERS))).rowcount
+    return left_out
+
+
+async def merge(connection: AsyncConnection, store_id: str, *, left_out: Mapping[str, int]) -> Loaded:
+    """Write what is settled into the store's tables, parents first. left_out : what `leave_out` returned, if called"""
+    driver = await raw(connection)
     repeated = (await connection.execute(text(_REPEATED_ITEMS))).scalar_one()
     await connection.execute(text(_TOUCHED_ORDERS), {"store": store_id})
     await connection.execute(text(_TOUCHED_CUSTOMERS), {"store": store_id})
@@ -386,7 +464,7 @@ async def merge(connection: AsyncConnection, store_id: str) -> Loaded:
         # and grows while it is: hours instead of seconds.
         await driver.execute("SET LOCAL enable_nestloop = off")
     bereft = (await connection.execute(text(_BEREFT), {"store": store_id})).scalars().all()
-    merged = [await _merge(connection, store_id, target) for target in _TARGETS]
+    merged = [await _merge(connection, store_id, target, erased=left_out.get(target.table, 0)) for target in _TARGETS]
     await driver.execute("SET LOCAL enable_nestloop TO DEFAULT")
     if sum(each.inserted for each in merged) > _MANY_ROWS:
         # The planner knows nothing yet of rows this transaction wrote.
@@ -431,11 +509,11 @@ async def settle_totals(connection: AsyncConnection, store_id: str) -> None:
         await connection.execute(text(statement), {"store": store_id})
 
 
-async def _merge(connection: AsyncConnection, store_id: str, target: _Target) -> Merged:
-    staged = await _staged(connection, target)
+async def _merge(connection: AsyncConnection, store_id: str, target: _Target, *, erased: int) -> Merged:
+    staged = await _staged(connection, target) + erased
     updated = (await connection.execute(text(target.update()), {"store": store_id})).rowcount
     inserted = (await connection.execute(text(target.insert()), {"store": store_id})).rowcount
-    return Merged(table=target.table, staged=staged, inserted=inserted, updated=updated)
+    return Merged(table=target.table, staged=staged, inserted=inserted, updated=updated, erased=erased)
 
 
 async def _staged(connection: AsyncConnection, target: _Target) -> int:

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.warehouse.announcements import announce
 from app.warehouse.copying import copy_in
 from app.warehouse.engine import Database, Row, raw
+from app.warehouse.stores import hold_store
 from app.warehouse.tables import fact_customer_prediction, prediction_models, prediction_runs, stores
 
 _KEPT = 8
@@ -108,6 +109,12 @@ async def fail(connection: AsyncConnection, prediction_id: int, failure: str) ->
     )
 
 
+async def hold_to_publish(connection: AsyncConnection, store_id: str, *, as_of: datetime) -> None:
+    """From here on, until this transaction ends, nobody of the store is told anew or deleted."""
+    await connection.execute(text(_HOLD_HISTORY), {"store_id": store_id, "as_of": as_of})
+    await hold_store(connection, store_id)
+
+
 async def publish(
     connection: AsyncConnection,
     store_id: str,
@@ -118,7 +125,7 @@ async def publish(
     report: Mapping[str, Any],
     as_of: datetime,
 ) -> Sequence[str]:
-    """Write predictions and serve them, all in the caller's transaction.
+    """Write predictions and serve them, all in the caller's transaction. Hold the store first (`hold_to_publish`).
 
     rows   : of `fact_customer_prediction` without store and prediction
     models : of `prediction_models` without those
@@ -127,8 +134,6 @@ async def publish(
     """
     table, keys = stores, {"store_id": store_id, "prediction_id": prediction_id}
     await connection.execute(insert(prediction_models), [{**keys, **model} for model in models]) if models else None
-    await connection.execute(text(_HOLD_HISTORY), {"store_id": store_id, "as_of": as_of})
-    # Holding the store, so that nobody is told anew or deleted meanwhile.
     await connection.execute(
         update(table).where(table.c.store_id == store_id).values(served_prediction_id=prediction_id)
     )

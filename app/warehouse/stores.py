@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ScalarSelect, Table, func, select
+from sqlalchemy import ScalarSelect, Table, func, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -46,6 +46,20 @@ async def read_served(database: Database, store_id: str) -> Row | None:
 
 
 _SERVED = "SELECT served_run_id, served_prediction_id FROM stores WHERE store_id = $1"
+
+
+_LOCK_IMPORTS = text("SELECT pg_advisory_xact_lock(hashtextextended('import ' || :store, 0))")
+
+
+async def hold_imports(connection: AsyncConnection, store_id: str) -> None:
+    """Until this transaction ends no other brings in records of the store, or takes somebody's away. Waits its turn."""
+    await connection.execute(_LOCK_IMPORTS, {"store": store_id})
+
+
+async def hold_store(connection: AsyncConnection, store_id: str) -> None:
+    """Until this transaction ends nobody publishes into the store, or scores or tells its customers."""
+    query = select(stores.c.store_id).where(stores.c.store_id == store_id)
+    await connection.execute(query.with_for_update(key_share=True))
 
 
 async def last_record_at(connection: AsyncConnection, store_id: str) -> datetime | None:

@@ -6,6 +6,7 @@
             │             └─ customer_pseudonyms             what they are called where ids may not be shown
             ├─ api_keys, audit_log                           who may ask, and who has
             ├─ jobs, idempotent_requests                     what is to be done, and what was asked before
+            ├─ erasures                                      who is not to come back, by a keyed digest, and the receipt
             ├─ alerts_told                                   what Slack was told, once a day for each reason
             └─ segmentation_runs                             one row per discovery or rescoring
                   ├─ dim_segment_master                      the segments of each axis: centers, scaler, name
@@ -22,8 +23,11 @@ The views `fact_customer_current` and `customer_profiles` (standings, with their
 `customer_intelligence`, `combined_sales` and `order_line_items` are in the migrations, and so is the queue behind
 `jobs`: the tables `queue`, `queue_log`, `queue_schedules` and `queue_statistics` are pgqueuer's.
 
-Money is numeric(24,4) in the store's currency; times are UTC; ids are text.
+Money is numeric(24,4) in the store's currency; times are UTC; ids are text. Columns about one person are made by
+`_own`; where such a table holds somebody, and what erasing them does there, is said in `personal`.
 """
+
+from typing import Any
 
 from sqlalchemy import (
     ARRAY,
@@ -71,8 +75,13 @@ def _run() -> Column[int]:
     return Column("run_id", BigInteger, nullable=False, comment="The segmentation run that wrote this row.")
 
 
+def _own(name: str, *about: Any, **more: Any) -> Column[Any]:
+    """A column about one person: export shows it and erasure empties it, by the table's rule in `personal`."""
+    return Column(name, *about, **more, info={"personal": True})
+
+
 def _changed() -> Column[object]:
-    return Column(
+    return _own(
         "updated_at", TIME, nullable=False, server_default=func.now(), comment="When this row last changed, UTC."
     )
 
@@ -109,17 +118,17 @@ customers = Table(
     "customers",
     metadata,
     _store(),
-    Column("customer_id", Text, nullable=False, comment="The shop's own id of the customer."),
-    Column("email", Text, comment="Lower case; null where the source has none."),
-    Column("first_name", Text, comment="Given name."),
-    Column("last_name", Text, comment="Family name."),
-    Column("phone", Text, comment="As the source writes it."),
-    Column("country", Text, comment="Country of the latest record."),
-    Column(
+    _own("customer_id", Text, nullable=False, comment="The shop's own id of the customer."),
+    _own("email", Text, comment="Lower case; null where the source has none."),
+    _own("first_name", Text, comment="Given name."),
+    _own("last_name", Text, comment="Family name."),
+    _own("phone", Text, comment="As the source writes it."),
+    _own("country", Text, comment="Country of the latest record."),
+    _own(
         "total_spent", MONEY, nullable=False, server_default=text("0"), comment="Paid for all orders, less all refunds."
     ),
-    Column("orders_count", Integer, nullable=False, server_default=text("0"), comment="Orders placed."),
-    Column("created_at", TIME, comment="When the shop first knew them, where the source says."),
+    _own("orders_count", Integer, nullable=False, server_default=text("0"), comment="Orders placed."),
+    _own("created_at", TIME, comment="When the shop first knew them, where the source says."),
     _changed(),
     PrimaryKeyConstraint("store_id", "customer_id"),
     _of_store(),
@@ -133,8 +142,8 @@ customer_pseudonyms = Table(
     "customer_pseudonyms",
     metadata,
     _store(),
-    Column("customer_id", Text, nullable=False, comment="The shop's own id of the customer."),
-    Column("pseudonym", Text, nullable=False, comment="C- and digits of a keyed digest of the id: 8 or more."),
+    _own("customer_id", Text, nullable=False, comment="The shop's own id of the customer."),
+    _own("pseudonym", Text, nullable=False, comment="C- and digits of a keyed digest of the id: 8 or more."),
     PrimaryKeyConstraint("store_id", "customer_id"),
     _of_customer(),
     Index("uq_customer_pseudonyms_pseudonym", "store_id", "pseudonym", unique=True),
@@ -170,13 +179,12 @@ audit_log = Table(
     Column("key_id", Text, nullable=False, comment="The key it was done with; API_KEY, ... of the settings' keys."),
     Column("action", Text, nullable=False, comment="What was done: customer.read, key.create, ..."),
     Column("request_id", Text, comment="Names the request in the logs; null for the command line."),
-    Column(
+    _own(
         "subjects",
         ARRAY(Text),
         nullable=False,
         server_default=text("'{}'"),
         comment="Pseudonyms of the customers it was about, those who are erased left out.",
-        info={"personal": True},
     ),
     Column("object", Text, comment="What else it was about: a key, a job, a run, a receipt."),
     PrimaryKeyConstraint("audit_id"),
@@ -188,21 +196,19 @@ orders = Table(
     "orders",
     metadata,
     _store(),
-    Column("order_id", Text, nullable=False, comment="The shop's own id of the order."),
-    Column("customer_id", Text, comment="Who ordered; null for a guest, who has no account."),
-    Column("order_number", Text, comment="The number people quote."),
-    Column("order_date", TIME, nullable=False, comment="When it was placed, UTC."),
-    Column(
-        "total_price", MONEY, nullable=False, server_default=text("0"), comment="Sum of its lines, after discounts."
-    ),
-    Column("discount_amount", MONEY, nullable=False, server_default=text("0"), comment="Taken off all its lines."),
-    Column("source", Text, comment="Channel: web, pos, shopify_draft_order; null where unknown."),
-    Column("currency", Text, comment="ISO 4217 code, where the source says."),
-    Column("financial_status", Text, comment="As the source writes it (paid, refunded, ...)."),
-    Column("fulfillment_status", Text, comment="As the source writes it (fulfilled, partial, ...)."),
-    Column("country", Text, comment="Where it went."),
-    Column("region", Text, comment="State or province it went to."),
-    Column(
+    _own("order_id", Text, nullable=False, comment="The shop's own id of the order."),
+    _own("customer_id", Text, comment="Who ordered; null for a guest, who has no account."),
+    _own("order_number", Text, comment="The number people quote."),
+    _own("order_date", TIME, nullable=False, comment="When it was placed, UTC."),
+    _own("total_price", MONEY, nullable=False, server_default=text("0"), comment="Sum of its lines, after discounts."),
+    _own("discount_amount", MONEY, nullable=False, server_default=text("0"), comment="Taken off all its lines."),
+    _own("source", Text, comment="Channel: web, pos, shopify_draft_order; null where unknown."),
+    _own("currency", Text, comment="ISO 4217 code, where the source says."),
+    _own("financial_status", Text, comment="As the source writes it (paid, refunded, ...)."),
+    _own("fulfillment_status", Text, comment="As the source writes it (fulfilled, partial, ...)."),
+    _own("country", Text, comment="Where it went."),
+    _own("region", Text, comment="State or province it went to."),
+    _own(
         "tracking_numbers",
         ARRAY(Text),
         nullable=False,
@@ -224,24 +230,24 @@ order_items = Table(
     "order_items",
     metadata,
     _store(),
-    Column("order_id", Text, nullable=False, comment="The order it belongs to."),
-    Column(
+    _own("order_id", Text, nullable=False, comment="The order it belongs to."),
+    _own(
         "item_id",
         Text,
         nullable=False,
         comment="The source's id of the line; where it has none, product/quantity@price#n, n counting like lines.",
     ),
-    Column("product_id", Text, nullable=False, comment="Stock code or product id."),
-    Column("product_title", Text, comment="What it was called when sold."),
-    Column("product_type", Text, comment="Type, where the source has one beside the category."),
-    Column("category", Text, comment="Category; null where the source has none."),
-    Column("vendor", Text, comment="Maker or supplier."),
-    Column("kind", Text, nullable=False, comment="goods, shipping, or manual (entered by hand: fees, corrections)."),
-    Column("quantity", MONEY, nullable=False, comment="Units."),
-    Column("price", MONEY, nullable=False, comment="Asked for one unit."),
-    Column("discount_amount", MONEY, nullable=False, server_default=text("0"), comment="Taken off the line."),
-    Column("line_total", MONEY, nullable=False, comment="Paid for the line, after the discount."),
-    Column(
+    _own("product_id", Text, nullable=False, comment="Stock code or product id."),
+    _own("product_title", Text, comment="What it was called when sold."),
+    _own("product_type", Text, comment="Type, where the source has one beside the category."),
+    _own("category", Text, comment="Category; null where the source has none."),
+    _own("vendor", Text, comment="Maker or supplier."),
+    _own("kind", Text, nullable=False, comment="goods, shipping, or manual (entered by hand: fees, corrections)."),
+    _own("quantity", MONEY, nullable=False, comment="Units."),
+    _own("price", MONEY, nullable=False, comment="Asked for one unit."),
+    _own("discount_amount", MONEY, nullable=False, server_default=text("0"), comment="Taken off the line."),
+    _own("line_total", MONEY, nullable=False, comment="Paid for the line, after the discount."),
+    _own(
         "refund_amount",
         MONEY,
         nullable=False,
@@ -263,22 +269,22 @@ refunds = Table(
     "refunds",
     metadata,
     _store(),
-    Column(
+    _own(
         "refund_id",
         Text,
         nullable=False,
         comment="The source's id; where it has none, document/product/quantity@amount#n.",
     ),
-    Column("document_id", Text, nullable=False, comment="The paper it stands on: credit note, cancelled invoice."),
-    Column("customer_id", Text, comment="Who got the money back; null for a guest."),
-    Column("order_id", Text, comment="The order it undoes; null where none was found."),
-    Column("item_id", Text, comment="The line it undoes; null where none was found or none is meant."),
-    Column("order_inferred", Boolean, nullable=False, comment="The source names no order; we looked for it."),
-    Column("product_id", Text, comment="What came back; null for a credit that belongs to no product."),
-    Column("kind", Text, nullable=False, comment="return of goods, or credit (discount, fee, correction)."),
-    Column("quantity", MONEY, nullable=False, comment="Units."),
-    Column("amount", MONEY, nullable=False, comment="Given back, positive."),
-    Column("refunded_at", TIME, nullable=False, comment="When, UTC."),
+    _own("document_id", Text, nullable=False, comment="The paper it stands on: credit note, cancelled invoice."),
+    _own("customer_id", Text, comment="Who got the money back; null for a guest."),
+    _own("order_id", Text, comment="The order it undoes; null where none was found."),
+    _own("item_id", Text, comment="The line it undoes; null where none was found or none is meant."),
+    _own("order_inferred", Boolean, nullable=False, comment="The source names no order; we looked for it."),
+    _own("product_id", Text, comment="What came back; null for a credit that belongs to no product."),
+    _own("kind", Text, nullable=False, comment="return of goods, or credit (discount, fee, correction)."),
+    _own("quantity", MONEY, nullable=False, comment="Units."),
+    _own("amount", MONEY, nullable=False, comment="Given back, positive."),
+    _own("refunded_at", TIME, nullable=False, comment="When, UTC."),
     _changed(),
     PrimaryKeyConstraint("store_id", "refund_id"),
     _of_store(),
@@ -301,14 +307,14 @@ tickets = Table(
     "tickets",
     metadata,
     _store(),
-    Column("ticket_id", Text, nullable=False, comment="The helpdesk's own id."),
-    Column("customer_id", Text, nullable=False, comment="Who asked."),
-    Column("channel", Text, comment="email, chat, phone, ..."),
-    Column("topic", Text, comment="What it was about, as the helpdesk tags it."),
-    Column("status", Text, comment="open, closed, ..."),
-    Column("created_at", TIME, nullable=False, comment="When it was opened, UTC."),
-    Column("resolved_at", TIME, comment="When it was closed, UTC."),
-    Column("satisfaction", SmallInteger, comment="1 (poor) to 5 (good); null where unrated."),
+    _own("ticket_id", Text, nullable=False, comment="The helpdesk's own id."),
+    _own("customer_id", Text, nullable=False, comment="Who asked."),
+    _own("channel", Text, comment="email, chat, phone, ..."),
+    _own("topic", Text, comment="What it was about, as the helpdesk tags it."),
+    _own("status", Text, comment="open, closed, ..."),
+    _own("created_at", TIME, nullable=False, comment="When it was opened, UTC."),
+    _own("resolved_at", TIME, comment="When it was closed, UTC."),
+    _own("satisfaction", SmallInteger, comment="1 (poor) to 5 (good); null where unrated."),
     _changed(),
     PrimaryKeyConstraint("store_id", "ticket_id"),
     _of_customer(),
@@ -370,15 +376,15 @@ customers_changed = Table(
     "customers_changed",
     metadata,
     _store(),
-    Column("customer_id", Text, nullable=False, comment="Whose records changed since they were last scored."),
-    Column(
+    _own("customer_id", Text, nullable=False, comment="Whose records changed since they were last scored."),
+    _own(
         "changed_in",
         Text,
         nullable=False,
         server_default=text("pg_current_xact_id()::text"),
         comment="The transaction that changed them: a run that has seen it has scored them too.",
     ),
-    Column("scored_run_id", BigInteger, comment="The run they have been scored in since; null before they were."),
+    _own("scored_run_id", BigInteger, comment="The run they have been scored in since; null before they were."),
     PrimaryKeyConstraint("store_id", "customer_id"),
     _of_customer(),
     comment="Who is to be scored anew: written with what changed, removed by a run that has seen it.",
@@ -390,7 +396,7 @@ jobs = Table(
     Column("job_id", BigInteger, autoincrement=False, nullable=False, comment="Its id in the queue."),
     _store(),
     Column("job", Text, nullable=False, comment="What is to be done."),
-    Column("parameters", JSONB, nullable=False, comment="What was asked for."),
+    _own("parameters", JSONB, nullable=False, comment="What was asked for."),
     Column("asked_at", TIME, nullable=False, server_default=func.now(), comment="UTC."),
     PrimaryKeyConstraint("job_id"),
     _of_store(),
@@ -402,13 +408,41 @@ idempotent_requests = Table(
     "idempotent_requests",
     metadata,
     _store(),
-    Column("key", Text, nullable=False, comment="As sent in the header Idempotency-Key."),
-    Column("request", Text, nullable=False, comment="SHA-256 of what was asked, in hexadecimal."),
-    Column("answer", JSONB, comment="What was answered."),
+    _own("key", Text, nullable=False, comment="As sent in the header Idempotency-Key."),
+    _own("request", Text, nullable=False, comment="SHA-256 of what was asked, in hexadecimal."),
+    _own("answer", JSONB, comment="What was answered."),
     Column("asked_at", TIME, nullable=False, server_default=func.now(), comment="UTC."),
     PrimaryKeyConstraint("store_id", "key"),
     _of_store(),
     comment="What was asked under a key of the asker's own, so that asking again does nothing twice.",
+)
+
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("receipt_id", Text, nullable=False, comment="A UUID; names the receipt, and nobody."),
+    _store(),
+    Column(
+        "tombstone",
+        Text,
+        nullable=False,
+        comment="HMAC-SHA256 of the customer's id under ID_HASH_SECRET, hex: imports know by it whom to leave out.",
+    ),
+    _own("customer_id", Text, comment="Whom to erase; null as soon as that is done."),
+    Column("state", Text, nullable=False, comment="requested or done."),
+    Column(
+        "requested_at", TIME, nullable=False, server_default=func.now(), comment="When it was first asked for, UTC."
+    ),
+    Column("done_at", TIME, comment="When everything was gone, UTC; null until then."),
+    Column("requested_by", Text, nullable=False, comment="The public id of the key that asked, or the command line."),
+    Column("rows", JSONB, nullable=False, server_default=text("'{}'"), comment="{table: rows removed or emptied}."),
+    PrimaryKeyConstraint("receipt_id"),
+    _of_store(),
+    CheckConstraint("state IN ('requested', 'done')", name="state"),
+    CheckConstraint("(state = 'done') = (customer_id IS NULL AND done_at IS NOT NULL)", name="forgotten"),
+    Index("uq_erasures_tombstone", "store_id", "tombstone", unique=True),
+    Index("idx_erasures_store", "store_id", "requested_at", "receipt_id"),
+    comment="Who was erased, told by a keyed digest alone, and what of them was removed.",
 )
 
 dim_segment_master = Table(
@@ -532,13 +566,13 @@ dim_archetype_l3 = Table(
 def _standing_columns() -> list[Column[object]]:
     """Where a customer stands, as both fact tables keep it."""
     return [
-        Column("archetype_id", Text, nullable=False, comment="Level 1."),
-        Column("archetype_level2_id", Text, nullable=False, comment="Level 2."),
-        Column("archetype_level3_id", Text, nullable=False, comment="Level 3."),
-        Column("lifetime_value", MONEY, nullable=False, comment="Paid less given back, to as_of; can be below 0."),
-        Column("total_orders", Integer, nullable=False, comment="Orders placed, to as_of."),
-        Column("days_since_last_purchase", Integer, nullable=False, comment="Whole days of the shop's calendar."),
-        Column("customer_tenure_days", Integer, nullable=False, comment="Days since the first order."),
+        _own("archetype_id", Text, nullable=False, comment="Level 1."),
+        _own("archetype_level2_id", Text, nullable=False, comment="Level 2."),
+        _own("archetype_level3_id", Text, nullable=False, comment="Level 3."),
+        _own("lifetime_value", MONEY, nullable=False, comment="Paid less given back, to as_of; can be below 0."),
+        _own("total_orders", Integer, nullable=False, comment="Orders placed, to as_of."),
+        _own("days_since_last_purchase", Integer, nullable=False, comment="Whole days of the shop's calendar."),
+        _own("customer_tenure_days", Integer, nullable=False, comment="Days since the first order."),
     ]
 
 
@@ -550,26 +584,24 @@ fact_customer_standing = Table(
     metadata,
     _store(),
     _run(),
-    Column("customer_id", Text, nullable=False, comment="Who."),
+    _own("customer_id", Text, nullable=False, comment="Who."),
     *_standing_columns(),
-    Column("avg_order_value", MONEY, nullable=False, comment="lifetime_value / total_orders."),
-    Column("cluster_confidence", Double, nullable=False, comment="Mean top membership over the axes, 0 to 1."),
-    Column("fold_distance", SmallInteger, nullable=False, comment="Axes on which they differ from their archetype."),
-    Column("snapshot_date", Date, nullable=False, comment="The shop's day that as_of closes."),
-    Column("rfm_recency", SmallInteger, comment="1 to 5, 5 for who bought latest; null in rows of older versions."),
-    Column("rfm_frequency", SmallInteger, comment="1 to 5, 5 for the most orders; null in rows of older versions."),
-    Column("rfm_monetary", SmallInteger, comment="1 to 5, 5 for who is worth most; null in rows of older versions."),
-    Column("rfm_group", Text, comment="The group of those scores: champions, ...; null in rows of older versions."),
-    Column("rfm_previous_group", Text, comment="The group before this one; null until it first changes."),
-    Column("rfm_changed_on", Date, comment="The shop's day as of which it changed; null until it first does."),
-    Column(
+    _own("avg_order_value", MONEY, nullable=False, comment="lifetime_value / total_orders."),
+    _own("cluster_confidence", Double, nullable=False, comment="Mean top membership over the axes, 0 to 1."),
+    _own("fold_distance", SmallInteger, nullable=False, comment="Axes on which they differ from their archetype."),
+    _own("snapshot_date", Date, nullable=False, comment="The shop's day that as_of closes."),
+    _own("rfm_recency", SmallInteger, comment="1 to 5, 5 for who bought latest; null in rows of older versions."),
+    _own("rfm_frequency", SmallInteger, comment="1 to 5, 5 for the most orders; null in rows of older versions."),
+    _own("rfm_monetary", SmallInteger, comment="1 to 5, 5 for who is worth most; null in rows of older versions."),
+    _own("rfm_group", Text, comment="The group of those scores: champions, ...; null in rows of older versions."),
+    _own("rfm_previous_group", Text, comment="The group before this one; null until it first changes."),
+    _own("rfm_changed_on", Date, comment="The shop's day as of which it changed; null until it first does."),
+    _own(
         "memberships", ARRAY(Double), comment="Share in each segment, by dim_segment_master.place; each axis sums to 1."
     ),
-    Column("dominant", ARRAY(SmallInteger), comment="Place of the top segment of each axis."),
-    Column(
-        "features", ARRAY(Double), comment="Before any scaling; an axis's begin at dim_segment_master.first_feature."
-    ),
-    Column("profile", Text, comment="What is served of them beside what everyone of the run shares; null in old rows."),
+    _own("dominant", ARRAY(SmallInteger), comment="Place of the top segment of each axis."),
+    _own("features", ARRAY(Double), comment="Before any scaling; an axis's begin at dim_segment_master.first_feature."),
+    _own("profile", Text, comment="What is served of them beside what everyone of the run shares; null in old rows."),
     _changed(),
     PrimaryKeyConstraint("store_id", "customer_id", "run_id"),
     CheckConstraint("total_orders > 0", name="total_orders"),
@@ -588,14 +620,14 @@ fact_customer_history = Table(
     "fact_customer_history",
     metadata,
     _store(),
-    Column("customer_id", Text, nullable=False, comment="Who."),
-    Column("snapshot_date", Date, nullable=False, comment="The shop's day."),
+    _own("customer_id", Text, nullable=False, comment="Who."),
+    _own("snapshot_date", Date, nullable=False, comment="The shop's day."),
     _run(),
     *_standing_columns(),
-    Column("segment_ids", ARRAY(Text), nullable=False, comment="Their own dominant segments, in the axes' order."),
-    Column("churn_risk_score", Double, comment="As it was told on that day, 0 to 1; null where nothing was."),
-    Column("p_no_purchase_30d", Double, comment="As it was told on that day, 0 to 1; null where nothing was."),
-    Column("predicted_ltv_12m", MONEY, comment="As it was told on that day; null where nothing was."),
+    _own("segment_ids", ARRAY(Text), nullable=False, comment="Their own dominant segments, in the axes' order."),
+    _own("churn_risk_score", Double, comment="As it was told on that day, 0 to 1; null where nothing was."),
+    _own("p_no_purchase_30d", Double, comment="As it was told on that day, 0 to 1; null where nothing was."),
+    _own("predicted_ltv_12m", MONEY, comment="As it was told on that day; null where nothing was."),
     PrimaryKeyConstraint("store_id", "customer_id", "snapshot_date"),
     Index("idx_history_day", "store_id", "snapshot_date"),
     comment="Where each customer stood on each day a snapshot was taken.",
@@ -675,7 +707,7 @@ prediction_runs = Table(
     Column("as_of", TIME, comment="Only records before this moment were used, UTC."),
     Column("started_at", TIME, nullable=False, server_default=func.now(), comment="UTC."),
     Column("finished_at", TIME, comment="UTC; null while running or when the process was killed."),
-    Column("report", JSONB, comment="What was found of the shop: levels, growth, revenue, what falls short."),
+    _own("report", JSONB, comment="What was found of the shop: levels, growth, revenue, what falls short."),
     Column("failure", Text, comment="Why it failed, in one line."),
     PrimaryKeyConstraint("prediction_id"),
     _of_store(),
@@ -715,22 +747,22 @@ fact_customer_prediction = Table(
     "fact_customer_prediction",
     metadata,
     _store(),
-    Column("customer_id", Text, nullable=False, comment="Who."),
+    _own("customer_id", Text, nullable=False, comment="Who."),
     Column("prediction_id", BigInteger, nullable=False, comment="The training whose models say it."),
-    Column("as_of", TIME, nullable=False, comment="Only their records before this moment were used, UTC."),
-    Column("p_no_purchase_30d", Double, nullable=False, comment="Chance of no order within 30 days, 0 to 1."),
-    Column("p_no_purchase_90d", Double, nullable=False, comment="Chance of no order within 90 days, 0 to 1."),
-    Column("churn_risk_score", Double, nullable=False, comment="Chance of no order within horizon_days, 0 to 1."),
-    Column("horizon_days", SmallInteger, nullable=False, comment="Their own: three usual gaps, 30 to 365."),
-    Column("risk_level", Text, nullable=False, comment="low, medium, high or critical, of churn_risk_score."),
-    Column("engagement_trend", Text, nullable=False, comment="rising, steady, fading or new."),
-    Column("expected_spend_90d", MONEY, comment="In the next 90 days, net of refunds; null where it cannot be told."),
-    Column("expected_spend_low", MONEY, comment="Lower end of its 80 % interval."),
-    Column("expected_spend_high", MONEY, comment="Upper end of its 80 % interval."),
-    Column("predicted_ltv_12m", MONEY, comment="In the next twelve months; null where it cannot be told."),
-    Column("next_order_on", Date, comment="By which an order is as likely as not; null beyond a year."),
-    Column("next_order_earliest", Date, comment="From when it is to be expected, at 80 %."),
-    Column("next_order_latest", Date, comment="Until when, at 80 %; null beyond a year."),
+    _own("as_of", TIME, nullable=False, comment="Only their records before this moment were used, UTC."),
+    _own("p_no_purchase_30d", Double, nullable=False, comment="Chance of no order within 30 days, 0 to 1."),
+    _own("p_no_purchase_90d", Double, nullable=False, comment="Chance of no order within 90 days, 0 to 1."),
+    _own("churn_risk_score", Double, nullable=False, comment="Chance of no order within horizon_days, 0 to 1."),
+    _own("horizon_days", SmallInteger, nullable=False, comment="Their own: three usual gaps, 30 to 365."),
+    _own("risk_level", Text, nullable=False, comment="low, medium, high or critical, of churn_risk_score."),
+    _own("engagement_trend", Text, nullable=False, comment="rising, steady, fading or new."),
+    _own("expected_spend_90d", MONEY, comment="In the next 90 days, net of refunds; null where it cannot be told."),
+    _own("expected_spend_low", MONEY, comment="Lower end of its 80 % interval."),
+    _own("expected_spend_high", MONEY, comment="Upper end of its 80 % interval."),
+    _own("predicted_ltv_12m", MONEY, comment="In the next twelve months; null where it cannot be told."),
+    _own("next_order_on", Date, comment="By which an order is as likely as not; null beyond a year."),
+    _own("next_order_earliest", Date, comment="From when it is to be expected, at 80 %."),
+    _own("next_order_latest", Date, comment="Until when, at 80 %; null beyond a year."),
     _changed(),
     PrimaryKeyConstraint("store_id", "customer_id"),
     CheckConstraint(
