@@ -51,7 +51,7 @@ def test_everything_held_of_one_is_written_as_json(run: Run, tmp_path: Path) -> 
     out = tmp_path / "ada.json"
     done = run("export", "customer", "ada", "--store", "two", "--out", out)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == f"6 rows of 14 tables written to {out}.\n"
+    assert done.stdout == f"6 rows of 15 tables written to {out}.\n"
     held = json.loads(out.read_text())
     assert held == {
         **json.loads(run("export", "customer", "ada", "--store", "two").stdout),

@@ -1,0 +1,164 @@
+"""Redis dies, stands still or forgets under a service that is being asked, and nobody who asks can tell."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import pytest
+
+from tests.cli.test_serve import asked, free_port, printed_until_up, run, running
+from tests.redis_server import RedisServer
+
+KEYS = {"API_KEY": "an-agents-key", "ADMIN_KEY": "an-admins-key"}
+PATHS = ("/api/mcp/customer/C0000001", "/api/mcp/archetypes/top", "/api/mcp/segments", "/api/analytics/cohorts")
+#: What a busy machine may add to the tenth of a second that Redis may cost.
+SLACK_SECONDS = 1.0
+SECONDS = 20
+
+
+@dataclass(frozen=True)
+class Service:
+    address: str
+    redis: RedisServer
+    pid: int
+
+    def told(self, path: str, key: str = KEYS["API_KEY"]) -> tuple[int, str]:
+        return asked(f"{self.address}{path}", key)
+
+    def cache(self) -> str:
+        """Where answers are kept, as the service itself says."""
+        status, text = self.told("/health")
+        assert status == 200
+        health = json.loads(text)
+        assert (health["status"] == "degraded") == (health["cache"] == "degraded")
+        return str(health["cache"])
+
+    def until(self, state: str) -> None:
+        end = time.monotonic() + SECONDS
+        while self.cache() != state:
+            assert time.monotonic() < end, f"the cache is not {state}"
+            time.sleep(0.05)
+
+    def nothing_kept(self) -> None:
+        """As after a change: everything is to be worked out anew, and Redis to be asked."""
+        status, _ = asked_by_post(f"{self.address}/api/admin/cache/flush", KEYS["ADMIN_KEY"])
+        assert status == 200
+
+
+def asked_by_post(address: str, key: str) -> tuple[int, str]:
+    with urlopen(Request(address, headers={"X-API-Key": key}, method="POST"), timeout=10) as answer:  # noqa: S310
+        return answer.status, answer.read().decode()
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The built-in shop, a small one, segmented and served, with a Redis of its own."""
+    folder = tmp_path_factory.mktemp("redis")
+    for command in (("sample", "--customers", "300"), ("segment", "--min-population", "100")):
+        done = run(folder, *command)
+        assert done.returncode == 0, done.stderr
+    with RedisServer() as redis:
+        port = free_port()
+        settings = {"PORT": str(port), "REDIS_URL": redis.url, "RATE_LIMIT_PER_MINUTE": "0", **KEYS}
+        with running(Path(folder), "serve", "--no-worker", **settings) as process:
+            printed_until_up(process)
+            served = Service(f"http://127.0.0.1:{port}", redis, process.pid)
+            served.until("redis")
+            yield served
+            assert process.poll() is None  # the same process, all the time
+
+
+@dataclass
+class Traffic:
+    """What those who ask all the time were told. slowest : seconds"""
+
+    told: dict[str, set[str]] = field(default_factory=dict)
+    statuses: set[int] = field(default_factory=set)
+    slowest: float = 0.0
+    n: int = 0
+
+
+@contextmanager
+def traffic(service: Service) -> Iterator[Traffic]:
+    found, stop, lock = Traffic(), threading.Event(), threading.Lock()
+
+    def ask(path: str) -> None:
+        while not stop.is_set():
+            began = time.monotonic()
+            status, text = service.told(path)
+            seconds = time.monotonic() - began
+            with lock:
+                found.statuses.add(status)
+                found.told.setdefault(path, set()).add(text)
+                found.slowest = max(found.slowest, seconds)
+                found.n += 1
+
+    threads = [threading.Thread(target=ask, args=(path,)) for path in PATHS]
+    for thread in threads:
+        thread.start()
+    try:
+        yield found
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def asked_some_more(found: Traffic, n: int = 40) -> None:
+    end, before = time.monotonic() + SECONDS, found.n
+    while found.n < before + n:
+        assert time.monotonic() < end, "nothing is answered any more"
+        time.sleep(0.02)
+
+
+def assert_nobody_could_tell(found: Traffic) -> None:
+    assert found.statuses == {200}
+    assert {path: len(told) for path, told in found.told.items()} == dict.fromkeys(PATHS, 1)
+
+
+def test_killed_in_the_midst_it_costs_no_error_and_is_used_again_when_it_is_back(service: Service) -> None:
+    service.until("redis")
+    with traffic(service) as found:
+        asked_some_more(found)
+        service.redis.kill()
+        try:
+            service.nothing_kept()
+            asked_some_more(found)
+            service.until("degraded")
+            asked_some_more(found)
+        finally:
+            service.redis.start()
+        service.until("redis")
+        service.nothing_kept()
+        asked_some_more(found)
+    assert_nobody_could_tell(found)
+    with service.redis.client() as client:
+        assert client.keys("ci:*")
+
+
+def test_standing_still_it_costs_a_tenth_of_a_second_once(service: Service) -> None:
+    service.until("redis")
+    alone = {path: min(timed(service, path) for _ in range(3)) for path in PATHS}
+    service.redis.stand_still()
+    try:
+        service.nothing_kept()
+        for path in PATHS:
+            assert timed(service, path) < 0.1 + SLACK_SECONDS + alone[path]
+        service.until("degraded")
+        with traffic(service) as found:
+            asked_some_more(found)
+        assert_nobody_could_tell(found)
+    finally:
+        service.redis.go_on()
+    service.until("redis")
+
+
+def timed(service: Service, path: str) -> float:
+    began = time.monotonic()
+    assert service.told(path)[0] == 200
+    return time.monotonic() - began
