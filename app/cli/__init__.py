@@ -32,6 +32,8 @@ COMMANDS = {
     "usefulness": "usefulness",
     "export": "export",
     "keys": "keys",
+    "backup": "backup",
+    "restore": "backup",
     "migrate": "database",
     "doctor": "database",
     "bench": "bench",

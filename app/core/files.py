@@ -11,8 +11,10 @@ from app.core.errors import InvalidInput
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
+def whole_file(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     """A file that appears under its name only when the block has ended well.
+
+    private : readable by its owner alone, whatever the process asks for elsewhere
 
     A link stays and what it points to is replaced; a pipe or a device is written to as it is.
 
@@ -35,7 +37,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(descriptor)
         with _explained(path):
-            temporary.chmod(0o666 & ~_umask())
+            temporary.chmod(0o600 if private else 0o666 & ~_umask())
             temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
