@@ -18,7 +18,7 @@ from typing import IO, BinaryIO
 
 from pydantic import BaseModel, ConfigDict
 
-from app.core.errors import BackupTooNew, InvalidInput, UnreadableFile
+from app.core.errors import BackupTooNew, UnreadableFile
 
 #: Raised with every change that a version before would not understand.
 FORMAT = 1
@@ -111,33 +111,15 @@ class BackupWriter:
 
 
 @contextmanager
-def writing(file: BinaryIO, path: Path) -> Iterator[BackupWriter]:
-    """path : what to call the file when it takes no more. Raises InvalidInput then."""
-    # The file is neither told nor sought in, so that it may be a pipe.
-    output: IO[bytes] = _Output(file, path)  # type: ignore[assignment]
-    archive = zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED, compresslevel=_COMPRESSION)
+def writing(file: BinaryIO) -> Iterator[BackupWriter]:
+    archive = zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=_COMPRESSION)
     try:
         yield BackupWriter(archive)
         archive.close()
     finally:
-        with suppress(InvalidInput):
+        # Closed already, unless something failed; left open, it would be when it is forgotten, into a closed file.
+        with suppress(Exception):
             archive.close()
-
-
-class _Output:
-    """What a ZIP is written into, with its errors explained."""
-
-    def __init__(self, file: BinaryIO, path: Path) -> None:
-        self._file, self._path = file, path
-
-    def write(self, data: bytes) -> int:
-        try:
-            return self._file.write(data)
-        except OSError as error:
-            raise InvalidInput(f"Cannot write {self._path}: {error.strerror or error}. Choose another place.") from None
-
-    def flush(self) -> None:
-        """Left to who opened the file."""
 
 
 class Backup:

@@ -33,7 +33,7 @@ async def back_up(
     with is not here, DatabaseUnavailable.
     """
     secret = known_id_hash_secret(settings)
-    with whole_file(path, private=True) as file, writing(file, path) as backup:
+    with whole_file(path, private=True) as file, writing(file) as backup:
         dumped = await backups.dump(database, backup.table, progress=progress)
         named = dumped.tables.get("customer_pseudonyms")
         if secret is None and named is not None and named.n_rows:
