@@ -5,6 +5,7 @@ from pathlib import Path
 
 from app.cli.options import Commands
 from app.cli.output import progress, say
+from app.core.backup_file import reading
 from app.core.clock import utc_now
 from app.core.config import Settings
 from app.core.files import check_writable
@@ -52,14 +53,16 @@ async def _backup(wanted: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _restore(wanted: argparse.Namespace, settings: Settings) -> int:
-    async with open_database(settings) as database:
-        with progress() as listener:
-            restored = await restore(database, settings, wanted.file, progress=listener)
-    manifest = restored.manifest
+    # Before the database is opened, which makes one where there is none.
+    with reading(wanted.file) as backup:
+        async with open_database(settings) as database:
+            with progress() as listener:
+                left_out = await restore(database, settings, backup, progress=listener)
+        manifest = backup.manifest
     say(
         f"{manifest.n_rows:,} rows of {len(manifest.tables)} tables restored, as they were on "
         f"{manifest.made_at:%Y-%m-%d %H:%M} UTC."
     )
-    if restored.left_out:
-        say(f"Left out, for they are not the service's: {', '.join(restored.left_out)}.")
+    if left_out:
+        say(f"Left out, for they are not the service's: {', '.join(left_out)}.")
     return 0

@@ -1,12 +1,11 @@
 """All that is needed to give the same answers elsewhere, into one file and out of it."""
 
 import hashlib
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from app import __version__
-from app.core.backup_file import FORMAT, Backup, Manifest, reading, writing
+from app.core.backup_file import FORMAT, Backup, Manifest, writing
 from app.core.config import Settings
 from app.core.errors import ConfigurationError
 from app.core.files import whole_file
@@ -14,14 +13,6 @@ from app.core.progress import Progress, unheard
 from app.core.secrets_file import check_secrets, keep_secrets, kept_secrets, known_id_hash_secret
 from app.warehouse import backups
 from app.warehouse.engine import Database
-
-
-@dataclass(frozen=True, slots=True)
-class Restored:
-    """left_out : tables of the backup that are not the service's"""
-
-    manifest: Manifest
-    left_out: list[str]
 
 
 async def back_up(
@@ -57,21 +48,22 @@ async def back_up(
     return manifest
 
 
-async def restore(database: Database, settings: Settings, path: Path, *, progress: Progress = unheard) -> Restored:
+async def restore(database: Database, settings: Settings, backup: Backup, *, progress: Progress = unheard) -> list[str]:
     """Everything of a backup into an empty database, and its secrets into DATA_DIR; all of it or nothing.
 
-    Raises UnreadableFile, BackupTooNew, DatabaseNotEmpty, DatabaseUnavailable, and ConfigurationError where the secrets
+    returns : tables of the backup that are not the service's, and were left out
+
+    Raises BackupTooNew, UnreadableFile, DatabaseNotEmpty, DatabaseUnavailable, and ConfigurationError where the secrets
     here are not those the backup was made with.
     """
-    with reading(path) as backup:
-        secrets = backup.secrets
-        check_secrets(settings.data_dir, secrets)
-        _check_id_hash_secret(settings, backup)
-        async with database.transaction() as connection:
-            left_out = await backups.load(connection, backup, progress=progress)
-            # Before the commit: a secret without data does no harm, and is in no way of a second try.
-            keep_secrets(settings.data_dir, secrets)
-        return Restored(backup.manifest, left_out)
+    secrets = backup.secrets
+    check_secrets(settings.data_dir, secrets)
+    _check_id_hash_secret(settings, backup)
+    async with database.transaction() as connection:
+        left_out = await backups.load(connection, backup, progress=progress)
+        # Before the commit: a secret without data does no harm, and is in no way of a second try.
+        keep_secrets(settings.data_dir, secrets)
+    return left_out
 
 
 def _check_id_hash_secret(settings: Settings, backup: Backup) -> None:

@@ -10,6 +10,7 @@ import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
 
+from app.core.backup_file import reading
 from app.core.config import Settings
 from app.main import create_app
 from app.pipeline.backup import back_up, restore
@@ -35,7 +36,8 @@ async def restored(
     await back_up(database, known, tmp_path / "shop.backup", now=datetime(2026, 1, 2, tzinfo=UTC))
     async with own_database(target_url) as url:
         other = Database(url, settings)
-        await restore(other, known, tmp_path / "shop.backup")
+        with reading(tmp_path / "shop.backup") as backup:
+            await restore(other, known, backup)
         yield other
         await other.close()
 

@@ -4,15 +4,18 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
+from app.core.backup_file import Manifest, reading
 from app.core.config import Settings
 from app.core.errors import ConfigurationError, DatabaseNotEmpty, InvalidInput
 from app.core.secrets_file import id_hash_secret, serving_keys
 from app.domain.records import Customer
-from app.pipeline.backup import back_up, restore
+from app.pipeline import backup
+from app.pipeline.backup import back_up
 from app.warehouse.engine import Database
 from app.warehouse.migrate import current_revision
 from tests.conftest import own_database, own_tables
@@ -20,6 +23,12 @@ from tests.fakes import bought, execute, put, rows, value
 
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 NAMES = "SELECT customer_id, pseudonym FROM customer_pseudonyms ORDER BY 1"
+
+
+async def restore(database: Database, settings: Settings, path: Path, **listening: Any) -> Manifest:
+    with reading(path) as kept:
+        await backup.restore(database, settings, kept, **listening)
+        return kept.manifest
 
 
 def content_of(path: Path) -> bytes:
@@ -79,8 +88,8 @@ async def kept(shop: Database, here: Settings, tmp_path: Path) -> Path:
 async def test_whoever_comes_after_is_called_what_they_would_have_been(
     shop: Database, here: Settings, kept: Path, empty: Database, there: Settings
 ) -> None:
-    restored = await restore(empty, there, kept)
-    assert restored.manifest.made_at == NOW
+    manifest = await restore(empty, there, kept)
+    assert manifest.made_at == NOW
     for database, settings in ((shop, here), (empty, there)):
         await put(database, "corner", [Customer("bea")], pseudonym_secret=id_hash_secret(settings))
     assert await rows(empty, NAMES) == await rows(shop, NAMES)
