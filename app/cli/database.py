@@ -40,7 +40,11 @@ def add_commands(commands: Commands, shared: argparse.ArgumentParser) -> None:
 
 async def _migrate(wanted: argparse.Namespace, settings: Settings) -> int:
     if wanted.upgrade_server:
-        upgrade(settings.data_dir)
+        kept = upgrade(settings.data_dir)
+        if kept is None:
+            say("The embedded database needs no upgrade of its server.")
+        else:
+            say(f"The embedded database was converted. The old one is kept in {kept}; remove it when all is well.")
     async with open_database(settings) as database:
         before, after = await migrate(database)
     if before == after:
