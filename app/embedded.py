@@ -69,11 +69,13 @@ INITDB = (
 # Nothing of ours: PGPORT and its like would bend the server, LC_ALL the messages read here, LD_LIBRARY_PATH the loader.
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 
+PROC = Path("/proc")
 STATE_OF_NOBODY = Path("/var/lib/customer-intelligence")
 LOG_BYTES = 10_000_000
 WAL_SEGMENT_BYTES = 16 * 2**20
 SOCKET_FOLDER_BYTES = 88  # a socket's path has at most 103 bytes on macOS, 107 on Linux; its name here takes 15
 LEFTOVER_SECONDS = 60
+LOADING_SECONDS = 2
 STOP_SECONDS = 60
 
 # What a server says when the last processes of a killed one still run, or another start was under way.
@@ -525,14 +527,28 @@ def _serves(pid: int, pgdata: Path, first_option: str = "-c") -> bool:
 
     first_option : -c of a server of ours, -p of one that pg_upgrade started
     """
-    if Path("/proc/self/cmdline").exists():
-        try:
-            arguments = os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).replace("\0", " ")
-        except OSError:
-            return False
+    if (PROC / "self" / "cmdline").exists():
+        arguments = _command_line(pid)
     else:
         arguments = _execute("ps", "-ww", "-o", "args=", "-p", str(pid)).stdout
     return f" -D {pgdata} {first_option} " in arguments
+
+
+def _command_line(pid: int) -> str:
+    """Empty where there is no such process, or only what is left of it until its parent asks.
+
+    While a program is being loaded it is empty for a moment too, which on a busy machine is long enough to be met.
+    """
+    deadline = time.monotonic() + LOADING_SECONDS
+    try:
+        while not (line := (PROC / str(pid) / "cmdline").read_bytes()):
+            state = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[0]
+            if state in ("Z", "X") or time.monotonic() > deadline:
+                break
+            time.sleep(0.001)
+    except OSError:
+        return ""
+    return os.fsdecode(line).replace("\0", " ")
 
 
 def _execute(

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -374,6 +375,21 @@ def test_the_number_of_a_killed_server_may_belong_to_another_process(data_dir: P
             assert unrelated.poll() is None
         finally:
             unrelated.kill()
+
+
+def test_a_server_whose_program_is_being_loaded_counts_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its command line is empty for a moment, as that of a process that has ended is for good."""
+    monkeypatch.setattr(embedded, "PROC", tmp_path)
+    for name, state in (("self", "R"), ("7", "R"), ("8", "Z")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "cmdline").write_bytes(b"")
+        (tmp_path / name / "stat").write_text(f"{name} (a (odd) name) {state} 1 1\n")
+    loading = threading.Timer(0.1, (tmp_path / "7" / "cmdline").write_bytes, [b"postgres\0-D\0/shop/pgdata\0-c\0x=y\0"])
+    loading.start()
+    assert embedded._serves(7, Path("/shop/pgdata"))
+    assert not embedded._serves(8, Path("/shop/pgdata"))
+    assert not embedded._serves(9, Path("/shop/pgdata"))
+    loading.join()
 
 
 def test_the_start_waits_for_the_last_query_of_a_killed_server(data_dir: Path) -> None:
