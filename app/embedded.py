@@ -71,11 +71,13 @@ INITDB = (
 # Nothing of ours: PGPORT and its like would bend the server, LC_ALL the messages read here, LD_LIBRARY_PATH the loader.
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 
+PROC = Path("/proc")
 STATE_OF_NOBODY = Path("/var/lib/customer-intelligence")
 LOG_BYTES = 10_000_000
 WAL_SEGMENT_BYTES = 16 * 2**20
 SOCKET_FOLDER_BYTES = 88  # a socket's path has at most 103 bytes on macOS, 107 on Linux; its name here takes 15
 LEFTOVER_SECONDS = 60
+LOADING_SECONDS = 2
 STOP_SECONDS = 60
 
 # What a server says when the last processes of a killed one still run, or another start was under way.
@@ -169,7 +171,7 @@ class EmbeddedPostgres:
                 os.close(lock)
             self._locks = None
 
-    def _upgrade(self) -> None:
+    def _upgrade(self) -> Path | None:
         try:
             with self._turn() as users:
                 try:
@@ -181,8 +183,9 @@ class EmbeddedPostgres:
                 self._choose_account()
                 self._stop_server()
                 version = self._cluster_version()
-                if version is not None and version != self._server.major:
-                    self._convert(version)
+                if version is None or version == self._server.major:
+                    return None
+                return self._convert(version)
         finally:
             self.stop()
 
@@ -341,10 +344,17 @@ class EmbeddedPostgres:
         self._run(self._programs(self._server) / "initdb", "-D", folder, *INITDB, *options)
         return folder
 
-    def _convert(self, version: int) -> None:
+    def _convert(self, version: int) -> Path:
         old = packaged_servers().get(version)
         if old is None:
             raise self._wrong_version(version)
+        kept = self._pgdata.with_name(f"pgdata.v{version}")
+        if kept.exists():
+            raise EmbeddedDatabaseError(
+                f"{kept}, where the old database is to be kept, holds that of an upgrade before. Move it away, and "
+                "upgrade again."
+            )
+        self._end_servers_of_upgrades()
         # After a crash pg_upgrade refuses the cluster until its own server has put it in order.
         self._launch(old)
         self._stop_server()
@@ -353,18 +363,30 @@ class EmbeddedPostgres:
         checksums = re.search(r"checksum version: +[1-9]", control) is not None
         new = self._new_cluster("--data-checksums" if checksums else "--no-data-checksums")
         sockets = self._make_socket_folder()
-        self._run(
-            self._programs(self._server) / "pg_upgrade",
-            *("--username", "postgres", "--socketdir", sockets),
-            *("--old-bindir", self._programs(old), "--new-bindir", self._programs(self._server)),
-            *("--old-datadir", self._pgdata, "--new-datadir", new),
-        )
+        try:
+            self._run(
+                self._programs(self._server) / "pg_upgrade",
+                *("--username", "postgres", "--socketdir", sockets),
+                *("--old-bindir", self._programs(old), "--new-bindir", self._programs(self._server)),
+                *("--old-datadir", self._pgdata, "--new-datadir", new),
+            )
+        except BaseException:
+            self._end_servers_of_upgrades()
+            shutil.rmtree(new / "base", ignore_errors=True)  # the copy, which may fill the disk; the logs stay
+            raise
         sockets.rmdir()
         (self.folder / "delete_old_cluster.sh").unlink(missing_ok=True)
-        kept = self._pgdata.with_name(f"pgdata.v{version}")
         self._pgdata.rename(kept)
         new.rename(self._pgdata)
         log.info("embedded.upgraded", before=version, now=self._server.major, kept=str(kept))
+        return kept
+
+    def _end_servers_of_upgrades(self) -> None:
+        """Those that pg_upgrade started, which end neither with it nor with us; without them it ends too."""
+        for pgdata in (self._pgdata, *self.folder.glob("pgdata.new-*")):
+            about = _text_of(pgdata / "postmaster.pid").splitlines()
+            if about and about[0].isdigit() and _serves(int(about[0]), pgdata, "-p"):
+                self._end(int(about[0]), pgdata, "-p")
 
     # The server
 
@@ -430,16 +452,20 @@ class EmbeddedPostgres:
         if pid is None:
             return
         about = self._postmaster_file()
-        os.kill(pid, signal.SIGINT)  # Postgres's "fast shutdown"
-        deadline = time.monotonic() + STOP_SECONDS
-        while _serves(pid, self._pgdata):
-            if time.monotonic() > deadline:
-                raise self._failure(f"its server, process {pid}, did not stop within {STOP_SECONDS} seconds")
-            time.sleep(0.02)
+        self._end(pid, self._pgdata)
         if len(about) > 4:
             with suppress(OSError):
                 Path(about[4]).rmdir()
         log.debug("embedded.stopped", folder=str(self.folder))
+
+    def _end(self, pid: int, pgdata: Path, first_option: str = "-c") -> None:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGINT)  # Postgres's "fast shutdown"
+        deadline = time.monotonic() + STOP_SECONDS
+        while _serves(pid, pgdata, first_option):
+            if time.monotonic() > deadline:
+                raise self._failure(f"its server, process {pid}, did not stop within {STOP_SECONDS} seconds")
+            time.sleep(0.02)
 
     def _make_socket_folder(self) -> Path:
         folder = self.folder / "socket"
@@ -486,25 +512,45 @@ class EmbeddedPostgres:
         )
 
 
-def upgrade(data_dir: Path | str) -> None:
+def upgrade(data_dir: Path | str) -> Path | None:
     """Converts a cluster made by an older Postgres that the package still carries; does nothing where none is needed.
 
+    returns : where the old cluster is kept; None where none was converted
+
     Needs as much room again as the data: the old cluster is kept beside the new one, as pgdata.v16, and is untouched
-    until the new one is complete. Raises EmbeddedDatabaseError, also while somebody uses the database.
+    until the new one is complete; cut short at any moment, it is begun anew by the next call. Raises
+    EmbeddedDatabaseError, also while somebody uses the database.
     """
-    EmbeddedPostgres(Path(data_dir))._upgrade()
+    return EmbeddedPostgres(Path(data_dir))._upgrade()
 
 
-def _serves(pid: int, pgdata: Path) -> bool:
-    """Whether the process is a server on this cluster; a number alone may have passed to any other process."""
-    if Path("/proc/self/cmdline").exists():
-        try:
-            arguments = os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).replace("\0", " ")
-        except OSError:
-            return False
+def _serves(pid: int, pgdata: Path, first_option: str = "-c") -> bool:
+    """Whether the process is a server on this cluster; a number alone may have passed to any other process.
+
+    first_option : -c of a server of ours, -p of one that pg_upgrade started
+    """
+    if (PROC / "self" / "cmdline").exists():
+        arguments = _command_line(pid)
     else:
         arguments = _execute("ps", "-ww", "-o", "args=", "-p", str(pid)).stdout
-    return f" -D {pgdata} -c " in arguments
+    return f" -D {pgdata} {first_option} " in arguments
+
+
+def _command_line(pid: int) -> str:
+    """Empty where there is no such process, or only what is left of it until its parent asks.
+
+    While a program is being loaded it is empty for a moment too, which on a busy machine is long enough to be met.
+    """
+    deadline = time.monotonic() + LOADING_SECONDS
+    try:
+        while not (line := (PROC / str(pid) / "cmdline").read_bytes()):
+            state = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[0]
+            if state in ("Z", "X") or time.monotonic() > deadline:
+                break
+            time.sleep(0.001)
+    except OSError:
+        return ""
+    return os.fsdecode(line).replace("\0", " ")
 
 
 def _execute(

@@ -56,6 +56,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         both = _OTHER_VERSION and mine.startswith(f"{ON_BOTH}/")
         servers = ["embedded", "server"] if both else ["embedded"]
         metafunc.parametrize("server_url", servers, indirect=True, scope="session")
+    if "target_url" in metafunc.fixturenames:
+        targets = ["embedded", "server"] if _OTHER_VERSION else ["embedded"]
+        metafunc.parametrize("target_url", targets, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
@@ -67,6 +70,12 @@ def embedded_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def server_url(request: pytest.FixtureRequest) -> str:
     """An empty, unmigrated server's maintenance database; a parameter says which server."""
+    return request.getfixturevalue("embedded_url") if request.param == "embedded" else OTHER_SERVER
+
+
+@pytest.fixture(scope="session")
+def target_url(request: pytest.FixtureRequest) -> str:
+    """The same of a server into which something is brought from another; wherever the test stands, there is each."""
     return request.getfixturevalue("embedded_url") if request.param == "embedded" else OTHER_SERVER
 
 

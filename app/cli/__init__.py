@@ -33,6 +33,8 @@ COMMANDS = {
     "export": "export",
     "erase": "erase",
     "keys": "keys",
+    "backup": "backup",
+    "restore": "backup",
     "migrate": "database",
     "doctor": "database",
     "bench": "bench",

@@ -13,7 +13,7 @@ from app.embedded import upgrade
 from app.resources import open_database
 from app.warehouse.engine import Database
 from app.warehouse.jobs import worker_seen_at
-from app.warehouse.migrate import current_revision, migrate
+from app.warehouse.migrate import current_revision, knows, migrate
 from app.warehouse.stores import StoreSummary, summaries
 
 _SEEN_OF_LATE = timedelta(minutes=3)
@@ -40,7 +40,11 @@ def add_commands(commands: Commands, shared: argparse.ArgumentParser) -> None:
 
 async def _migrate(wanted: argparse.Namespace, settings: Settings) -> int:
     if wanted.upgrade_server:
-        upgrade(settings.data_dir)
+        kept = upgrade(settings.data_dir)
+        if kept is None:
+            say("The embedded database needs no upgrade of its server.")
+        else:
+            say(f"The embedded database was converted. The old one is kept in {kept}; remove it when all is well.")
     async with open_database(settings) as database:
         before, after = await migrate(database)
     if before == after:
@@ -74,6 +78,11 @@ async def _doctor(_wanted: argparse.Namespace, settings: Settings) -> int:
 async def _examine(database: Database) -> None:
     say(f"  reachable: PostgreSQL {await database.server_version()}")
     at, newest = await current_revision(database)
+    if at is not None and not knows(at):
+        raise ConfigurationError(
+            f"The database is at revision {at}, which this version does not know. It was migrated by a newer version; "
+            "use that one."
+        )
     if at != newest:
         raise ConfigurationError(
             f"The database is at revision {at or 'none'} and the code expects {newest}. Run `python -m app migrate`."

@@ -6,6 +6,7 @@
     │   ├── WrongColumns               the file's header lacks what the preset needs
     │   ├── RowsRejected               --strict met a bad row
     │   ├── UnreadableBody             a request's, that is no JSON, or none that we take
+    │   ├── BackupTooNew               made by a version that knows more than this one
     │   ├── InvalidParameter      422  of a request, named
     │   └── NotEnoughCustomers         too few to segment
     ├── Unauthenticated           401  no key, or none that opens anything
@@ -38,6 +39,7 @@
     │   ├── RunEnded                   the run that was to be begun has been published already
     │   ├── RunOvertaken               a later discovery is served than the one that was to be begun
     │   ├── JobNotFailed               only what has failed is done again
+    │   ├── DatabaseNotEmpty           a backup is restored beside nothing else
     │   ├── OutdatedRun                the served run was made by an older version
     │   └── OutdatedPredictions        the served predictions' models were trained by another version
     ├── ConfigurationError        500  a setting is missing or makes no sense
@@ -57,6 +59,7 @@ A message says what happened, to what, and what to do about it. The command line
 import re
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 
 _SHOWN = 60
 
@@ -103,6 +106,16 @@ class UnreadableBody(InvalidInput):
 
     def __init__(self, why: str) -> None:
         super().__init__(f"The body cannot be read: {why}. Send JSON, as UTF-8.")
+
+
+class BackupTooNew(InvalidInput):
+    """made_by : the version that made it"""
+
+    def __init__(self, path: Path, *, made_by: str) -> None:
+        super().__init__(
+            f"{path} was made by version {made_by}, and holds what this version does not know. Restore it with that "
+            "version or a newer one."
+        )
 
 
 class NotEnoughCustomers(InvalidInput):
@@ -355,6 +368,17 @@ class JobNotFailed(Conflict):
             f"Another job like job {job_id} waits or runs already. Wait for that one to end."
             if like_it
             else f"Job {job_id} has not failed, so there is nothing to do again."
+        )
+
+
+class DatabaseNotEmpty(Conflict):
+    """tables : those that hold something"""
+
+    def __init__(self, tables: Sequence[str]) -> None:
+        shown = ", ".join(tables[:3]) + (" and others" if len(tables) > 3 else "")
+        super().__init__(
+            f"The database is not empty ({shown}), and a backup is only restored into an empty one: nothing of either "
+            "is lost or mixed. Set DATA_DIR to a new folder, or DATABASE_URL to a new database, and try again."
         )
 
 

@@ -1,18 +1,24 @@
 """Files that are there whole or not at all."""
 
+import io
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from app.core.errors import InvalidInput
 
+if TYPE_CHECKING:
+    from _typeshed import FileDescriptorOrPath, ReadableBuffer
+
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
+def whole_file(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     """A file that appears under its name only when the block has ended well.
+
+    private : readable by its owner alone, whatever the process asks for elsewhere
 
     A link stays and what it points to is replaced; a pipe or a device is written to as it is.
 
@@ -21,24 +27,36 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     target = path.resolve()
     if target.exists() and not target.is_file():
         with _explained(path):
-            file = target.open("wb")
-        with file:
+            raw = _Told(target, path)
+        with io.BufferedWriter(raw) as file:
             yield file
         return
     with _explained(path):
         descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     temporary = Path(name)
     try:
-        with open(descriptor, "wb") as file:  # noqa: PTH123  a descriptor, not a path
+        with io.BufferedWriter(_Told(descriptor, path)) as file:
             yield file
             with _explained(path):
                 file.flush()
                 os.fsync(descriptor)
         with _explained(path):
-            temporary.chmod(0o666 & ~_umask())
+            temporary.chmod(0o600 if private else 0o666 & ~_umask())
             temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+class _Told(io.FileIO):
+    """A file whose trouble in being written is told of `path`, whoever writes and whenever the buffer is emptied."""
+
+    def __init__(self, file: "FileDescriptorOrPath", path: Path) -> None:
+        super().__init__(file, "wb")
+        self._path = path
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        with _explained(self._path):
+            return super().write(data)
 
 
 def write_whole(path: Path, text: str) -> None:

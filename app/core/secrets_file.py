@@ -42,6 +42,43 @@ def id_hash_secret(settings: Settings) -> bytes:
     return _kept(settings.data_dir, ["id_hash_secret"])["id_hash_secret"].encode()
 
 
+def known_id_hash_secret(settings: Settings) -> bytes | None:
+    """The same where there is one already; none is made up."""
+    if settings.id_hash_secret is not None:
+        return settings.id_hash_secret.get_secret_value().encode()
+    kept = kept_secrets(settings).get("id_hash_secret")
+    return None if kept is None else kept.encode()
+
+
+def kept_secrets(settings: Settings) -> dict[str, str]:
+    """What was made up, but for what the settings give instead."""
+    with _explained(settings.data_dir):
+        known = _read(settings.data_dir / _FILE)
+    return {name: secret for name, secret in known.items() if getattr(settings, name, None) is None}
+
+
+def check_secrets(data_dir: Path, secrets_of_old: dict[str, str]) -> None:
+    """Raises ConfigurationError where others of the same names are kept already: something may depend on them."""
+    with _explained(data_dir):
+        known = _read(data_dir / _FILE)
+    if others := sorted(name for name, secret in secrets_of_old.items() if known.get(name, secret) != secret):
+        raise ConfigurationError(
+            f"{data_dir / _FILE} holds another {', '.join(others)} than the backup. Set DATA_DIR to a new folder, or "
+            "move that file away if nobody needs its keys and pseudonyms any more."
+        )
+
+
+def keep_secrets(data_dir: Path, secrets_of_old: dict[str, str]) -> None:
+    """Have these kept, beside what is kept already. Raises ConfigurationError as `check_secrets` does."""
+    if not secrets_of_old:
+        return
+    with _explained(data_dir):
+        data_dir.mkdir(parents=True, exist_ok=True)
+        with _turn(data_dir):
+            check_secrets(data_dir, secrets_of_old)
+            _write(data_dir / _FILE, _read(data_dir / _FILE) | secrets_of_old)
+
+
 def serving_keys(settings: Settings) -> ServingKeys:
     """API_KEY and ADMIN_KEY; in development made up where they are unset.
 
@@ -78,7 +115,7 @@ def _check_given(given: dict[str, str]) -> None:
 
 def _kept(data_dir: Path, names: Sequence[str]) -> dict[str, str]:
     """The secrets of these names, those that are missing made up. Several processes may ask at once."""
-    try:
+    with _explained(data_dir):
         data_dir.mkdir(parents=True, exist_ok=True)
         with _turn(data_dir):
             path = data_dir / _FILE
@@ -88,6 +125,12 @@ def _kept(data_dir: Path, names: Sequence[str]) -> dict[str, str]:
                 known |= {name: new_key()[1] if name.endswith("_key") else secrets.token_hex(32) for name in missing}
                 _write(path, known)
             return {name: known[name] for name in names}
+
+
+@contextmanager
+def _explained(data_dir: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise ConfigurationError(
             f"{data_dir / _FILE} cannot be used ({error.strerror or error}). Set DATA_DIR to a folder of your own."

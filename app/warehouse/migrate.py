@@ -9,6 +9,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core.errors import ConfigurationError
 from app.warehouse.engine import OLDEST_SERVER, Database
@@ -23,9 +24,25 @@ async def migrate(database: Database, revision: str = "head") -> tuple[str | Non
     returns : the revision before and after
     """
     async with database.transaction() as connection:
-        await connection.run_sync(_check_server)
-        await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-        return await connection.run_sync(_upgrade, revision)
+        await take_turn(connection)
+        return await migrate_within(connection, revision)
+
+
+async def take_turn(connection: AsyncConnection) -> None:
+    """Until the transaction ends nobody else migrates. Raises ConfigurationError for a server that is too old."""
+    await connection.run_sync(_check_server)
+    await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+
+
+async def migrate_within(connection: AsyncConnection, revision: str = "head") -> tuple[str | None, str | None]:
+    """`migrate` as a part of more; who calls it has taken their turn."""
+    return await connection.run_sync(_upgrade, revision)
+
+
+async def make_anew(connection: AsyncConnection, revision: str) -> None:
+    """Drop every table of ours, with what is in it, and make those of a revision. Who calls it has taken their turn."""
+    await connection.run_sync(lambda sync: command.downgrade(_config(sync), "base"))
+    await migrate_within(connection, revision)
 
 
 async def downgrade(database: Database, revision: str) -> None:
@@ -44,6 +61,17 @@ async def current_revision(database: Database) -> tuple[str | None, str | None]:
     """The database's revision, and the newest one there is."""
     async with database.snapshot() as connection:
         return await connection.run_sync(lambda sync: (_revision(sync), _newest(sync)))
+
+
+async def revision_of(connection: AsyncConnection) -> str | None:
+    """The database's revision; None where it has never been migrated."""
+    return await connection.run_sync(_revision)
+
+
+def knows(revision: str) -> bool:
+    """Whether it is one of this version's."""
+    scripts = ScriptDirectory(str(_ROOT / "migrations"))
+    return revision in {each.revision for each in scripts.walk_revisions()}
 
 
 def _check_server(connection: Connection) -> None:

@@ -1,6 +1,8 @@
 """A file is there whole or not at all."""
 
 import os
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,37 @@ def test_a_file_is_as_private_as_the_process_asks_for(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert (tmp_path / "out.csv").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_private_file_is_its_owners_alone(tmp_path: Path) -> None:
+    write_whole(tmp_path / "out.csv", "text")
+    with whole_file(tmp_path / "out.csv", private=True) as file:
+        file.write(b"secret")
+    assert (tmp_path / "out.csv").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.fixture
+def room_for_5_000_bytes() -> Iterator[None]:
+    """In a file of this process."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("room_for_5_000_bytes")
+@pytest.mark.parametrize("sizes", [[100_000], [6_000], [3_000, 3_000, 3_000]], ids=["large", "buffered", "in pieces"])
+def test_a_place_that_takes_no_more_is_named_and_nothing_left_there(tmp_path: Path, sizes: list[int]) -> None:
+    full = pytest.raises(InvalidInput, match=r"Cannot write .*out\.csv: File too large")
+    with full, whole_file(tmp_path / "out.csv") as file:
+        for size in sizes:
+            file.write(b"x" * size)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_device_that_takes_no_more_is_named() -> None:
+    with pytest.raises(InvalidInput, match="Cannot write /dev/full: No space left on device"):
+        write_whole(Path("/dev/full"), "text")
 
 
 def test_an_error_of_somebody_else_is_not_taken_for_the_files(tmp_path: Path) -> None:
