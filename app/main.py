@@ -8,6 +8,7 @@ from importlib import import_module
 from fastapi import FastAPI
 
 from app import __version__
+from app.api.again import AskedAgain
 from app.api.customers.plain import PLAIN_PROFILE
 from app.api.failures import answer_failures
 from app.api.middleware import RequestFrame
@@ -37,9 +38,9 @@ def create_app(settings: Settings | None = None, resources: Resources | None = N
             opened = resources
             if opened is None:
                 opened = await stack.enter_async_context(open_resources(settings or load_settings()))
-            app.state.resources = opened
+            app.state.resources = opened.for_requests()
             # Meanwhile questions that need the database are answered with 503.
-            preparing = asyncio.create_task(_prepare(opened))
+            preparing = asyncio.create_task(_prepare(app.state.resources))
             try:
                 yield
             finally:
@@ -62,6 +63,7 @@ def create_app(settings: Settings | None = None, resources: Resources | None = N
     serve_pages(app)
     answer_failures(app)
     describe(app, ROUTERS)
+    app.add_middleware(AskedAgain)
     app.add_middleware(RequestFrame)
     return app
 

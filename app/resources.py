@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -70,13 +70,18 @@ class Resources:
     churn: dict[int, "ServedChurn"] = field(default_factory=dict)
     foretold: dict[tuple[int, int], "PredictedOfKinds"] = field(default_factory=dict)
 
+    def for_requests(self) -> "Resources":
+        """The same, with a database that nobody waits for longer than one waits for an answer."""
+        return replace(self, database=self.database.for_requests())
+
     async def prepare(self) -> None:
         """Migrate, and name whoever was imported before there were pseudonyms. Raises DatabaseUnavailable."""
-        await migrate(self.database)
-        async with self.database.snapshot() as connection:
+        database = self.database.for_work()
+        await migrate(database)
+        async with database.snapshot() as connection:
             stores = await store_ids(connection)
         for store_id in stores:
-            async with self.database.transaction() as connection:
+            async with database.transaction() as connection:
                 n_named = await name_everyone(connection, store_id, self.secret)
             if n_named:
                 log.info("pseudonyms.given", store_id=store_id, n_customers=n_named)

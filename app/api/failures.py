@@ -5,8 +5,9 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from app.api.again import CUT_OFF
 from app.api.middleware import instance_of
-from app.core.errors import AppError, Unavailable
+from app.core.errors import AppError, DatabaseUnavailable, Unavailable
 from app.core.problems import (
     MEDIA_TYPE,
     RETRY_AFTER_SECONDS,
@@ -41,6 +42,8 @@ async def _app_error(request: Request, error: Exception) -> Response:
     if isinstance(error, Unavailable):
         log.warning("unavailable", request_id=request.scope["request_id"], why=str(error))
         headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+        if isinstance(error, DatabaseUnavailable) and error.cut:
+            request.scope[CUT_OFF] = True
     elif error.status >= 500:
         log.error("app_error", request_id=request.scope["request_id"], why=str(error), exc_info=error)
     elif error.status == 401:

@@ -1,13 +1,17 @@
 """Files that are there whole or not at all."""
 
+import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from app.core.errors import InvalidInput
+
+# What writing fails with where there is no room, and nothing else does.
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @contextmanager
@@ -29,7 +33,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     temporary = Path(name)
     try:
-        with open(descriptor, "wb") as file:  # noqa: PTH123  a descriptor, not a path
+        with _explained(path, only=_FULL), open(descriptor, "wb") as file:  # noqa: PTH123  a descriptor, not a path
             yield file
             with _explained(path):
                 file.flush()
@@ -55,10 +59,13 @@ def check_writable(path: Path) -> None:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _explained(path: Path, *, only: Collection[int] | None = None) -> Iterator[None]:
+    """only : the failures that are the file's where others may be somebody else's; None for all"""
     try:
         yield
     except OSError as error:
+        if only is not None and error.errno not in only:
+            raise
         raise InvalidInput(
             f"Cannot write {path}: {error.strerror or error}. Choose another place or free it."
         ) from error
