@@ -31,7 +31,7 @@ def configure_logging(*, level: str, json_logs: bool) -> None:
 
 
 class _Unfailing:
-    """A stream whose lines are lost where its disk is full or nobody reads it: what they tell of goes on all the same."""
+    """A stream that loses what it cannot write, as on a full disk; what the lines tell of goes on all the same."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

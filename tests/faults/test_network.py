@@ -1,6 +1,7 @@
 """What lies between us and the server fails: it is slow, cuts, resets, or swallows everything."""
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
@@ -181,3 +182,11 @@ async def test_connections_to_a_black_hole_are_closed_in_time(database: Database
     began = time.monotonic()
     await database.close()
     assert time.monotonic() - began < CONNECT_SECONDS + SLACK_SECONDS
+
+
+async def test_a_connection_over_a_network_is_kept_alive_and_a_dead_one_found_out(database: Database) -> None:
+    async with database.lasting(patience_seconds=5) as line:
+        over = line._transport.get_extra_info("socket")
+        assert over.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        if hasattr(socket, "TCP_KEEPIDLE"):
+            assert over.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30
