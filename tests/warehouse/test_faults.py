@@ -1,6 +1,7 @@
 """What Postgres cannot do at the moment is unavailable, over either pool; what was asked of it wrongly is our fault."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import asyncpg
@@ -153,13 +154,18 @@ async def test_who_is_in_a_hurry_works_with_the_same_database(database: Database
     assert database != object()
 
 
-async def test_connections_are_replaced_when_they_are_old(empty_database_url: str, settings: Settings) -> None:
+async def test_connections_are_replaced_when_they_are_old_by_a_clock_that_nobody_sets(
+    empty_database_url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     short = settings.model_copy(update={"db_pool_size": 2, "db_max_overflow": 0, "db_pool_recycle": 1})
     database = Database(empty_database_url, short)
     pid = "SELECT pg_backend_pid()"
     try:
         reading, writing = (await database.row(pid))[0], await value(database, pid)
-        assert ((await database.row(pid))[0], await value(database, pid)) == (reading, writing)
+        real = time.time
+        for hours in (-1, 1):
+            monkeypatch.setattr(time, "time", lambda hours=hours: real() + 3600 * hours)
+            assert ((await database.row(pid))[0], await value(database, pid)) == (reading, writing)
         await asyncio.sleep(1.01)
         assert (await database.row(pid))[0] != reading
         assert await value(database, pid) != writing
