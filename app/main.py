@@ -10,6 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
 from app import __version__
+from app.api.again import AskedAgain
 from app.api.customers.plain import PlainProfiles
 from app.api.failures import answer_failures
 from app.api.middleware import RequestFrame
@@ -45,10 +46,10 @@ def create_app(settings: Settings | None = None, resources: Resources | None = N
             opened = resources
             if opened is None:
                 opened = await stack.enter_async_context(open_resources(chosen))
-            app.state.resources = opened
+            app.state.resources = serving = opened.for_requests()
             # Meanwhile questions that need the database are answered with 503.
-            preparing = asyncio.create_task(_prepare(opened))
-            await stack.enter_async_context(opened.at_work())
+            preparing = asyncio.create_task(_prepare(serving))
+            await stack.enter_async_context(serving.at_work())
             try:
                 yield
             finally:
@@ -74,6 +75,7 @@ def create_app(settings: Settings | None = None, resources: Resources | None = N
     app.add_middleware(GZipMiddleware, minimum_size=_WORTH_PACKING, compresslevel=_PACKED)
     # Not packed: its 7 KB go out in a connection's first window either way.
     app.add_middleware(PlainProfiles)
+    app.add_middleware(AskedAgain)
     if origins := chosen.cors_origins:
         app.add_middleware(
             CORSMiddleware,

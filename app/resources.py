@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -144,13 +144,18 @@ class Resources:
             with suppress(Unavailable):
                 await self.keyring.note_uses()
 
+    def for_requests(self) -> "Resources":
+        """The same, with a database that nobody waits for longer than one waits for an answer."""
+        return replace(self, database=self.database.for_requests())
+
     async def prepare(self) -> None:
         """Migrate, and name whoever was imported before there were pseudonyms. Raises DatabaseUnavailable."""
-        await migrate(self.database)
-        async with self.database.snapshot() as connection:
+        database = self.database.for_work()
+        await migrate(database)
+        async with database.snapshot() as connection:
             stores = await store_ids(connection)
         for store_id in stores:
-            async with self.database.transaction() as connection:
+            async with database.transaction() as connection:
                 n_named = await name_everyone(connection, store_id, self.secret)
             if n_named:
                 log.info("pseudonyms.given", store_id=store_id, n_customers=n_named)

@@ -5,8 +5,9 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from app.api.again import CUT_OFF
 from app.api.middleware import instance_of
-from app.core.errors import AppError, TooManyFailures, TooManyRequests, Unavailable
+from app.core.errors import AppError, DatabaseUnavailable, TooManyFailures, TooManyRequests, Unavailable
 from app.core.metrics import DATABASE_UNAVAILABLE
 from app.core.problems import (
     MEDIA_TYPE,
@@ -47,6 +48,8 @@ def answer_error(request: Request, error: AppError) -> Response:
         log.warning("unavailable", request_id=request.scope["request_id"], why=str(error))
         DATABASE_UNAVAILABLE.inc()
         headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+        if isinstance(error, DatabaseUnavailable) and error.cut:
+            request.scope[CUT_OFF] = True
     elif isinstance(error, TooManyRequests | TooManyFailures):
         headers = {"Retry-After": str(error.retry_after_seconds)}
     elif error.status >= 500:

@@ -1,18 +1,19 @@
 """Pages and what they load. Everything comes from this machine: no address of another is in any of it."""
 
 import importlib.util
-import os
-import tempfile
 from asyncio import Lock, to_thread
 from importlib.metadata import version
 from pathlib import Path
 
+import structlog
 from fastapi import APIRouter, FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from app.api.dependencies import resources_of
+from app.core.errors import InvalidInput
+from app.core.files import write_whole
 
 _FRONTEND = Path(__file__).resolve().parents[2] / "frontend"
 _SCRIPT = "text/javascript"
@@ -25,6 +26,8 @@ _CHARTS = "window.vega = vega; window.vegaLite = vegaLite; window.vegaEmbed = ve
 
 router = APIRouter(include_in_schema=False)
 _making_charts = Lock()
+
+log = structlog.get_logger()
 
 
 def serve_pages(app: FastAPI) -> None:
@@ -58,25 +61,25 @@ async def charts(request: Request) -> Response:
     """vega, vegaLite and vegaEmbed, made once per installed version and kept under DATA_DIR."""
     async with _making_charts:
         script = await to_thread(charts_script, resources_of(request).settings.data_dir)
+    if isinstance(script, str):
+        return Response(script, media_type=_SCRIPT, headers=_LONG)
     return FileResponse(script, media_type=_SCRIPT, headers=_LONG)
 
 
-def charts_script(data_dir: Path) -> Path:
-    """Where the script is; made if it is not there yet, which takes about two seconds."""
+def charts_script(data_dir: Path) -> Path | str:
+    """Where the script is; made if it is not there yet, which takes about two seconds. Itself, where it is not kept."""
     path = data_dir / f"vega-{version('vl-convert-python')}.js"
     if not path.exists():
         from vl_convert import javascript_bundle  # 80 MB, needed once
 
         # In a function of its own, so that its hundreds of short names do not become the page's.
         script = f"(() => {{\n{javascript_bundle(_CHARTS)}\n}})();\n"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
-            with os.fdopen(descriptor, "w") as file:
-                file.write(script)
-            Path(name).replace(path)
-        finally:
-            Path(name).unlink(missing_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, script)
+        except (OSError, InvalidInput) as error:
+            log.warning("charts.not_kept", why=str(error))
+            return script
     return path
 
 

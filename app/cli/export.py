@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from io import BytesIO
 from pathlib import Path
 
 from app.cli.options import COMMAND_LINE, Commands, add_store, store_of
@@ -99,11 +100,14 @@ async def _predictions(wanted: argparse.Namespace, settings: Settings) -> int:
                     now=utc_now(),
                     progress=listener,
                 )
+    # In memory first: of a disk that is full Polars tells in words of its own.
+    written = BytesIO()
+    if wanted.out.suffix == ".parquet":
+        rows.write_parquet(written)
+    else:
+        rows.write_csv(written)
     with whole_file(wanted.out) as file:
-        if wanted.out.suffix == ".parquet":
-            rows.write_parquet(file)
-        else:
-            rows.write_csv(file)
+        file.write(written.getbuffer())
     say(f"{rows.height:,} rows written to {wanted.out}.")
     return 0
 

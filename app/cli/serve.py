@@ -23,6 +23,10 @@ from app.resources import Resources, open_resources
 log = structlog.get_logger()
 
 _GRACE_SECONDS = 20
+# What the worker may take beyond that, to give back its jobs.
+_LEAVING_SECONDS = 5
+# How long is waited for a database to come into shape before serving all the same.
+_PREPARING_SECONDS = 10
 _WAITING = 2048
 
 
@@ -53,7 +57,7 @@ async def _run(wanted: argparse.Namespace, settings: Settings) -> int:
         return 0
     with listening(settings) as listener:
         async with open_resources(settings) as resources:
-            await prepare(resources)
+            await _prepare_soon(resources)
             if settings.workers > 1:
                 await serve_together(resources, listener, works=not wanted.no_worker)
             else:
@@ -88,6 +92,18 @@ async def prepare(resources: Resources) -> None:
         log.warning("database.away", why=str(error), until="it answers, requests that need it get 503")
 
 
+async def _prepare_soon(resources: Resources) -> None:
+    """The same; one that takes long, because there is much to migrate or because nothing comes back, is left to go on
+    while serving: who looks whether this process is alive gets an answer.
+    """
+    try:
+        async with asyncio.timeout(_PREPARING_SECONDS):
+            await prepare(resources)
+    except TimeoutError:
+        why = f"bringing it into shape takes more than {_PREPARING_SECONDS} seconds"
+        log.warning("database.not_ready", why=why, until="it is done, requests that need it get 503")
+
+
 async def serve(
     resources: Resources, listener: socket.socket, *, when_up: Callable[[Settings], None], works: bool
 ) -> None:
@@ -109,11 +125,15 @@ async def serve(
     worker = Worker(resources.database, resources.settings)
     working = asyncio.create_task(worker.run()) if works else None
 
+    loop = asyncio.get_running_loop()
+    stopped_at = None
+
     def stop() -> None:
+        nonlocal stopped_at
+        stopped_at = stopped_at or loop.time()
         server.stop()
         worker.stop()
 
-    loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop)
     try:
@@ -121,7 +141,13 @@ async def serve(
     finally:
         worker.stop()
         if working is not None:
-            await working
+            longest = (stopped_at or loop.time()) + _GRACE_SECONDS + _LEAVING_SECONDS - loop.time()
+            await asyncio.wait({working}, timeout=max(longest, 0))
+            if working.done():
+                working.result()
+            else:
+                log.warning("worker.left_behind", why="its connection to the database says nothing")
+                working.cancel()
 
 
 async def serve_together(resources: Resources, listener: socket.socket, *, works: bool) -> None:

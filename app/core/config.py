@@ -7,7 +7,7 @@ import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, SecretStr, ValidationError
@@ -39,15 +39,30 @@ def _a_time_zone(name: str) -> str:
     return name
 
 
+_POSTGRES_PARAMETERS = frozenset(
+    {"host", "port", "ssl", "sslmode", "sslcert", "sslkey", "sslrootcert", "sslcrl", "sslpassword", "options"}
+    | {"user", "password", "passfile", "dbname", "target_session_attrs"}
+)
+_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+
+
 def _a_postgres_address(url: str | None) -> str | None:
     if url is None:
         return None
     if not url.startswith(("postgresql://", "postgres://", "postgresql+asyncpg://")):
         raise ValueError("it must begin with postgresql:// (other databases are sources to import from, not our own)")
     try:
-        _ = urlsplit(url).port
+        address = urlsplit(url)
+        _ = address.port
     except ValueError:
         raise ValueError("its port is no number; write it as postgresql://user:password@host:5432/name") from None
+    parameters = dict(parse_qsl(address.query, keep_blank_values=True))
+    if odd := sorted(parameters.keys() - _POSTGRES_PARAMETERS):
+        raise ValueError(
+            f"nothing is known of its {', '.join(odd)}; known are {', '.join(sorted(_POSTGRES_PARAMETERS))}"
+        )
+    if {parameters.get("sslmode"), parameters.get("ssl")} - {None, *_SSL_MODES}:
+        raise ValueError(f"its sslmode is none of {', '.join(_SSL_MODES)}")
     return url
 
 

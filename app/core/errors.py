@@ -432,7 +432,11 @@ class AlertNotTold(Unavailable):
 
 
 class DatabaseUnavailable(Unavailable):
-    pass
+    """cut : the connection was, in the middle of the work; over another the same may go well"""
+
+    def __init__(self, message: str, *, cut: bool = False) -> None:
+        super().__init__(message)
+        self.cut = cut
 
 
 class EmbeddedDatabaseError(Unavailable):

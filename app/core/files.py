@@ -1,9 +1,10 @@
 """Files that are there whole or not at all."""
 
+import errno
 import io
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -12,6 +13,8 @@ from app.core.errors import InvalidInput
 
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorOrPath, ReadableBuffer
+# What writing fails with where there is no room, and nothing else does.
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @contextmanager
@@ -35,7 +38,7 @@ def whole_file(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
         descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     temporary = Path(name)
     try:
-        with io.BufferedWriter(_Told(descriptor, path)) as file:
+        with _explained(path, only=_FULL), io.BufferedWriter(_Told(descriptor, path)) as file:
             yield file
             with _explained(path):
                 file.flush()
@@ -73,10 +76,13 @@ def check_writable(path: Path) -> None:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _explained(path: Path, *, only: Collection[int] | None = None) -> Iterator[None]:
+    """only : the failures that are the file's where others may be somebody else's; None for all"""
     try:
         yield
     except OSError as error:
+        if only is not None and error.errno not in only:
+            raise
         raise InvalidInput(
             f"Cannot write {path}: {error.strerror or error}. Choose another place or free it."
         ) from error

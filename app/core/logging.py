@@ -8,7 +8,8 @@ import logging
 import re
 import sys
 import traceback
-from typing import Any
+from contextlib import suppress
+from typing import IO, Any
 
 import orjson
 import structlog
@@ -45,10 +46,10 @@ def configure_logging(*, level: str, json_logs: bool) -> None:
     factory: Any
     if json_logs:
         processors.append(structlog.processors.JSONRenderer(serializer=_dumped))
-        factory = structlog.BytesLoggerFactory(file=sys.stderr.buffer)
+        factory = structlog.BytesLoggerFactory(file=_Unfailing(sys.stderr.buffer))  # type: ignore[arg-type]
     else:
         processors.append(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=24))
-        factory = structlog.PrintLoggerFactory(file=sys.stderr)
+        factory = structlog.PrintLoggerFactory(file=_Unfailing(sys.stderr))  # type: ignore[arg-type]
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
@@ -94,3 +95,18 @@ def _without_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> 
         elif isinstance(value, str) and ("@" in value or "ci_live_" in value or "sk-" in value):
             event[fact] = _SECRET_FORMS.sub(_HIDDEN, value)
     return event
+
+
+class _Unfailing:
+    """A stream that loses what it cannot write, as on a full disk; what the lines tell of goes on all the same."""
+
+    def __init__(self, stream: IO[Any]) -> None:
+        self._stream = stream
+
+    def write(self, text: str | bytes) -> None:
+        with suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()

@@ -68,7 +68,7 @@ def plain_problem(status: int, detail: str | None = None, **where: Any) -> Probl
 def _told(error: AppError) -> str:
     """Its message, unless that speaks of our own insides or of other stores."""
     if isinstance(error, Unavailable):
-        return f"The database does not answer at the moment. Try again in {RETRY_AFTER_SECONDS} seconds."
+        return f"The database cannot do this at the moment. Try again in {RETRY_AFTER_SECONDS} seconds."
     if isinstance(error, StoreNotFound):
         return "The store of this key holds nothing yet. Load it with `python -m app import csv` or `... sample`."
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:

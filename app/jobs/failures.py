@@ -13,8 +13,6 @@ MOST_RETRIES = 32
 FEW_RETRIES = 5
 
 _OURS = Path(__file__).resolve().parents[2]
-#: SQLSTATEs of work that Postgres gave up for the sake of other work: serialization_failure and deadlock_detected.
-_IN_EACH_OTHERS_WAY = frozenset({"40001", "40P01"})
 
 
 class WorkFailed(AppError):
@@ -47,16 +45,4 @@ def failure_of(error: Exception) -> WorkFailed:
     ours = [frame for frame in frames if Path(frame.filename).is_relative_to(_OURS / "app")]
     where = "".join(f" in {Path(frame.filename).relative_to(_OURS)}, line {frame.lineno}" for frame in ours[-1:])
     name = type(error).__name__
-    if _was_in_the_way(error):
-        return WorkFailed(f"Other work on the same rows was in the way: {name}{where}.", kind=name, passes=True)
     return WorkFailed(f"Something of ours went wrong: {name}{where}.", kind=name, passes=False)
-
-
-def _was_in_the_way(error: BaseException) -> bool:
-    """Whether Postgres said so, to us or to the library that raised this because of it."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if getattr(cause, "sqlstate", None) in _IN_EACH_OTHERS_WAY:
-            return True
-        cause = cause.__cause__
-    return False

@@ -227,16 +227,17 @@ async def search_customers(database: Database, store_id: str, query: str, *, lim
     return await database.rows(_SEARCH, store_id, query, firsts, beyond, limit)
 
 
-# One statement, so that the totals, the page and the run belong to one moment. Days are the shop's own; the day after
-# the last is where they end. Refunds that name no line count for the order.
+# One statement, so that the totals, the page and the run belong to one moment. Days are the shop's own, and told of a
+# moment, not the other way round: where clocks go back at midnight a day has two of them, and Postgres takes the later.
+# Refunds that name no line count for the order.
 _ORDERS = """
     WITH chosen AS (
         SELECT o.*
         FROM orders AS o
         JOIN stores AS store ON store.store_id = o.store_id
         WHERE o.store_id = $1 AND o.customer_id = $2
-          AND ($3::date IS NULL OR o.order_date >= $3::timestamp AT TIME ZONE store.timezone)
-          AND ($4::date IS NULL OR o.order_date < ($4 + 1)::timestamp AT TIME ZONE store.timezone)
+          AND ($3::date IS NULL OR (o.order_date AT TIME ZONE store.timezone)::date >= $3)
+          AND ($4::date IS NULL OR (o.order_date AT TIME ZONE store.timezone)::date <= $4)
           AND ($5::text[] IS NULL OR EXISTS (
               SELECT FROM unnest($5::text[]) AS term
               WHERE position(lower(term) in lower(o.order_number)) > 0 OR EXISTS (

@@ -143,7 +143,7 @@ async def test_a_malformed_key_never_reaches_the_database(
     async def unasked(*_: object) -> None:
         raise AssertionError("The database was asked.")
 
-    monkeypatch.setattr(database, "row", unasked)
+    monkeypatch.setattr(Database, "row", unasked)
     for name, headers in malformed_keys().items():
         if name != "unknown":
             encoded = [(key.encode(), value.encode("latin-1")) for key, value in headers]

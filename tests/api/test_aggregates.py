@@ -15,6 +15,7 @@ from app.main import create_app
 from app.resources import Resources
 from app.warehouse.announcements import announce
 from app.warehouse.engine import Database
+from app.warehouse.readers import Readers
 from tests.api.conftest import KEYS, Clients, client, resources_for
 from tests.waiting import until
 
@@ -27,6 +28,7 @@ async def keeping(database: Database, settings: Settings, shop: str) -> AsyncIte
     resources = resources_for(database, settings.model_copy(update={"enable_cache": True}), shop)
     app = create_app(resources=resources)
     async with app.router.lifespan_context(app):
+        resources = app.state.resources
         await until(lambda: resources.hearing.now)
         yield app, resources
 
@@ -42,25 +44,20 @@ async def ask(keeping: tuple[FastAPI, Resources]) -> AsyncIterator[Clients]:
 class Reads:
     """How often the database was read."""
 
-    def __init__(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.n = 0
-        rows, row = database.rows, database.row
+        fetch = Readers.fetch
 
-        async def counted_rows(*of: object) -> object:
+        async def counted(readers: Readers, *of: object) -> object:
             self.n += 1
-            return await rows(*of)  # type: ignore[arg-type]
+            return await fetch(readers, *of)  # type: ignore[arg-type]
 
-        async def counted_row(*of: object) -> object:
-            self.n += 1
-            return await row(*of)  # type: ignore[arg-type]
-
-        monkeypatch.setattr(database, "rows", counted_rows)
-        monkeypatch.setattr(database, "row", counted_row)
+        monkeypatch.setattr(Readers, "fetch", counted)
 
 
 @pytest.fixture
-def reads(database: Database, monkeypatch: pytest.MonkeyPatch) -> Reads:
-    return Reads(database, monkeypatch)
+def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
+    return Reads(monkeypatch)
 
 
 ROUTES = [

@@ -24,6 +24,14 @@ from tests.api.test_access import routes
 from tests.fakes import bought, put
 
 
+#: What makes sense to those that take a body.
+BODIES = {
+    "/api/admin/keys": {"scopes": ["support"]},
+    "/api/privacy/export": {"customer_id": "C0000001"},
+    "/api/privacy/erase": {"customer_id": "C0000001"},
+}
+
+
 @contextmanager
 def logged() -> Iterator[io.BytesIO]:
     """What is logged inside, as it would be written."""
@@ -69,8 +77,7 @@ async def test_while_the_database_is_away_the_service_lives_and_asks_for_patienc
             assert_away(await asking.get(path))
         for method, path, scopes in routes(away):
             if scopes is not None:
-                body = {"scopes": ["support"]} if path == "/api/admin/keys" and method == "POST" else None
-                assert_away(await asking.request(method, path, params={"query": "a"}, json=body))
+                assert_away(await asking.request(method, path, params={"query": "a"}, json=BODIES.get(path)))
     stored_key = f"ci_live_abcdefgh_{'0' * 43}"
     async with client(away, stored_key) as asking:
         assert_away(await asking.get("/api/mcp/customer/C0000001"))

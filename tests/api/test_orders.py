@@ -9,7 +9,7 @@ from app.api.customers.schemas import Orders
 from app.warehouse.engine import Database
 from tests.api.conftest import STORE, Ask, Clients
 from tests.api.test_customers import told
-from tests.fakes import bought, gave_back, put, rows
+from tests.fakes import bought, execute, gave_back, put, rows
 
 ADA = "/api/mcp/customer/ada/orders"
 
@@ -124,3 +124,11 @@ async def test_orders_are_for_those_who_see_identities(ask: Clients) -> None:
     for asking in (ask.analytics, ask.campaigns):
         await told(asking, "/api/mcp/customer/C0000001/orders", 403)
         assert (await asking.post("/api/mcp/customer/C0000001/refresh")).status_code == 403
+
+
+async def test_a_day_with_two_midnights_begins_with_the_first(ada: Ask, database: Database, store_id: str) -> None:
+    """On the Azores clocks go back from one to midnight: 27 October 2024 begins at 00:00 UTC, and again at 01:00."""
+    await execute(database, "UPDATE stores SET timezone = 'Atlantic/Azores' WHERE store_id = :s", s=store_id)
+    await put(database, store_id, bought("ada", "o4", "2024-10-27 00:30", ("tea", "1", "5")))
+    for span, expected in (({"start_date": "2024-10-27"}, ["o4"]), ({"end_date": "2024-10-26"}, ["o3", "o2", "o1"])):
+        assert [order["order_id"] for order in (await told(ada, ADA, **span))["orders"]] == expected

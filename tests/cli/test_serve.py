@@ -197,6 +197,10 @@ def test_a_key_for_a_store_that_is_not_there_is_one_clear_line(folder: Path, dem
         ({"API_KEY": "hunter2 hunter2", "ADMIN_KEY": "x"}, "API_KEY"),
         ({"ENV": "development", "HOST": "no.such.host.invalid"}, "HOST"),
         ({"ENV": "development", "PORT": "99999"}, "PORT"),
+        (
+            {"ENV": "staging", "DATABASE_URL": "mysql://shop:hunter2@localhost/shop"},
+            "ENV: Input should be 'development' or 'production'; DATABASE_URL: it must begin with postgresql://",
+        ),
     ],
 )
 def test_what_keeps_it_from_serving_is_one_clear_line(tmp_path: Path, settings: dict[str, str], expected: str) -> None:

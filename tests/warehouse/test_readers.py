@@ -65,7 +65,7 @@ async def test_who_waits_too_long_for_a_turn_is_told(empty_database_url: str, se
 async def test_a_read_that_takes_too_long_is_cut_and_the_next_one_works(
     empty_database_url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "_READ_SECONDS", 0.2)
+    monkeypatch.setattr(engine, "PATIENCE_SECONDS", 0.2)
     hasty = Database(empty_database_url, settings)
     try:
         with pytest.raises(DatabaseUnavailable, match="in time"):

@@ -1,0 +1,87 @@
+"""The service starts without its database, and ends while it is asked."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import asyncpg
+import httpx
+import pytest
+
+from app.cli import serve
+from app.core.config import Settings
+from app.core.keys import BootstrapKeys
+from app.resources import Resources
+from tests.faults.postgres import PrivatePostgres
+from tests.faults.service import assert_unavailable, serving, until
+
+PROFILE = "/api/mcp/customer/C0000001"
+REFRESH = f"{PROFILE}/refresh"
+
+
+async def test_it_starts_without_its_database_and_uses_it_once_it_is_there(
+    server: PrivatePostgres, tmp_path: Path
+) -> None:
+    server.stop()
+    async with serving(tmp_path, DATABASE_URL=server.url, LOG_LEVEL="INFO") as service:
+        for path in ("/health", "/health/ready", PROFILE):
+            assert_unavailable(await service.asking.get(path))
+        server.start()
+        await service.until("/health/ready", 200, within=5)
+        assert (await service.asking.get(PROFILE)).status_code == 200
+
+        async def works() -> bool:
+            return "worker.ready" in service.logged()
+
+        await until(works)
+        assert await service.stop() == 0
+
+
+async def test_told_to_stop_it_answers_who_has_asked_and_nobody_else(
+    server: PrivatePostgres, beside: asyncpg.Connection, tmp_path: Path
+) -> None:
+    async with serving(tmp_path, answers="/health/ready", DATABASE_URL=server.url) as service:
+        await service.asking.post(REFRESH)
+        await beside.execute("BEGIN; LOCK TABLE fact_customer_standing")
+        asking = [asyncio.create_task(service.asking.post(REFRESH)) for _ in range(5)]
+        asking += [asyncio.create_task(service.asking.get(PROFILE)) for _ in range(5)]
+
+        async def all_wait() -> bool:
+            waiting = await beside.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            return bool(waiting == len(asking))
+
+        await until(all_wait)
+        began = time.monotonic()
+        stopping = asyncio.create_task(service.stop())
+
+        async def refuses() -> bool:
+            try:
+                async with httpx.AsyncClient() as new:
+                    await new.get(service.asking.base_url.join("/health/live"))
+            except httpx.ConnectError:
+                return True
+            return False
+
+        await until(refuses)
+        assert not any(each.done() for each in asking)
+        await beside.execute("COMMIT")
+        assert {answer.status_code for answer in await asyncio.gather(*asking)} == {200}
+        assert await stopping == 0
+        assert time.monotonic() - began < 20
+        with pytest.raises(httpx.ConnectError):
+            await service.asking.get("/health/live")
+
+
+async def test_a_database_that_takes_long_to_come_into_shape_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def takes_long(_: Resources) -> None:
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(Resources, "prepare", takes_long)
+    monkeypatch.setattr(serve, "_PREPARING_SECONDS", 0.1)
+    resources = Resources(settings=Settings(_env_file=None), database=None, secret=b"", keys=BootstrapKeys([]))  # type: ignore[arg-type]
+    began = time.monotonic()
+    await serve._prepare_soon(resources)
+    assert time.monotonic() - began < 5
+    assert not resources.prepared

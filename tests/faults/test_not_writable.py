@@ -1,0 +1,123 @@
+"""The server reads and does not write: it is a standby, or its disk is full. Reads are answered, writes are 503."""
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from app.core.config import Settings
+from app.main import create_app
+from app.warehouse.engine import Database
+from tests.api.conftest import KEYS, client, resources_for
+from tests.api.test_access import routes
+from tests.faults.conftest import STORE
+from tests.faults.disks import CannotMount, fill, small_disk
+from tests.faults.postgres import PrivatePostgres
+from tests.faults.service import Service, assert_unavailable, until
+
+PROFILE = "/api/mcp/customer/C0000001"
+READS = ("/health", "/health/ready", PROFILE, "/api/analytics/drift", "/api/admin/jobs")
+REFRESH = f"{PROFILE}/refresh"
+WRITES = ("/api/admin/cluster", REFRESH)
+
+
+async def set_read_only(beside: asyncpg.Connection, value: str) -> None:
+    await beside.execute(f"ALTER SYSTEM SET default_transaction_read_only = {value}")
+    await beside.execute("SELECT pg_reload_conf()")
+
+    async def is_set() -> bool:
+        return bool(await beside.fetchval("SHOW default_transaction_read_only") == value)
+
+    await until(is_set)
+
+
+@pytest.fixture
+async def read_only(server: PrivatePostgres, beside: asyncpg.Connection) -> AsyncIterator[None]:
+    """As a standby is, and a server that was one before a failover."""
+    await set_read_only(beside, "on")
+    yield
+    await set_read_only(beside, "off")
+
+
+async def test_a_server_that_only_reads_is_read_from_and_every_write_is_503(
+    service: Service, beside: asyncpg.Connection, read_only: None
+) -> None:
+    for path in READS:
+        assert (await service.asking.get(path)).status_code == 200
+    for path in WRITES:
+        assert_unavailable(await service.asking.post(path))
+    assert service.logged().count("The database only reads") == len(WRITES)
+    await set_read_only(beside, "off")
+    assert (await service.asking.post(REFRESH)).status_code == 200
+
+
+async def test_a_connection_that_only_reads_is_replaced_once_it_refused_a_write(
+    service: Service, beside: asyncpg.Connection
+) -> None:
+    """After a failover, what the address leads to writes, and connections from before lead to what does not any more:
+    set for who comes from now on, and then for who comes from then on.
+    """
+    await beside.execute("ALTER DATABASE postgres SET default_transaction_read_only = on")
+    await beside.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'customer-intelligence'"
+    )
+    assert_unavailable(await service.asking.post(REFRESH))
+    await beside.execute("ALTER DATABASE postgres RESET default_transaction_read_only")
+    assert (await service.asking.post(REFRESH)).status_code == 200
+
+
+async def test_no_read_writes(server: PrivatePostgres, settings: Settings, read_only: None) -> None:
+    """Not even what is done when the service starts, where there is nothing left to migrate."""
+    database = Database(server.url, settings)
+    app = create_app(resources=resources_for(database, settings, STORE, prepared=False))
+    async with app.router.lifespan_context(app), client(app, KEYS["admin"]) as asking:
+
+        async def is_ready() -> bool:
+            return (await asking.get("/health/ready")).status_code == 200
+
+        await until(is_ready)
+        reads = [path for method, path, _ in routes(app) if method == "GET"]
+        assert len(reads) >= 25
+        for path in (*reads, f"{PROFILE}?include=why", f"{PROFILE}?as_of=2024-06-01"):
+            answer = await asking.get(path, params={} if "?" in path else {"query": "a"})
+            assert answer.status_code in (200, 404), (path, answer.text)
+    await database.close()
+
+
+@pytest.fixture
+async def full_disk(server: PrivatePostgres, beside: asyncpg.Connection, tmp_path: Path) -> AsyncIterator[None]:
+    """Of the tables that are written to. That of the log of changes stays: without it, the server stops."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    tables = ("jobs", "fact_customer_standing")
+    try:
+        with small_disk(folder, room_bytes=4 * 2**20):
+            owner = server.pgdata.stat()
+            os.chown(folder, owner.st_uid, owner.st_gid)
+            await beside.execute(f"CREATE TABLESPACE small LOCATION '{folder}'")
+            for table in tables:
+                await beside.execute(f"ALTER TABLE {table} SET TABLESPACE small")
+                await beside.execute(f"VACUUM FULL {table}")  # leaves no room in what it has
+            filling = fill(folder)
+            yield
+            filling.unlink(missing_ok=True)
+            for table in tables:
+                await beside.execute(f"ALTER TABLE {table} SET TABLESPACE pg_default")
+            await beside.execute("CHECKPOINT")
+            await beside.execute("DROP TABLESPACE small")
+    except CannotMount as error:
+        pytest.skip(f"no small disk can be mounted here: {error}")
+
+
+async def test_a_server_whose_disk_is_full_is_read_from_and_every_write_is_503(
+    service: Service, full_disk: None, tmp_path: Path
+) -> None:
+    for path in READS:
+        assert (await service.asking.get(path)).status_code == 200
+    for path in WRITES:
+        assert_unavailable(await service.asking.post(path))
+    assert service.logged().count("The disk of the database is full") == len(WRITES), service.logged()[-3000:]
+    (tmp_path / "disk" / "filling").unlink()
+    assert (await service.asking.post(REFRESH)).status_code == 200
