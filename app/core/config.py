@@ -191,6 +191,7 @@ class Settings(BaseSettings):
     predict_schedule: Cron = "30 2 * * *"
     drift_threshold: Annotated[float, Field(gt=0)] = 0.25
     history_daily_days: Annotated[int, Field(ge=28)] = 90
+    audit_days: Annotated[int, Field(ge=1, le=36_500)] = 365
 
     slack_webhook_url: SlackUrl = None
     alert_migration_share: Annotated[float, Field(gt=0, le=1)] = 0.2
