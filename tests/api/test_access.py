@@ -98,7 +98,7 @@ def malformed_keys() -> dict[str, list[tuple[str, str]]]:
 
 
 async def refused(asking: httpx.AsyncClient) -> httpx.Response:
-    """Where a key is revoked past this process, it hears of that in a moment, and within half a minute at the latest."""
+    """Where a key is revoked past this process, it hears of that in a moment, in half a minute at the latest."""
     for _ in range(300):
         answer = await asking.get(PROFILE)
         if answer.status_code == 401:
