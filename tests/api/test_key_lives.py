@@ -37,7 +37,8 @@ async def other_store(app: FastAPI, database: Database, store_id: str) -> AsyncI
         await add_key(connection, key_id=key_id, store_id=store_id, name="", secret_hash=digest, scopes=["admin"])
     async with client(app, key) as asking:
         async with asyncio.timeout(30):
-            while (await asking.get(KEYS)).status_code != 200:  # made past the service, it is heard of in a moment
+            # Made past the service, it is heard of in a moment.
+            while (await asking.get(KEYS)).status_code != 200:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         yield key_id, asking
 
