@@ -1,8 +1,9 @@
-"""How often a key may ask, and how often an address may ask without one that is valid.
+"""How often a key may ask, and how often an address may ask without one that is valid (of IPv6, all that begin alike).
 
 Counted by each process for itself: with several of them a key may ask as many times more often, at most.
 """
 
+from ipaddress import IPv6Address, ip_address
 from time import time
 
 from limits import RateLimitItemPerMinute
@@ -43,9 +44,10 @@ class Limits:
 
     def failed(self, address: str) -> None:
         """Count a request without a valid key. Raises TooManyFailures where there were too many."""
-        if self._failures is not None and not self._counted.hit(self._failures, "failed", address):
+        network = _network_of(address)
+        if self._failures is not None and not self._counted.hit(self._failures, "failed", network):
             REFUSED.labels("address_blocked").inc()
-            raise TooManyFailures(retry_after_seconds=self._wait(self._failures, "failed", address))
+            raise TooManyFailures(retry_after_seconds=self._wait(self._failures, "failed", network))
         REFUSED.labels("no_key").inc()
 
     def _must(self, item: RateLimitItemPerMinute, what: str, caller: Caller) -> None:
@@ -56,3 +58,14 @@ class Limits:
 
     def _wait(self, item: RateLimitItemPerMinute, *of: str) -> int:
         return max(1, round(self._counted.get_window_stats(item, *of).reset_time - time()))
+
+
+def _network_of(address: str) -> str:
+    """Whoever has an IPv6 address has at least 2**64 of them, all with the same first half: they count as one."""
+    try:
+        told = ip_address(address)
+    except ValueError:
+        return address
+    if not isinstance(told, IPv6Address):
+        return address
+    return str(told.ipv4_mapped or told.packed[:8].hex())

@@ -70,7 +70,7 @@ def create_app(settings: Settings | None = None, resources: Resources | None = N
     for router in ROUTERS:
         app.include_router(router)
     serve_pages(app)
-    answer_failures(app)
+    answer_failures(app, ROUTERS)
     describe(app, ROUTERS)
     app.add_middleware(GZipMiddleware, minimum_size=_WORTH_PACKING, compresslevel=_PACKED)
     # Not packed: its 7 KB go out in a connection's first window either way.

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 import uvicorn
 from fastapi import FastAPI
 
+from app.cli.connections import Guarded
+
 STARTING_SECONDS = 60
 
 
@@ -19,7 +21,7 @@ def served(app: FastAPI) -> Iterator[str]:
     The app must open its own resources there: `create_app(settings)`, without resources of this loop.
     """
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(app, lifespan="on", log_config=None, access_log=False)
+        config = uvicorn.Config(app, http=Guarded, lifespan="on", log_config=None, access_log=False)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()

@@ -8,11 +8,14 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
+from app.api.dependencies import needs_of
 from app.core.errors import UnreadableBody
 
 _SAYS = b"content-type"
 #: How deep lists and objects may lie in each other. What is asked here has three levels at most.
 _DEEPEST = 32
+#: Beyond this a float no longer tells whole numbers apart.
+_EXACT = 2.0**53
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -22,15 +25,14 @@ class JsonRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle: Callable[[Request], Coroutine[Any, Any, Response]] = super().get_route_handler()
+        needs = needs_of(self)
 
         async def as_json(request: Request) -> Response:
+            if needs is not None:
+                await needs(request)  # nothing is read of who may not ask
             headers: list[Any] = [(name, value) for name, value in request.scope["headers"] if name != _SAYS]
             scope = {**request.scope, "headers": [*headers, (_SAYS, b"application/json")]}
-            # Who asks is found out beneath, and told above.
-            answered = await handle(_Strict(scope, request.receive))
-            if "caller" in scope:
-                request.scope["caller"] = scope["caller"]
-            return answered
+            return await handle(_Strict(scope, request.receive))
 
         return as_json
 
@@ -93,7 +95,8 @@ def _number(text: str) -> float:
     number = float(text)
     if number in (float("inf"), float("-inf")):
         raise UnreadableBody("a number in it is too large")
-    return number
+    # JSON has one kind of number: 5.0 is 5, also where a whole one is wanted.
+    return int(number) if number.is_integer() and abs(number) < _EXACT else number
 
 
 def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,13 +1,23 @@
 """The one place where errors become answers."""
 
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
 import structlog
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from app.api.again import CUT_OFF
 from app.api.middleware import instance_of
-from app.core.errors import AppError, DatabaseUnavailable, TooManyFailures, TooManyRequests, Unavailable
+from app.core.errors import (
+    AppError,
+    DatabaseUnavailable,
+    TooManyFailures,
+    TooManyRequests,
+    Unavailable,
+    UnreadableBody,
+)
 from app.core.metrics import DATABASE_UNAVAILABLE
 from app.core.problems import (
     MEDIA_TYPE,
@@ -22,11 +32,16 @@ from app.core.problems import (
 log = structlog.get_logger()
 
 
-def answer_failures(app: FastAPI) -> None:
-    """Whatever is raised beneath a route is said in the words of RFC 9457."""
+def answer_failures(app: FastAPI, routers: Sequence[APIRouter]) -> None:
+    """Whatever is raised beneath a route of these routers is said in the words of RFC 9457."""
+    taken: dict[str, set[str]] = {}
+    for router in routers:
+        for route in router.routes:
+            if isinstance(route, APIRoute):
+                taken.setdefault(route.path, set()).update(route.methods or ())
     app.add_exception_handler(AppError, _app_error)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(HTTPException, _http(taken))
 
 
 def _answer(problem: Problem, headers: dict[str, str] | None = None) -> Response:
@@ -73,16 +88,24 @@ def _field(place: tuple[str | int, ...]) -> str:
     return ".".join(str(part) for part in place[1:]) or str(place[0])
 
 
-async def _http(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101
-    detail = None
-    if error.status_code == 404:
-        detail = "There is nothing at this address. /docs lists what there is."
-    elif error.status_code == 405:
-        detail = "This address does not take that method. /docs lists what it takes."
-    elif error.status_code == 400:
-        detail = "The body cannot be read. Send JSON, as UTF-8."
-    elif error.status_code in (408, 413, 415):
-        detail = error.detail
-    problem = plain_problem(error.status_code, detail, **_where(request))
-    return _answer(problem, dict(error.headers or {}))
+def _http(taken: Mapping[str, Iterable[str]]) -> Callable[[Request, Exception], Awaitable[Response]]:
+    """taken : the methods of each path"""
+
+    async def answered(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101
+        if isinstance(error.__cause__, UnreadableBody):  # what the framework makes of it says nothing
+            return answer_error(request, error.__cause__)
+        detail = None
+        headers = dict(error.headers or {})
+        if error.status_code == 404:
+            detail = "There is nothing at this address. /docs lists what there is."
+        elif error.status_code == 405:
+            detail = "This address does not take that method. /docs lists what it takes."
+            # Each route knows its own methods alone.
+            if methods := taken.get(getattr(request.scope.get("route"), "path", "")):
+                headers["Allow"] = ", ".join(sorted(methods))
+        elif error.status_code in (408, 413):
+            detail = error.detail
+        return _answer(plain_problem(error.status_code, detail, **_where(request)), headers)
+
+    return answered

@@ -19,7 +19,7 @@ from app.core.requests import begin_request
 #: Of a request's body, bytes. What is asked here takes a few dozen.
 _LARGEST_BODY = 256 * 1024
 #: How long a body may take to come.
-_BODY_SECONDS = 20.0
+BODY_SECONDS = 20.0
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _INSTANCE_SHOWN = 200
 #: Pages load nothing but our own files, run no inline script, and stand in nobody's frame.
@@ -80,13 +80,21 @@ class RequestFrame:
 
         IN_FLIGHT.inc()
         try:
-            await self._app(scope, receive if scope["method"] in _BODILESS else _bounded(scope, receive), sending)
+            if scope["method"] in _BODILESS:
+                await self._app(scope, receive, sending)
+            elif refused := _refused(scope):
+                REFUSED.labels("body").inc()
+                await _tell(scope, *refused, sending)
+            else:
+                await self._app(scope, _bounded(receive), sending)
         except Exception:
             FAILED.inc()
             log.exception("request.failed", request_id=request_id)
             if status:  # too late for another answer: the connection is cut
                 raise
-            await _fail(scope, request_id, sending)
+            await _tell(
+                scope, 500, "Something of ours went wrong. It has been logged under this request's id.", sending
+            )
         finally:
             IN_FLIGHT.dec()
             seconds = time.perf_counter() - began
@@ -105,37 +113,49 @@ class RequestFrame:
             )
 
 
-def _bounded(scope: Scope, receive: Receive) -> Receive:
-    """What comes of a body, up to a size and for a time. Raises HTTPException for more, and for one that is packed."""
-    if any(name == b"content-encoding" and value.lower() != b"identity" for name, value in scope["headers"]):
-        REFUSED.labels("body").inc()
-        raise HTTPException(415, "A request's body is taken as it is: send it without Content-Encoding.")
-    taken, until = 0, time.monotonic() + _BODY_SECONDS
+_TOO_LARGE = f"A request's body may have up to {_LARGEST_BODY:,} bytes."
+
+
+def _refused(scope: Scope) -> tuple[int, str] | None:
+    """Why a body is not even looked at, by what its headers say of it: a status and a reason."""
+    for name, value in scope["headers"]:
+        if name == b"content-encoding" and value.lower() != b"identity":
+            return 415, "A request's body is taken as it is: send it without Content-Encoding."
+        if name == b"content-length" and value.isdigit() and int(value[:20]) > _LARGEST_BODY:
+            return 413, _TOO_LARGE
+    return None
+
+
+def _bounded(receive: Receive) -> Receive:
+    """What comes of a body, up to a size and for a time. Raises HTTPException for more."""
+    taken, whole, until = 0, False, asyncio.get_running_loop().time() + BODY_SECONDS
 
     async def receiving() -> Message:
-        nonlocal taken
+        nonlocal taken, whole
+        if whole:  # what comes now is that who asked has gone, whenever that may be
+            return await receive()
         try:
-            async with asyncio.timeout_at(asyncio.get_running_loop().time() + max(0.0, until - time.monotonic())):
+            async with asyncio.timeout_at(until):
                 message = await receive()
         except TimeoutError:
             REFUSED.labels("body").inc()
             raise HTTPException(
-                408, f"The body did not come within {_BODY_SECONDS:.0f} seconds. Send it again."
+                408, f"The body did not come within {BODY_SECONDS:g} seconds. Send it again.", {"Connection": "close"}
             ) from None
+        whole = not message.get("more_body", False)
         taken += len(message.get("body", b""))
         if taken > _LARGEST_BODY:
             REFUSED.labels("body").inc()
-            raise HTTPException(413, f"A request's body may have up to {_LARGEST_BODY:,} bytes.")
+            raise HTTPException(413, _TOO_LARGE)
         return message
 
     return receiving
 
 
-async def _fail(scope: Scope, request_id: str, send: Send) -> None:
-    detail = "Something of ours went wrong. It has been logged under this request's id."
-    body = plain_problem(500, detail, instance=instance_of(scope), request_id=request_id).body()
+async def _tell(scope: Scope, status: int, detail: str, send: Send) -> None:
+    body = plain_problem(status, detail, instance=instance_of(scope), request_id=scope["request_id"]).body()
     headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 500, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 

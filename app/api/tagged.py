@@ -1,5 +1,7 @@
 """Answers that say what they are, so that who has them already is told so instead (ETag, 304)."""
 
+from typing import Any
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
@@ -11,6 +13,8 @@ JSON = "application/json"
 REVALIDATED = "private, no-cache"
 #: Set in a request's scope where an answer says itself how it may be kept.
 KEEPS = "says_how_it_may_be_kept"
+#: For `responses=` of routes that answer so; what else the API's description says of them it adds itself.
+TAGGED: dict[int | str, dict[str, Any]] = {304: {"description": "What you have by its ETag is still what is told."}}
 
 
 def has(scope: Scope, etag: bytes) -> bool:

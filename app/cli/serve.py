@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import structlog
 import uvicorn
 
+from app.cli.connections import Guarded
 from app.cli.options import Commands
 from app.cli.output import say
 from app.cli.processes import Processes
@@ -113,7 +114,7 @@ async def serve(
     """
     config = uvicorn.Config(
         create_app(resources=resources),
-        http="httptools",
+        http=Guarded,
         lifespan="on",
         access_log=False,
         log_config=None,

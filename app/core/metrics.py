@@ -28,7 +28,7 @@ REQUEST_SECONDS = Histogram(
 IN_FLIGHT = Gauge("ci_http_requests_in_flight", "Requests that are being answered.", multiprocess_mode="livesum")
 REFUSED = Counter(
     "ci_http_refused_total",
-    "Requests refused before any work: no_key, address_blocked, no_scope, rate, body.",
+    "Requests refused before any work: no_key, address_blocked, no_scope, rate, body, head.",
     ["reason"],
 )
 FAILED = Counter("ci_http_unforeseen_errors_total", "Requests answered with 500 because of an error of ours.")

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import any_, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core.errors import KeyNotFound, KeyNotLive, LastAdminKey
@@ -56,6 +56,7 @@ _COLUMNS = (
     *(api_keys.c.key_id, api_keys.c.store_id, api_keys.c.name, api_keys.c.scopes, api_keys.c.created_at),
     *(api_keys.c.expires_at, api_keys.c.last_used_at, api_keys.c.revoked_at),
 )
+_ADMIN = literal(Scope.admin.value) == any_(api_keys.c.scopes)
 _LIVE = api_keys.c.revoked_at.is_(None) & (api_keys.c.expires_at.is_(None) | (api_keys.c.expires_at > func.now()))
 
 
@@ -148,20 +149,21 @@ async def revoke_key(
 ) -> bool:
     """Refuse a key from now on; False where it was revoked before.
 
-    last_admin : whether it may be the last by which the store's keys can be managed
+    last_admin : whether it may be the last by which the keys of that store can be managed
 
     Raises KeyNotFound, or LastAdminKey.
     """
+    others: set[str] = set()
+    if not last_admin:
+        # Held, in one order, so that of two who revoke the last two at once the second sees what the first has done.
+        admins = select(api_keys.c.key_id).where(api_keys.c.store_id == store_id, _LIVE, _ADMIN)
+        held = await connection.execute(admins.order_by(api_keys.c.key_id).with_for_update())
+        others = set(held.scalars()) - {key_id}
     key = await read_key(connection, key_id, store_id=store_id)
     if key.revoked_at is not None:
         return False
-    if not last_admin and Scope.admin.value in key.scopes:
-        others = select(api_keys.c.key_id).where(
-            api_keys.c.store_id == key.store_id, api_keys.c.key_id != key_id, _LIVE, api_keys.c.scopes.any("admin")
-        )
-        # Held, so that two who revoke the last two at once do not both see the other's.
-        if (await connection.execute(others.with_for_update())).first() is None:
-            raise LastAdminKey(key_id)
+    if not last_admin and Scope.admin.value in key.scopes and not others:
+        raise LastAdminKey(key_id)
     await connection.execute(update(api_keys).where(api_keys.c.key_id == key_id).values(revoked_at=func.now()))
     await announce_keys(connection)
     return True

@@ -1,12 +1,14 @@
 """A small shop, segmented and predicted once, and clients that ask the app about it with keys of each kind."""
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from pydantic import SecretStr
 
 from app.core.config import Settings
 from app.core.keys import BootstrapKeys, Caller, Scope
@@ -17,6 +19,7 @@ from app.pipeline.sample import SampleShop
 from app.resources import Resources
 from app.warehouse.engine import Database
 from tests.fakes import NOW, SECRET, segmented
+from tests.serving import STARTING_SECONDS, served
 
 STORE = "shop"
 #: A key for each kind of caller.
@@ -72,6 +75,26 @@ async def app(database: Database, settings: Settings, shop: str) -> AsyncIterato
     app = create_app(resources=resources_for(database, settings, shop))
     async with app.router.lifespan_context(app):
         yield app
+
+
+@pytest.fixture(scope="session")
+def served_shop(database: Database, settings: Settings, shop: str) -> Iterator[str]:
+    """The address of the shop over a real port, as it is served: what it tells is kept; the keys are the same."""
+    here = settings.model_copy(
+        update={
+            "database_url": database.url,
+            "store_id": shop,
+            "api_key": SecretStr(KEYS["support"]),
+            "admin_key": SecretStr(KEYS["admin"]),
+            "enable_cache": True,
+        }
+    )
+    with served(create_app(here)) as address:
+        deadline = time.monotonic() + STARTING_SECONDS
+        while httpx.get(f"{address}/health/ready").status_code != 200:
+            assert time.monotonic() < deadline, "The service is not ready."
+            time.sleep(0.05)
+        yield address
 
 
 def client(app: FastAPI, key: str | None = None) -> Ask:

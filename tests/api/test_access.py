@@ -2,7 +2,9 @@
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
@@ -98,7 +100,7 @@ def malformed_keys() -> dict[str, list[tuple[str, str]]]:
 
 
 async def refused(asking: httpx.AsyncClient) -> httpx.Response:
-    """Where a key is revoked past this process, it hears of that in a moment; without, within half a minute."""
+    """Where a key is revoked past this process, it hears of that in a moment, in half a minute at the latest."""
     for _ in range(300):
         answer = await asking.get(PROFILE)
         if answer.status_code == 401:
@@ -137,17 +139,44 @@ async def test_a_wrong_secret_of_a_known_key_is_refused(
     assert answer.status_code == 401
 
 
-async def test_a_malformed_key_never_reaches_the_database(
-    ask: Clients, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def unasked(*_: object) -> None:
-        raise AssertionError("The database was asked.")
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the database is asked from now on."""
+    statements: list[str] = []
+    for way in ("row", "rows"):
+        ask = getattr(Database, way)
 
-    monkeypatch.setattr(Database, "row", unasked)
+        async def counted(database: Database, query: str, *values: object, ask: Any = ask) -> Any:
+            statements.append(query)
+            return await ask(database, query, *values)
+
+        monkeypatch.setattr(Database, way, counted)
+    for way in ("snapshot", "transaction"):
+        monkeypatch.setattr(Database, way, lambda *_, **__: pytest.fail("The database was asked."))
+    return statements
+
+
+async def test_a_malformed_key_never_reaches_the_database(ask: Clients, asked: list[str]) -> None:
     for name, headers in malformed_keys().items():
         if name != "unknown":
             encoded = [(key.encode(), value.encode("latin-1")) for key, value in headers]
             assert (await ask.nobody.get(PROFILE, headers=encoded)).status_code == 401, name
+    assert asked == []
+
+
+async def test_after_the_first_wrong_keys_cost_no_query(
+    ask: Clients, kept_key: tuple[str, httpx.AsyncClient], asked: list[str]
+) -> None:
+    """However many there are, and whether or not there is a key with that public part: keys are read once a second."""
+    key_id, kept = kept_key
+    assert (await kept.get(PROFILE)).status_code == 200
+    asked.clear()
+    began = time.monotonic()
+    for number in range(300):
+        wrong = f"ci_live_{key_id}_{number:043}" if number % 2 else new_key()[1]
+        assert (await ask.nobody.get(PROFILE, headers={"X-API-Key": wrong})).status_code == 401
+    assert len(asked) <= 1 + time.monotonic() - began
+    assert all("api_keys" in each for each in asked)
 
 
 async def test_another_stores_customers_and_archetypes_are_not_there(

@@ -129,7 +129,8 @@ async def test_a_refused_discovery_leaves_its_key_free(admin: Ask, database: Dat
         ({"min_k": 1}, "min_k"),
         ({"max_k": 34}, "max_k"),
         ({"max_k": "3"}, "max_k"),
-        ({"max_k": 3.0}, "max_k"),
+        ({"max_k": 3.5}, "max_k"),
+        ({"max_k": True}, "max_k"),
         ({"sample_size": 99}, "sample_size"),
         ({"sample_size": 10**30}, "sample_size"),
         ({"min_k": 5, "max_k": 3}, "body"),
@@ -142,6 +143,13 @@ async def test_what_cannot_be_meant_is_refused_by_name(admin: Ask, body: Any, fi
     problem = assert_problem(await admin.post(CLUSTER, json=body), 422)
     assert field in {each["field"] for each in problem["errors"]}
     assert_problem(await admin.get(STATUS), 404)
+
+
+async def test_a_whole_number_may_be_written_with_a_point(admin: Ask) -> None:
+    """To JSON 3.0 is 3."""
+    accepted = await told(await admin.post(CLUSTER, content=b'{"min_k": 2.0, "max_k": 30e-1}'), 202)
+    job = await told(await admin.get(f"/api/admin/jobs/{accepted['job_id']}"))
+    assert (job["parameters"]["min_k"], job["parameters"]["max_k"]) == (2, 3)
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,9 @@
 import pytest
 
 from app.core.errors import KeyNotFound, StoreNotFound
-from app.core.keys import hash_key, new_key
+from app.core.keys import Scope, hash_key, new_key
 from app.warehouse.engine import Database
-from app.warehouse.keys import add_key, list_keys, opening_key, revoke_key
+from app.warehouse.keys import OpeningKey, add_key, list_keys, read_opening_keys, revoke_key
 from tests.fakes import bought, put
 
 
@@ -17,16 +17,21 @@ async def made(database: Database, store_id: str, **about: object) -> tuple[str,
     return key_id, key
 
 
+async def opening(database: Database, key_id: str) -> OpeningKey | None:
+    return next((key for key in await read_opening_keys(database) if key.key_id == key_id), None)
+
+
 async def test_a_key_opens_until_it_is_revoked(database: Database, store_id: str) -> None:
     await put(database, store_id, bought("ada", "o1", "2024-01-05", ("x", "1", "5")))
     key_id, key = await made(database, store_id)
-    assert await opening_key(database, key_id) == (store_id, hash_key(key.encode()), ["support"])
+    known = OpeningKey(key_id, store_id, hash_key(key.encode()), frozenset({Scope.support}), None)
+    assert await opening(database, key_id) == known
     async with database.transaction() as connection:
         assert await revoke_key(connection, key_id)
-    assert await opening_key(database, key_id) is None
+    assert await opening(database, key_id) is None
     async with database.transaction() as connection:
         assert not await revoke_key(connection, key_id)
-    assert await opening_key(database, "nokeyatall") is None
+    assert await opening(database, "nokeyatall") is None
 
 
 async def test_keys_are_listed_with_what_is_known_of_them(database: Database, store_id: str) -> None:

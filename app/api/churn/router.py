@@ -8,7 +8,7 @@ from app.api.aggregates import AggregateRoute
 from app.api.churn import service
 from app.api.churn.schemas import AtRisk, ChurnAggregate, Sort
 from app.api.dependencies import Opened, Reader
-from app.api.parameters import Cursor, Limit, Plain, names_among
+from app.api.parameters import Cursor, Limit, Plain, names_among, some_of
 
 router = APIRouter(prefix="/api/mcp/churn", tags=["churn"], route_class=AggregateRoute)
 #: Lists of people: read anew each time, and noted.
@@ -38,7 +38,7 @@ async def at_risk(
     caller: Reader,
     resources: Opened,
     level: Annotated[
-        str | None,
+        Annotated[str, some_of(service.LEVELS)] | None,
         Query(description="Comma list of critical, high, medium and low; critical and high without it."),
     ] = None,
     min_ltv: Annotated[

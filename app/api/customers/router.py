@@ -8,8 +8,20 @@ from app.api.customers import history as past
 from app.api.customers import service
 from app.api.customers.schemas import BriefCustomer, ChurnRisk, CustomerProfile, FoundCustomers, History, Orders
 from app.api.dependencies import Agent, Opened, Reader
-from app.api.parameters import Cursor, CustomerId, Day, DayOrMoment, Limit, Plain, Something, comma_list, names_among
-from app.api.tagged import answer
+from app.api.parameters import (
+    Cursor,
+    CustomerId,
+    Day,
+    DayOrMoment,
+    Limit,
+    Plain,
+    Something,
+    at_most,
+    comma_list,
+    names_among,
+    some_of,
+)
+from app.api.tagged import TAGGED, answer
 from app.core.errors import ScopeMissing
 from app.core.keys import Caller, Scope
 
@@ -26,9 +38,13 @@ AsOf = Annotated[
         examples=["2026-03-01"],
     ),
 ]
-Include = Annotated[str | None, Query(description="Comma list of churn (there by default), orders and why.")]
+Include = Annotated[
+    Annotated[str, some_of(service.EXTRAS)] | None,
+    Query(description="Comma list of churn (there by default), orders and why."),
+]
 Exclude = Annotated[
-    str | None, Query(description="Comma list of memberships, archetype, traits, churn, identity: left out.")
+    Annotated[str, some_of(service.PARTS)] | None,
+    Query(description="Comma list of memberships, archetype, traits, churn, identity: left out."),
 ]
 
 
@@ -50,7 +66,7 @@ async def random_customer(
     return Response(await service.random_profile(resources, caller, without=without, extras=extras), media_type=_JSON)
 
 
-@router.get("/customer/{customer_id}", summary="One customer in full", response_model=CustomerProfile)
+@router.get("/customer/{customer_id}", summary="One customer in full", response_model=CustomerProfile, responses=TAGGED)
 async def customer(
     request: Request,
     customer_id: CustomerId,
@@ -78,7 +94,7 @@ async def orders(
     caller: Agent,
     resources: Opened,
     search_terms: Annotated[
-        Plain | None,
+        Annotated[Plain, at_most(_SEARCH_TERMS)] | None,
         Query(description="Comma list; any of them in a title, product id, vendor, category or order number."),
     ] = None,
     start_date: Annotated[Day | None, Query(description="First day of the shop's calendar.")] = None,

@@ -1,0 +1,231 @@
+"""Bodies that nobody should send: too large, too slow, packed, or not quite JSON. Refused soon, and in plain words."""
+
+import gzip
+import json
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from app.api.middleware import BODY_SECONDS
+from app.warehouse.engine import Database
+from tests.api.conftest import KEYS, Clients
+from tests.api.test_bad_input import assert_problem
+from tests.cli.test_serve import free_port, running
+from tests.raw_http import PATIENCE_SECONDS, connected, ended, problem, sent_in_parts
+
+WHAT_IF = "/api/analytics/what-if"
+LARGEST = 256 * 1024
+MUCH = 10 * 1024 * 1024
+
+#: What is wrong, how it is written, and what is said of it.
+UNREADABLE = {
+    "nothing but blanks": (b"  ", "expecting value"),
+    "half": (b'{"months": ', "expecting value"),
+    "two": (b"{} {}", "extra data"),
+    "a comma too many": (b'{"months": 3,}', "property name"),
+    "no quotes": (b"{months: 3}", "property name"),
+    "100,000 deep": (b"[" * 100_000 + b"]" * 100_000, "deep"),
+    "33 deep": (b'{"a":' * 33 + b"1" + b"}" * 33, "deep"),
+    "NaN": (b'{"months": NaN}', "NaN is no number"),
+    "Infinity": (b'{"churn_change": Infinity}', "Infinity is no number"),
+    "-Infinity": (b'{"churn_change": -Infinity}', "-Infinity is no number"),
+    "1e999": (b'{"churn_change": 1e999}', "too large"),
+    "5,000 digits": (b'{"months": ' + b"9" * 5_000 + b"}", "too long"),
+    "a name twice": (b'{"months": 3, "months": 4}', "twice"),
+    "a name twice, written otherwise": (b'{"months": 3, "m\\u006fnths": 4}', "twice"),
+    "half a character": (b'{"name": "\\ud800"}', "half a character"),
+    "half a character in a name": (b'{"\\udfff": 1}', "half a character"),
+    "NUL": (b'{"name": "a\\u0000b"}', "NUL"),
+    "NUL as a byte": (b'{"name": "a\x00b"}', "control character"),
+    "a byte order mark": (b"\xef\xbb\xbf{}", "BOM"),
+    "UTF-16": ('{"months": 3}'.encode("utf-16"), "byte 1 is not UTF-8"),
+    "Latin-1": ('{"name": "Zoë"}'.encode("latin-1"), "is not UTF-8"),
+    "overlong UTF-8": (b'{"name": "\xc0\x80"}', "is not UTF-8"),
+    "a form": (b"months=3&churn_change=0", "expecting value"),
+    "XML": (
+        b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><a>&b;</a>',
+        "expecting value",
+    ),
+}
+
+
+def reading(app: FastAPI) -> dict[str, Any]:
+    """{path: schema of the body} of every route that reads one."""
+    found = {}
+    described = app.openapi()
+    for path, operations in described["paths"].items():
+        for operation in operations.values():
+            if body := operation.get("requestBody"):
+                schema = body["content"]["application/json"]["schema"]
+                schema = next((each for each in schema.get("anyOf", [schema]) if "$ref" in each), schema)
+                name = schema["$ref"].rpartition("/")[2]
+                found[path.replace("{key_id}", "abcdefgh")] = described["components"]["schemas"][name]
+    return found
+
+
+def head(path: str = WHAT_IF, *headers: str, key: str = KEYS["admin"]) -> bytes:
+    lines = [f"POST {path} HTTP/1.1", "Host: shop", f"X-API-Key: {key}", *headers, "", ""]
+    return "\r\n".join(lines).encode()
+
+
+# Too large
+
+
+@pytest.mark.parametrize("path", [WHAT_IF, "/api/mcp/customer/C0000001/refresh", "/nowhere"])
+def test_a_body_that_says_it_is_too_large_is_refused_before_it_comes(served_shop: str, path: str) -> None:
+    with connected(served_shop) as connection:
+        connection.sendall(head(path, f"Content-Length: {LARGEST + 1}"))
+        assert problem(connection)["status"] == 413
+
+
+def test_a_body_that_does_not_say_so_is_refused_once_it_is_too_large(served_shop: str) -> None:
+    with connected(served_shop) as connection:
+        connection.sendall(head(WHAT_IF, "Transfer-Encoding: chunked"))
+        sent_in_parts(connection, b"10000\r\n" + b" " * 0x10000 + b"\r\n", most=LARGEST + 0x10000)
+        assert problem(connection)["status"] == 413  # though its end has not come
+
+
+def test_the_largest_body_there_may_be_is_read(served_shop: str) -> None:
+    body = b'{"months": 3}'
+    answer = httpx.post(served_shop + WHAT_IF, content=body.ljust(LARGEST), headers={"X-API-Key": KEYS["admin"]})
+    assert (answer.status_code, answer.json()["changes"]["months"]) == (200, 3)
+
+
+def test_what_is_refused_takes_no_room(tmp_path: Path, database: Database, shop: str) -> None:
+    """Ten megabytes, again and again, with and without saying so, by a process of its own."""
+    port = free_port()
+    settings = {
+        "DATABASE_URL": database.url,
+        "STORE_ID": shop,
+        "PORT": str(port),
+        "API_KEY": "agent-1",
+        "ADMIN_KEY": "boss-1",
+    }
+    address = f"http://127.0.0.1:{port}"
+    with running(tmp_path, "serve", "--no-worker", **settings) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "Ctrl-C stops it" in line:
+                break
+        with httpx.Client(base_url=address, headers={"X-API-Key": "agent-1"}, timeout=PATIENCE_SECONDS) as asking:
+            assert asking.post(WHAT_IF, json={}).status_code == 200
+            before = resident(process.pid)
+            for _ in range(4):
+                for body in (b" " * MUCH, (b" " * 0x10000 for _ in range(MUCH // 0x10000))):
+                    assert asking.post(WHAT_IF, content=body).status_code == 413
+            bomb = gzip.compress(b" " * 5 * MUCH)
+            assert asking.post(WHAT_IF, content=bomb, headers={"Content-Encoding": "gzip"}).status_code == 415
+            grown = resident(process.pid) - before
+        process.terminate()
+        assert process.wait(timeout=30) == 0
+    assert grown < 50 * 1024 * 1024
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory a process holds."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+# Packed
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "identity, gzip", "GZIP", "x"])
+@pytest.mark.parametrize("path", [WHAT_IF, "/api/mcp/customer/C0000001/refresh"])
+async def test_a_packed_body_is_refused_unopened(ask: Clients, path: str, encoding: str) -> None:
+    bomb = gzip.compress(b" " * MUCH)
+    answer = await ask.admin.post(path, content=bomb, headers={"Content-Encoding": encoding})
+    assert "Content-Encoding" in assert_problem(answer, 415)["detail"]
+
+
+async def test_a_packed_body_that_does_not_say_so_is_not_opened_either(ask: Clients) -> None:
+    assert_problem(await ask.admin.post(WHAT_IF, content=gzip.compress(b" " * MUCH)), 400)
+
+
+async def test_a_body_said_to_be_as_it_is_is_taken(ask: Clients) -> None:
+    answer = await ask.admin.post(WHAT_IF, content=b"{}", headers={"Content-Encoding": "identity"})
+    assert answer.status_code == 200
+
+
+# Too slow
+
+
+@pytest.mark.parametrize("how", ["Content-Length: 13", "Transfer-Encoding: chunked"])
+@pytest.mark.parametrize("come", [b"", b'3\r\n{"m\r\n'], ids=["nothing", "some"])
+def test_a_body_that_does_not_come_is_not_waited_for(
+    served_shop: str, how: str, come: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.api.middleware.BODY_SECONDS", 0.2)
+    began = time.monotonic()
+    with connected(served_shop) as connection:
+        connection.sendall(head(WHAT_IF, how) + come)
+        told = problem(connection)
+        assert (told["status"], told["headers"]["connection"]) == (408, "close")
+        assert ended(connection)
+    assert 0.15 < time.monotonic() - began < BODY_SECONDS
+
+
+def test_a_body_a_byte_at_a_time_is_not_waited_for_either(served_shop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its time does not begin anew with each byte."""
+    monkeypatch.setattr("app.api.middleware.BODY_SECONDS", 0.4)
+    began = time.monotonic()
+    with connected(served_shop) as connection:
+        connection.sendall(head(WHAT_IF, "Content-Length: 10000"))
+        for _ in range(100):
+            try:
+                connection.send(b" ")
+            except OSError:
+                break
+            time.sleep(0.02)
+    assert time.monotonic() - began < 2
+
+
+# Not quite JSON
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+async def test_what_is_not_quite_json_is_refused_with_the_reason(app: FastAPI, ask: Clients, kind: str) -> None:
+    body, reason = UNREADABLE[kind]
+    for path in reading(app):
+        problem = assert_problem(await ask.admin.post(path, content=body), 400)
+        assert problem["type"] == "/problems/unreadable-body"
+        assert reason in problem["detail"]
+        assert len(problem["detail"]) < 150
+        assert problem["detail"].isascii()
+
+
+async def test_no_body_is_none_where_one_is_needed(app: FastAPI, ask: Clients) -> None:
+    problem = assert_problem(await ask.admin.post("/api/admin/keys", content=b""), 422)
+    assert problem["errors"][0]["field"] == "body"
+
+
+async def test_no_more_is_taken_than_a_body_may_hold(app: FastAPI, ask: Clients) -> None:
+    """What only we set cannot be slipped in."""
+    for path, schema in reading(app).items():
+        for slipped in ("id", "owner", "status", "store_id", "key_id", "key", "predicted_revenue", "__class__"):
+            assert slipped not in schema["properties"]
+            told = dict.fromkeys(schema.get("required", [])) | {slipped: "1"}
+            problem = assert_problem(await ask.admin.post(path, json=told), 422)
+            assert slipped in {each["field"] for each in problem["errors"]}, (path, slipped)
+
+
+async def test_every_number_is_one(ask: Clients) -> None:
+    """Neither what is asked nor what is answered holds a number that JSON does not have."""
+    for churn in (-1, 5, 1e-300, 4.999999999999999, -0.0):
+        answer = await ask.admin.post(WHAT_IF, json={"churn_change": churn, "months": 36})
+        assert answer.status_code == 200
+        json.loads(answer.text, parse_constant=lambda word: pytest.fail(word))
+    for wrong in (True, "1", [], {}, None, 5.1, -1.1, 10**400, math.pi * 10):
+        assert_problem(await ask.admin.post(WHAT_IF, json={"churn_change": wrong}), 422)
+
+
+async def test_of_who_may_not_ask_nothing_is_read(app: FastAPI, ask: Clients) -> None:
+    for path in reading(app):
+        for body in (b"", b"{", b"[" * 100_000, b"\xff"):
+            assert_problem(await ask.nobody.post(path, content=body), 401)
+            assert_problem(await ask.privacy.post(path, content=body), 403)
