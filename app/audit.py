@@ -49,14 +49,22 @@ class Audit:
         self._waiting.append(noted(caller, action, subjects=[each for each in subjects if each is not None]))
 
     async def run(self) -> None:
-        """Write what is noted, until cancelled."""
+        """Write what is noted, until cancelled. Whatever is in the way, as a database that only reads, may pass."""
+        said = False
         while True:
             await asyncio.sleep(_EACH_SECONDS)
-            with suppress(DatabaseUnavailable):
+            try:
                 await self.write()
+                said = False
+            except DatabaseUnavailable:
+                pass
+            except Exception:
+                if not said:
+                    log.exception("audit.not_written", waiting=len(self._waiting))
+                said = True
 
     async def write(self) -> None:
-        """Write all that waits. Raises DatabaseUnavailable; what could not be written waits on."""
+        """Write all that waits. Raises DatabaseUnavailable, or what else is in the way; what is left waits on."""
         while self._waiting:
             notes = [self._waiting.popleft() for _ in range(min(_AT_ONCE, len(self._waiting)))]
             try:
@@ -68,11 +76,11 @@ class Audit:
 
     async def close(self) -> None:
         """Write what waits, or say how much is lost."""
-        with suppress(DatabaseUnavailable):
+        with suppress(Exception):
             await self.write()
         if self._waiting:
             AUDIT_DROPPED.inc(len(self._waiting))
-            log.error("audit.dropped", n=len(self._waiting), why="the database was away when the service ended")
+            log.error("audit.dropped", n=len(self._waiting), why="the database took nothing when the service ended")
 
 
 def noted(caller: Caller, action: str, *, subjects: Sequence[str] = (), about: str | None = None) -> AuditNote:

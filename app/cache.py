@@ -75,6 +75,7 @@ class Cache:
             )
         # So it is taken to be until it has been reached.
         self._away = self._shared is not None
+        self._said_away = False
         self._coming: dict[str, asyncio.Task[Kept]] = {}
         self._changed = dict[str | None, int]()
         self._to_forget = set[str | None]()
@@ -193,7 +194,7 @@ class Cache:
                 async with asyncio.timeout(_FORGET_SECONDS):
                     await self._shared.delete_match(f"{_PREFIX}*")
                 if self._away:
-                    self._away = False
+                    self._away = self._said_away = False
                     REDIS_UP.labels("answers").set(1)
                     log.info("redis.back")
             else:
@@ -214,8 +215,9 @@ class Cache:
             return None
 
     def _lose(self, error: BaseException) -> None:
-        if not self._away:
-            self._away = True
+        self._away = True
+        if not self._said_away:
+            self._said_away = True
             REDIS_UP.labels("answers").set(0)
             log.warning(
                 "redis.away",

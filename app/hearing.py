@@ -52,8 +52,10 @@ class Hearing:
         HEARING.set(1)
 
     def _end(self) -> None:
-        self.now = False
         HEARING.set(0)
+        if self.now:
+            self.now = False
+            self.tell(None)  # from here on anything may change without our hearing of it
 
     def tell(self, change: Change | None) -> None:
         """What this process has changed itself it knows at once, and hears of in a moment."""

@@ -1,7 +1,7 @@
 """Profiles kept in this process as they were answered, until they change: an answer without asking the database.
 
-A profile is one row by its primary key, which a cache in another process could not give any faster; see
-docs/reference/REDIS_CACHING.md for what was measured. It is kept under the name it is shown by, which an erased
+A profile is one row by its primary key, which a cache in another process could give hardly any faster; see
+docs/reference/REDIS_CACHING.md. It is kept under the name it is shown by, which an erased
 customer's is dropped with.
 """
 

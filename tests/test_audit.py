@@ -1,9 +1,13 @@
 """Whose identities were seen is written down, by whom and in which request, and what cannot be written is not lost."""
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
+from asyncpg.exceptions import ReadOnlySQLTransactionError
+from structlog.testing import capture_logs
 
 from app.audit import Audit, noted
 from app.core.clock import utc_now
@@ -13,6 +17,7 @@ from app.core.metrics import AUDIT_DROPPED
 from app.core.requests import begin_request
 from app.warehouse.audit import AuditNote, forget_audit, read_audit, write_audit
 from app.warehouse.engine import Database, Row
+from tests.waiting import until
 
 
 def agent(store_id: str) -> Caller:
@@ -85,6 +90,45 @@ async def test_while_the_database_is_away_notes_wait(
     assert [row["subjects"] for row in reversed(await entries(database, store_id))] == [
         [f"C-{number}"] for number in range(4)
     ]
+
+
+async def test_a_database_that_only_reads_for_a_while_costs_no_note(
+    database: Database, store_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.audit._EACH_SECONDS", 0.02)
+    audit, tried = Audit(database), 0
+
+    async def refuses(*_: object) -> None:
+        nonlocal tried
+        tried += 1
+        raise ReadOnlySQLTransactionError("cannot execute COPY FROM in a read-only transaction")
+
+    with capture_logs() as log:
+        writing = asyncio.create_task(audit.run())
+        with monkeypatch.context() as patched:
+            patched.setattr("app.audit.write_audit", refuses)
+            audit.read(agent(store_id), "customer.read", ["C-00000001"])
+            await until(lambda: tried > 2)
+        await until(lambda: len(audit) == 0)
+        writing.cancel()
+        with suppress(asyncio.CancelledError):
+            await writing
+    assert [line["event"] for line in log] == ["audit.not_written"]
+    assert [row["subjects"] for row in await entries(database, store_id)] == [["C-00000001"]]
+
+
+async def test_what_cannot_be_written_in_the_end_is_counted_and_ends_nothing_else(
+    database: Database, store_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuses(*_: object) -> None:
+        raise ReadOnlySQLTransactionError("cannot execute COPY FROM in a read-only transaction")
+
+    before = AUDIT_DROPPED._value.get()
+    audit = Audit(database)
+    audit.read(agent(store_id), "customer.read", ["C-00000001"])
+    monkeypatch.setattr("app.audit.write_audit", refuses)
+    await audit.close()
+    assert AUDIT_DROPPED._value.get() == before + 1
 
 
 async def test_too_many_that_wait_are_given_up_from_the_oldest_on_and_counted(

@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from app.cache import Cache
-from app.core.metrics import CACHE
+from app.core.metrics import CACHE, REDIS_UP
 from tests.redis_server import RedisServer
 from tests.waiting import until
 
@@ -279,8 +280,16 @@ async def test_a_redis_without_memory_costs_no_error(redis: RedisServer) -> None
             client.config_set("maxmemory", "0")
 
 
-async def test_a_redis_that_was_never_there_costs_no_error() -> None:
+async def test_a_redis_that_was_never_there_costs_no_error_and_is_told_to_be_away_once() -> None:
     nowhere = RedisServer()
+    with capture_logs() as log:
+        async with open_cache(nowhere) as cache:
+            await until(lambda: log)
+            assert REDIS_UP.labels("answers")._value.get() == 0
+            for _ in range(2):
+                await cache.answer("s", "k", Work())
+                cache.forget("s")
+    assert [line["event"] for line in log] == ["redis.away"]
     async with open_cache(nowhere) as cache:
         assert (await cache.answer("s", "k", Work(b"told"))).body == b"told"
         assert cache.state == "degraded"

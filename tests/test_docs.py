@@ -22,7 +22,7 @@ from urllib.request import Request, urlopen
 import pytest
 from sqlalchemy import text
 
-from app.api.admin.schemas import Accepted, Jobs, RunStatus
+from app.api.admin.schemas import Accepted, ApiKey, AuditLog, Flushed, Jobs, Keys, MadeKey, RunStatus
 from app.api.analytics.schemas import Anomalies, Cohorts, Drift, WhatIf
 from app.api.archetypes.schemas import (
     ArchetypeDetail,
@@ -44,10 +44,14 @@ from app.core.problems import Problem
 from app.resources import open_database
 from app.sources.csv_file import CsvSource
 from app.sources.csv_presets import PRESETS
+from app.warehouse.jobs import Job, enqueue
 from app.warehouse.personal import RULES
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "SECURITY.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 KEY = "a-key-for-the-examples"
@@ -147,7 +151,9 @@ def started(command: list[str], folder: Path, **settings: str) -> Iterator[int]:
 def demo(shop: Path) -> Iterator[int]:
     """The built-in shop, small, served as `make demo` serves it."""
     command = [sys.executable, "-m", "app", "demo"]
-    with started(command, shop, ENV="development", DEMO_CUSTOMERS="300", API_KEY=KEY, ADMIN_KEY=f"{KEY}-admin") as port:
+    keys = {"API_KEY": KEY, "ADMIN_KEY": f"{KEY}-admin"}
+    of_the_demo = {"ENV": "development", "DEMO_CUSTOMERS": "300", "ENABLE_PROMETHEUS_METRICS": "true"}
+    with started(command, shop, **of_the_demo, **keys) as port:
         yield port
 
 
@@ -162,14 +168,45 @@ def until_published(port: int, status_url: str) -> None:
 
 
 def documented_commands() -> list[object]:
-    """Every line of every block of shell there is, with the page it stands on; lines that end in \\ go on."""
-    return [
-        pytest.param(line, id=f"{page.name}: {line[:60]}")
+    """Every line of every block of shell there is, with the page it stands on; lines that end in \\ go on.
+
+    What only shows something is run where it stands first.
+    """
+    lines = [
+        (page.name, line)
         for page in PAGES
         for body in blocks(page, "sh")
         for line in body.replace("\\\n", " ").splitlines()
         if line.strip() and not line.startswith("#")
     ]
+    shows = re.compile(r"\S+ -m app (doctor|keys list)|curl (?!.*-X POST)")
+    once = {line: (name, line) for name, line in reversed(lines) if shows.match(line)}
+    return [
+        pytest.param(line, id=f"{name}: {line[:60]}") for name, line in lines if once.get(line, (name, line))[0] == name
+    ]
+
+
+def a_key(port: int) -> str:
+    """The public part of a key made for one command alone."""
+    wanted = json.dumps({"scopes": ["analytics"]}).encode()
+    request = Request(f"http://127.0.0.1:{port}/api/admin/keys", wanted, {"X-API-Key": f"{KEY}-admin"})
+    return str(json.load(urlopen(request, timeout=10))["key_id"])  # noqa: S310
+
+
+def a_failed_job(folder: Path) -> int:
+    """One that is held, and does no harm when it is tried again."""
+
+    async def fail() -> int | None:
+        settings = Settings(_env_file=None, env=Environment.development, data_dir=folder / "data")
+        async with open_database(settings) as database, database.transaction() as connection:
+            job_id = await enqueue(connection, Job.thin, settings.store_id)
+            # Before anybody can see that it waited.
+            await connection.execute(text("UPDATE queue SET status = 'failed' WHERE id = :id"), {"id": job_id})
+            return job_id
+
+    job_id = asyncio.run(fail())
+    assert job_id is not None
+    return job_id
 
 
 def runnable(command: str, port: int) -> list[str]:
@@ -200,7 +237,12 @@ def test_every_documented_command_runs_as_it_stands(shop: Path, demo: int, comma
     elif command.startswith("curl ") and shutil.which("curl") is None:
         pytest.skip("curl is not installed here, so its documented examples are not run")
     else:
-        told = run(runnable(command, demo), shop, API_KEY=KEY, ADMIN_KEY=f"{KEY}-admin", ENV="development")
+        given = {"API_KEY": KEY, "ADMIN_KEY": f"{KEY}-admin", "ENV": "development"}
+        if "$KEY_ID" in command:
+            given["KEY_ID"] = a_key(demo)
+        if "$JOB_ID" in command:
+            given["JOB_ID"] = str(a_failed_job(shop))
+        told = run(runnable(command, demo), shop, **given)
         if "-X POST" in command and "/api/admin/cluster" in command:
             until_published(demo, json.loads(told)["status_url"])  # the store is taken until then
         if command.startswith("curl ") and "/metrics" not in command:
@@ -290,6 +332,11 @@ ANSWERS = {
     "people": Export,
     "receipts": Erased,
     "requested_by": Receipt,
+    "entries": AuditLog,
+    "keys": Keys,
+    "replaces": MadeKey,  # before "revoked_at", which it has too
+    "revoked_at": ApiKey,
+    "redis": Flushed,
     "instance": Problem,
 }
 

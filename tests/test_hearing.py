@@ -70,7 +70,7 @@ async def test_a_lost_connection_is_noticed_and_made_anew_and_everything_is_forg
 ) -> None:
     async with hearing_of(database) as (hearing, heard):
         await until(lambda: hearing.now)
-        generation = hearing.generation
+        generation, forgotten = hearing.generation, heard.count(None)
         other = await asyncpg.connect(empty_database_url)
         try:
             await other.execute(
@@ -80,6 +80,7 @@ async def test_a_lost_connection_is_noticed_and_made_anew_and_everything_is_forg
         finally:
             await other.close()
         await until(lambda: not hearing.now)
+        assert heard.count(None) == forgotten + 1  # from the moment on in which it may miss something
         await until(lambda: hearing.now)
         assert heard[-1] is None
         assert hearing.generation > generation

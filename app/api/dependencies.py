@@ -51,8 +51,8 @@ class Needs:
             if caller is None:
                 resources.limits.failed(request.client.host if request.client else "")
                 raise Unauthenticated
+            request.scope[_CALLER] = caller  # before it may be refused: the log says whose request that was
             resources.limits.admit(caller)
-            request.scope[_CALLER] = caller
         if not caller.may(self.scopes):
             REFUSED.labels("no_scope").inc()
             raise ScopeMissing(needed=self.scopes, held=sorted(caller.scopes))

@@ -79,7 +79,11 @@ STANDING = {
         ("database_up", "1 where the database answered just now.", ()),
         ("jobs", "Jobs of all stores by state: waiting, running, failed.", ("state",)),
         ("job_oldest_waiting_seconds", "How long the job has waited that is due the longest; 0 where none is.", ()),
-        ("worker_silent_seconds", "How long ago a worker last looked for jobs, which it does each minute.", ()),
+        (
+            "worker_silent_seconds",
+            "How long ago a worker last looked for jobs, which it does each minute; +Inf where none ever has.",
+            (),
+        ),
         ("run_age_seconds", "How old the served segmentation's data is.", ("store",)),
         ("predictions_age_seconds", "How old the data is that the served predictions were trained on.", ("store",)),
         ("records_age_seconds", "How long ago the latest order happened.", ("store",)),
@@ -98,7 +102,7 @@ STANDING = {
             "Revenue of the last whole month as a share of what had been forecast for it, less 1.",
             ("store",),
         ),
-        ("segment_drift_psi", "The largest shift of an axis's segment shares in four weeks (PSI).", ("store",)),
+        ("segment_drift_psi", "The largest shift of an axis's segment shares since they were found (PSI).", ("store",)),
     )
 }
 

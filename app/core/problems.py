@@ -10,6 +10,8 @@ from app.core.schemas import Answer
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 5
+#: Called otherwise by some versions of Python, and a problem is to have one name.
+_NAMES = {HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Content Too Large"}
 
 
 class FieldError(Answer):
@@ -60,9 +62,10 @@ def invalid_request(errors: list[FieldError], **where: Any) -> Problem:
 def plain_problem(status: int, detail: str | None = None, **where: Any) -> Problem:
     """What HTTP itself has a word for: an unknown path, a method that is not allowed, a failure of ours."""
     name = HTTPStatus(status)
-    slug = name.phrase.lower().replace(" ", "-").replace("'", "")
-    told = detail or f"{name.description or name.phrase}."
-    return Problem(type=f"/problems/{slug}", title=name.phrase, status=status, detail=told, **where)
+    phrase = _NAMES.get(name, name.phrase)
+    slug = phrase.lower().replace(" ", "-").replace("'", "")
+    told = detail or f"{name.description or phrase}."
+    return Problem(type=f"/problems/{slug}", title=phrase, status=status, detail=told, **where)
 
 
 def _told(error: AppError) -> str:

@@ -175,6 +175,21 @@ async def test_the_log_names_routes_and_never_people_keys_or_questions(ask: Clie
     assert all(line["ms"] >= 0 and line["request_id"] for line in lines)
 
 
+async def test_the_log_says_whose_request_was_one_too_many(database: Database, settings: Settings, shop: str) -> None:
+    few = settings.model_copy(update={"rate_limit_per_minute": 1})
+    app = create_app(resources=resources_for(database, few, shop))
+    with logged() as log:
+        async with app.router.lifespan_context(app), client(app, KEYS["support"]) as asking:
+            answers = [await asking.get("/api/mcp/customer/C0000001") for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 429]
+    assert 1 <= int(answers[1].headers["retry-after"]) <= 60
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert [(line["status"], line["key_id"]) for line in lines if line["event"] == "request"] == [
+        (200, "support"),
+        (429, "support"),
+    ]
+
+
 async def test_answers_that_depend_on_the_key_are_kept_by_no_cache(ask: Clients) -> None:
     for path in ("/api/mcp/customer/C0000001", "/api/mcp/archetypes/top", "/health", "/api/nothing"):
         assert (await ask.support.get(path)).headers["Cache-Control"] == "no-store", path

@@ -2,13 +2,16 @@
 
 import re
 from collections.abc import AsyncIterator
+from math import inf
 
 import pytest
 from fastapi import FastAPI
 
+from app.api.health import metering
 from app.core.config import Settings
 from app.main import create_app
 from app.warehouse.engine import Database
+from app.warehouse.vital_signs import VitalSigns
 from tests.api.conftest import KEYS, Ask, Clients, client, resources_for
 
 
@@ -80,6 +83,18 @@ async def test_how_things_stand_is_told(metered: FastAPI, shop: str) -> None:
     assert of_shop[f'ci_unscored_customers{{store="{shop}"}}'] == 0
     pools = {name for name in told if name.startswith("ci_database_connections{")}
     assert len(pools) == 4
+
+
+@pytest.mark.parametrize("ever", [True, False])
+async def test_that_no_worker_ever_looked_is_told_apart_from_one_that_just_did(
+    metered: FastAPI, monkeypatch: pytest.MonkeyPatch, ever: bool
+) -> None:
+    async def signs(_database: Database) -> VitalSigns:
+        return VitalSigns({}, oldest=0.0, silent=0.0 if ever else None, stores=[])
+
+    monkeypatch.setattr(metering, "read_vital_signs", signs)
+    async with client(metered) as asking:
+        assert (await read(asking))["ci_worker_silent_seconds"] == (0 if ever else inf)
 
 
 async def test_every_metric_is_ours_and_explained(metered: FastAPI) -> None:

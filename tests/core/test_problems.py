@@ -68,7 +68,7 @@ def test_a_problem_tells_nothing_of_our_insides_or_of_other_stores(error: AppErr
     assert not re.search(r"10\.0|hunter2|theirs", detail)
 
 
-@pytest.mark.parametrize(("status", "slug"), [(404, "not-found"), (405, "method-not-allowed"), (418, "im-a-teapot")])
+@pytest.mark.parametrize(("status", "slug"), [(404, "not-found"), (413, "content-too-large"), (418, "im-a-teapot")])
 def test_what_http_has_a_word_for_keeps_it(status: int, slug: str) -> None:
     told = plain_problem(status, **WHERE)
     assert (told.type, told.status) == (f"/problems/{slug}", status)

@@ -1,6 +1,7 @@
 """What Prometheus is told: what was counted since the process began, and how things stand."""
 
 import time
+from math import inf
 
 from app.core.errors import DatabaseUnavailable, NoMetrics
 from app.core.metrics import DATABASE_CONNECTIONS, STANDING
@@ -43,8 +44,7 @@ def _tell(signs: VitalSigns) -> None:
     for state, n in signs.jobs.items():
         STANDING["jobs"].labels(state).set(n)
     STANDING["job_oldest_waiting_seconds"].set(max(0.0, signs.oldest))
-    if signs.silent is not None:
-        STANDING["worker_silent_seconds"].set(signs.silent)
+    STANDING["worker_silent_seconds"].set(inf if signs.silent is None else signs.silent)
     for store in signs.stores:
         _tell_of(store)
 
