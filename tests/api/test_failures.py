@@ -21,7 +21,7 @@ from app.main import create_app
 from app.warehouse.engine import Database
 from tests.api.conftest import KEYS, Clients, client, resources_for
 from tests.api.test_access import routes
-from tests.fakes import bought, put
+from tests.fakes import bought, put, value
 
 #: What makes sense to those that take a body.
 BODIES = {
@@ -116,6 +116,15 @@ async def answered(asking: httpx.AsyncClient, path: str) -> Any:
             return answer.json()
         await asyncio.sleep(0.1)
     raise AssertionError(answer.text)
+
+
+async def test_what_a_request_asks_has_limits_and_what_the_service_does_has_none(
+    app: FastAPI, database: Database
+) -> None:
+    limits = "SELECT current_setting('statement_timeout') || ' ' || current_setting('lock_timeout')"
+    assert await value(app.state.resources.database, limits) == "10s 5s"
+    assert (await app.state.resources.database.row(limits))[0] == "10s 5s"
+    assert await value(database, limits) == "0 0"
 
 
 async def test_connections_cut_by_the_server_are_replaced_unnoticed(

@@ -1,6 +1,5 @@
 """What Postgres cannot do at the moment is unavailable, over either pool; what was asked of it wrongly is our fault."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -157,8 +156,7 @@ async def test_who_is_in_a_hurry_works_with_the_same_database(database: Database
 async def test_connections_are_replaced_when_they_are_old_by_a_clock_that_nobody_sets(
     empty_database_url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    short = settings.model_copy(update={"db_pool_size": 2, "db_max_overflow": 0, "db_pool_recycle": 1})
-    database = Database(empty_database_url, short)
+    database = Database(empty_database_url, settings.model_copy(update={"db_pool_size": 2, "db_max_overflow": 0}))
     pid = "SELECT pg_backend_pid()"
     try:
         reading, writing = (await database.row(pid))[0], await value(database, pid)
@@ -166,7 +164,8 @@ async def test_connections_are_replaced_when_they_are_old_by_a_clock_that_nobody
         for hours in (-1, 1):
             monkeypatch.setattr(time, "time", lambda hours=hours: real() + 3600 * hours)
             assert ((await database.row(pid))[0], await value(database, pid)) == (reading, writing)
-        await asyncio.sleep(1.01)
+        for line in (*database._readers._idle, *database._pool._lines):
+            line.opened_at -= settings.db_pool_recycle
         assert (await database.row(pid))[0] != reading
         assert await value(database, pid) != writing
     finally:
