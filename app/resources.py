@@ -1,7 +1,7 @@
 """Opens what a process stands on, once, and closes it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -109,7 +109,7 @@ class Resources:
             stack.push_async_callback(self.cache.close)
             stack.push_async_callback(self.audit.close)
             for work in (self.hearing.run, self.cache.run, self.audit.run, self._note_uses):
-                task = asyncio.create_task(work())
+                task = asyncio.create_task(_kept_up(work))
                 stack.push_async_callback(_end, task)
             yield
 
@@ -185,6 +185,17 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     secret = id_hash_secret(settings)
     async with open_database(settings) as database:
         yield Resources(settings=settings, database=database, secret=secret, keys=keys)
+
+
+async def _kept_up(work: Callable[[], Awaitable[None]]) -> None:
+    """What goes on beside the requests begins again, whatever ends it."""
+    while True:
+        try:
+            await work()
+            return
+        except Exception as error:
+            log.error("upkeep.failed", what=getattr(work, "__qualname__", ""), exc_info=error)
+        await asyncio.sleep(_RETRY_SECONDS)
 
 
 async def _end(task: "asyncio.Task[None]") -> None:

@@ -23,10 +23,11 @@ NOT_OVER_HTTP = {
     *("unreadable-file", "wrong-columns", "rows-rejected", "not-enough-customers", "not-enough-history"),
     *("prediction-in-progress", "run-ended", "run-overtaken", "outdated-predictions"),
     *("configuration-error", "port-in-use", "alert-refused", "alert-not-told", "embedded-database-error"),
+    *("backup-too-new", "database-not-empty", "store-busy"),
     *("invalid-input", "not-found", "conflict", "unavailable"),
 }
 #: What HTTP itself has a word for.
-OF_HTTP = (404, 405, 408, 413, 415, 500)
+OF_HTTP = (400, 404, 405, 408, 413, 415, 431, 500)
 
 
 def route_rows() -> list[str]:

@@ -1,7 +1,6 @@
 """Several processes that answer on one port: begun, begun again where one dies, and ended together."""
 
 import asyncio
-import os
 import signal
 import socket
 import sys
@@ -11,6 +10,7 @@ from contextlib import suppress
 import structlog
 from prometheus_client.multiprocess import mark_process_dead
 
+from app.core.config import environment_with
 from app.core.metrics import SHARED_FOLDER
 
 log = structlog.get_logger()
@@ -67,7 +67,7 @@ class Processes:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "app", "serve", "--no-worker", "--listener", str(descriptor)),
             pass_fds=(descriptor,),
-            env=os.environ | {SHARED_FOLDER: folder},
+            env=environment_with(SHARED_FOLDER, folder),
             # Ctrl-C on a terminal reaches the first process alone, which tells the others.
             start_new_session=True,
         )

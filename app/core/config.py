@@ -3,6 +3,7 @@
 Each name stands once in `.env.example` with its reason; a test compares the two.
 """
 
+import os
 import re
 from enum import StrEnum
 from pathlib import Path
@@ -176,6 +177,7 @@ class Settings(BaseSettings):
     json_logs: bool = False
     railway_environment: str | None = None
     enable_prometheus_metrics: bool = False
+    prometheus_multiproc_dir: Path | None = None
     otel_exporter_otlp_endpoint: HttpUrl | None = None
 
     enable_dynamic_k_range: bool = True
@@ -212,6 +214,11 @@ class Settings(BaseSettings):
         if self.db_max_overflow is not None:
             return self.db_max_overflow
         return 10 if self.env is Environment.production else 5
+
+
+def environment_with(name: str, value: str) -> dict[str, str]:
+    """The environment of this process and one setting more, for one that it begins."""
+    return os.environ | {name: value}
 
 
 def load_settings() -> Settings:

@@ -6,7 +6,7 @@ With several processes to a service each writes to files in the folder PROMETHEU
 sets before any of them is imported, and whichever is asked adds them up.
 """
 
-import os
+from pathlib import Path
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -107,10 +107,10 @@ STANDING = {
 }
 
 
-def exposition() -> bytes:
-    """Everything, in Prometheus' text format."""
-    if SHARED_FOLDER not in os.environ:
+def exposition(shared: Path | None) -> bytes:
+    """Everything, in Prometheus' text format. shared : the folder of SHARED_FOLDER, where several processes serve"""
+    if shared is None:
         return bytes(generate_latest(REGISTRY))
     together = CollectorRegistry()
-    MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+    MultiProcessCollector(together, path=str(shared))  # type: ignore[no-untyped-call]
     return bytes(generate_latest(together))

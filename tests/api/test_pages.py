@@ -90,7 +90,11 @@ async def test_the_description_is_complete(app: FastAPI, ask: Clients) -> None:
             assert operation["summary"], path
             assert ("security" in operation) == bool(operation["x-scopes"])
             for status, answer in operation["responses"].items():
-                kind = "application/json" if status in ("200", "202") else "application/problem+json"
+                if status == "304":
+                    assert "content" not in answer
+                    continue
+                told_in = "text/plain" if path == "/metrics" else "application/json"
+                kind = told_in if status in ("200", "201", "202") else "application/problem+json"
                 assert list(answer["content"]) == [kind], (path, status)
     assert "HTTPValidationError" not in str(told)
 
@@ -110,9 +114,10 @@ async def test_the_examples_of_the_description_work_on_the_built_in_shop(app: Fa
             if "{" in filled:
                 assert "take one from" in operation["parameters"][0]["description"]
                 continue
+            if "requestBody" in operation or path == "/metrics":
+                continue  # a body's example is the schema's; metrics are not shown here
             answer = await ask.admin.request(method, filled, params=query)
-            # A discovery of the shop may wait already: nobody here works on it.
-            assert answer.status_code in (200, 202) or path == "/api/admin/cluster", (path, answer.text)
+            assert answer.status_code == 200, (path, answer.text)
             tried += 1
     assert tried >= 12
 

@@ -37,7 +37,7 @@ async def exposition(resources: Resources) -> bytes:
         STANDING["database_up"].set(0)
     for (pool, state), n in resources.database.connections().items():
         DATABASE_CONNECTIONS.labels(pool, state).set(n)
-    return counted()
+    return counted(resources.settings.prometheus_multiproc_dir)
 
 
 def _tell(signs: VitalSigns) -> None:
