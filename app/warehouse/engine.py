@@ -61,6 +61,7 @@ class Database:
             pool_timeout=settings.db_pool_timeout,
             pool_recycle=settings.db_pool_recycle,
             pool_pre_ping=settings.db_pool_pre_ping,
+            hide_parameters=True,  # an error is logged, and what a statement was given is somebody's id or address
             connect_args={"server_settings": {"application_name": "customer-intelligence", "jit": "off"}},
         )
 
