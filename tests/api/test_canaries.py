@@ -37,7 +37,7 @@ MARK = "kanarienvogel"
 PROFILE = "/api/mcp/customer/C0000001"
 KNOWN = {
     **{name: ["C0000001"] for name in ("customer_id", "key_id", "subject", "query", "search_terms")},
-    **{name: ["1"] for name in ("job_id", "run_id", "min_ltv")},
+    **{name: ["1"] for name in ("job_id", "run_id", "min_ltv", "receipt_id")},
     **{name: ["2025-06-01"] for name in ("as_of", "start_date", "end_date")},
     **{name: [""] for name in ("include", "exclude", "level", "cursor")},
     "archetype_id": ["arch_000000"],
@@ -45,6 +45,7 @@ KNOWN = {
     "name": ["churn"],
     "period": ["Q4"],
     "action": ["key"],
+    "email": ["nobody@shop.example"],
 }
 
 
@@ -53,6 +54,8 @@ def canary(place: str) -> str:
     return f"{MARK} of {place} <b>\u202e'\";"
 
 
+#: What was looked for and is not there may be named, in so many letters and escaped.
+REPEATED = {canary(name) for name in ("customer_id", "email", "period")}
 HEADERS = {
     "X-Request-ID": f"{MARK} of x-request-id",
     "User-Agent": f"{MARK} of user-agent",
@@ -129,7 +132,7 @@ class Watched:
 
 
 @pytest.fixture
-async def shop_watched(database: Database, settings: Settings, shop: str) -> AsyncIterator[Watched]:
+async def shop_watched(database: Database, settings: Settings, spare_shop: str) -> AsyncIterator[Watched]:
     """Over a database whose address holds a password."""
     spans = InMemorySpanExporter()
     provider = TracerProvider()
@@ -137,10 +140,10 @@ async def shop_watched(database: Database, settings: Settings, shop: str) -> Asy
     url = with_password(database.url)
     bounds = {"enable_prometheus_metrics": True, "enable_cache": True, "database_url": url}
     own = Database(url, settings)
-    resources = resources_for(own, settings.model_copy(update=bounds), shop)
+    resources = resources_for(own, settings.model_copy(update=bounds), spare_shop)
     app = create_app(resources=resources)
     async with app.router.lifespan_context(app):
-        yield Watched(app, Traced(app, provider), resources, spans)
+        yield Watched(app, Traced(app, provider), app.state.resources, spans)
     await own.close()
 
 
@@ -161,12 +164,12 @@ def planted(app: FastAPI) -> Iterator[tuple[Question, bytes | None, set[str]]]:
             path = question.route.replace(f"{{{name}}}", quote(word, safe=""))
             yield replace(question, path=path.replace("{", "").replace("}", "")), None, {word}
         for name in question.parameters:
-            may = {canary(name)} if name == "period" else set()
-            yield replace(question, parameters={**question.parameters, name: canary(name)}), None, may
+            parameters = {**question.parameters, name: canary(name)}
+            yield replace(question, parameters=parameters), None, {canary(name)} & REPEATED
         yield replace(question, parameters={**question.parameters, canary("a name"): canary("its value")}), None, set()
         if question.body is not None:
             for name in question.body or {"months": 1}:
-                yield replace(question, body={**question.body, name: canary(name)}), None, set()
+                yield replace(question, body={**question.body, name: canary(name)}), None, {canary(name)} & REPEATED
             word = canary("a field")
             yield replace(question, body={**question.body, word: canary("its value")}), None, {word}
             yield replace(question, body={**question.body, word * 1_000: 1}), None, {word * 1_000}
