@@ -168,10 +168,13 @@ class Resources:
             try:
                 await self.prepare()
             except Exception as error:  # a database of another version, for instance, which somebody may mend
-                why = str(error) if isinstance(error, AppError) else repr(error)
+                # What an error that is not ours says may be somebody's data.
+                why = str(error) if isinstance(error, AppError) else type(error).__name__
                 if why != said:
-                    level = log.warning if isinstance(error, Unavailable) else log.error
-                    level("database.not_ready", why=why)
+                    if isinstance(error, Unavailable):
+                        log.warning("database.not_ready", why=why)
+                    else:
+                        log.error("database.not_ready", why=why, exc_info=error)
                 said = why
                 await asyncio.sleep(_RETRY_SECONDS)
 

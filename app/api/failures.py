@@ -1,5 +1,6 @@
 """The one place where errors become answers."""
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 import structlog
@@ -17,6 +18,7 @@ from app.core.errors import (
     TooManyRequests,
     Unavailable,
     UnreadableBody,
+    shortened,
 )
 from app.core.metrics import DATABASE_UNAVAILABLE
 from app.core.problems import (
@@ -28,6 +30,8 @@ from app.core.problems import (
     plain_problem,
     problem_of,
 )
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 log = structlog.get_logger()
 
@@ -84,8 +88,12 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 
 def _field(place: tuple[str | int, ...]) -> str:
-    """("query", "limit") is `limit`; ("body", "k", 3) is `k.3`."""
-    return ".".join(str(part) for part in place[1:]) or str(place[0])
+    """("query", "limit") is `limit`; ("body", "k", 3) is `k.3`. A name somebody made up is repeated shortened."""
+    return ".".join(_name(str(part)) for part in place[1:]) or str(place[0])
+
+
+def _name(part: str) -> str:
+    return part if _PLAIN_NAME.fullmatch(part) else shortened(part)
 
 
 def _http(taken: Mapping[str, Iterable[str]]) -> Callable[[Request, Exception], Awaitable[Response]]:

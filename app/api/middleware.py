@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.api.tagged import KEEPS
 from app.core.metrics import FAILED, IN_FLIGHT, REFUSED, REQUEST_SECONDS
 from app.core.problems import MEDIA_TYPE, plain_problem
-from app.core.requests import begin_request
+from app.core.requests import begin_request, method_told
 
 #: Of a request's body, bytes. What is asked here takes a few dozen.
 _LARGEST_BODY = 256 * 1024
@@ -98,14 +98,14 @@ class RequestFrame:
         finally:
             IN_FLIGHT.dec()
             seconds = time.perf_counter() - began
-            route = getattr(scope.get("route"), "path", "unmatched")
-            REQUEST_SECONDS.labels(scope["method"], route, str(status)).observe(seconds)
+            route, method = getattr(scope.get("route"), "path", "unmatched"), method_told(scope["method"])
+            REQUEST_SECONDS.labels(method, route, str(status)).observe(seconds)
             say = log.debug if route in _UNREMARKABLE else log.info
             caller = scope.get("caller")
             say(
                 "request",
                 request_id=request_id,
-                method=scope["method"],
+                method=method,
                 route=route,
                 status=status,
                 ms=round(1000 * seconds, 1),

@@ -1,18 +1,22 @@
 """Requests as spans of OpenTelemetry, sent where OTEL_EXPORTER_OTLP_ENDPOINT says, by the extra `telemetry`.
 
 A span says the route's template, never the path or the question, which may name somebody. What the framework would
-trace by itself does, so that is turned off.
+trace by itself does, so that is turned off. Of who asks only which trace it belongs to is taken over, and nothing that
+they put beside it (tracestate, baggage).
 """
 
 from fastapi.telemetry import TelemetryConfig
-from opentelemetry import propagate, trace
+from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import __version__
 from app.core.errors import ConfigurationError
+from app.core.requests import method_told
 
 _NAME = "customer-intelligence"
+_TRACES = TraceContextTextMapPropagator()
 #: For `FastAPI(telemetry=...)`.
 NOTHING_BY_ITSELF: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 
@@ -31,10 +35,9 @@ class Traced:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        before = propagate.extract(
-            {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        )
-        method = scope["method"]
+        told = [value.decode("latin-1") for name, value in scope["headers"] if name == b"traceparent"]
+        before = _TRACES.extract({"traceparent": told[0]} if told else {})
+        method = method_told(scope["method"])
         with self._tracer.start_as_current_span(
             method, before, SpanKind.SERVER, record_exception=False, set_status_on_exception=False
         ) as span:

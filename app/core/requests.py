@@ -2,6 +2,7 @@
 
 from contextvars import ContextVar
 
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 _REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
@@ -13,3 +14,8 @@ def request_id() -> str | None:
 def begin_request(named: str) -> None:
     """From here on, in this task and those it begins, what is done is done for this request."""
     _REQUEST_ID.set(named)
+
+
+def method_told(method: str) -> str:
+    """A request's method as it is counted, logged and traced: one that HTTP has, or other."""
+    return method if method in _METHODS else "other"

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 
 import httpx
@@ -21,7 +21,7 @@ from app.warehouse.engine import Database
 from tests.fakes import NOW, SECRET, segmented
 from tests.serving import STARTING_SECONDS, served
 
-STORE = "shop"
+STORE, SPARE_STORE = "shop", "spare-shop"
 #: A key for each kind of caller.
 KEYS = {scope.value: f"key-of-{scope.value}" for scope in Scope}
 Ask = httpx.AsyncClient
@@ -47,17 +47,27 @@ def keys_of(store_id: str) -> BootstrapKeys:
 @pytest.fixture(scope="session")
 async def shop(database: Database) -> str:
     """The store of the built-in shop, 400 customers, segmented, and its predictions."""
+    return await sample_shop(database, STORE, customers=400)
+
+
+@pytest.fixture(scope="session")
+async def spare_shop(database: Database) -> str:
+    """Another, half as large, for tests that ask everything that can be asked, also to change or erase something."""
+    return await sample_shop(database, SPARE_STORE, customers=200)
+
+
+async def sample_shop(database: Database, store_id: str, *, customers: int) -> str:
     await ingest(
         database,
-        SampleShop(customers=400),
-        store_id=STORE,
+        SampleShop(customers=customers),
+        store_id=store_id,
         timezone="America/Chicago",
         currency="USD",
         pseudonym_secret=SECRET,
     )
-    await segmented(database, STORE, max_k=5, min_members=3)
-    await predict(database, STORE, PredictOptions(), now=NOW)
-    return STORE
+    await segmented(database, store_id, max_k=5, min_members=3)
+    await predict(database, store_id, PredictOptions(), now=NOW)
+    return store_id
 
 
 def resources_for(database: Database, settings: Settings, store_id: str, *, prepared: bool = True) -> Resources:
@@ -79,11 +89,18 @@ async def app(database: Database, settings: Settings, shop: str) -> AsyncIterato
 
 @pytest.fixture(scope="session")
 def served_shop(database: Database, settings: Settings, shop: str) -> Iterator[str]:
-    """The address of the shop over a real port, as it is served: what it tells is kept; the keys are the same."""
+    """The address of the shop over a real port."""
+    with serving(database, settings, shop) as address:
+        yield address
+
+
+@contextmanager
+def serving(database: Database, settings: Settings, store_id: str) -> Iterator[str]:
+    """A store over a real port, as it is served: what it tells is kept. The keys are the same."""
     here = settings.model_copy(
         update={
             "database_url": database.url,
-            "store_id": shop,
+            "store_id": store_id,
             "api_key": SecretStr(KEYS["support"]),
             "admin_key": SecretStr(KEYS["admin"]),
             "enable_cache": True,

@@ -6,7 +6,7 @@ parameter of which nothing is known is an error, so that somebody says what it m
 """
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote
@@ -36,10 +36,16 @@ async def put_to(asking: httpx.AsyncClient, question: Question, **how: Any) -> h
     return await asking.request(question.method, question.path, params=question.parameters, **body, **how)
 
 
-def questions(described: Mapping[str, Any], known: Known) -> Iterator[Question]:
-    """Each route with what it must be given, and with each thing more that it may be, one at a time."""
+def questions(described: Mapping[str, Any], known: Known, scopes: Collection[str] = ()) -> Iterator[Question]:
+    """Each route with what it must be given, and with each thing more that it may be, one at a time.
+
+    scopes : only what a key with one of these may ask, and what needs none; everything without it
+    """
     for route, operations in described["paths"].items():
         for method, operation in operations.items():
+            needed_scopes = operation.get("x-scopes", ())
+            if scopes and needed_scopes and not set(scopes) & set(needed_scopes):
+                continue
             parameters = [each for each in operation.get("parameters", []) if each["in"] != "header"]
             of_path = [each["name"] for each in parameters if each["in"] == "path"]
             of_query = {each["name"]: each for each in parameters if each["in"] == "query"}
@@ -47,7 +53,7 @@ def questions(described: Mapping[str, Any], known: Known) -> Iterator[Question]:
             bodies = list(_bodies(described, operation, known))
             for path in _paths(route, of_path, known):
                 for given in _each(needed, described, known):
-                    plain = Question(method.upper(), route, path, given, bodies[0], operation.get("x-scopes", ()))
+                    plain = Question(method.upper(), route, path, given, bodies[0], needed_scopes)
                     yield plain
                     for name, parameter in of_query.items():
                         if name not in needed:
@@ -81,7 +87,7 @@ def _bodies(described: Mapping[str, Any], operation: Mapping[str, Any], known: K
     if "requestBody" not in operation:
         yield None
         return
-    schema = _resolved(described, operation["requestBody"]["content"]["application/json"]["schema"])
+    schema = resolved(described, operation["requestBody"]["content"]["application/json"]["schema"])
     needed = set(schema.get("required", []))
     least = {
         name: _values(name, schema["properties"][name], described, known)[0] for name in schema.get("required", [])
@@ -96,7 +102,7 @@ def _values(name: str, schema: Schema, described: Mapping[str, Any], known: Know
     """What it may be: what is known, all there are, or the least and the most."""
     if name in known:
         return known[name]
-    schema = _resolved(described, schema)
+    schema = resolved(described, schema)
     if "enum" in schema:
         return list(schema["enum"])
     if "const" in schema:
@@ -115,11 +121,11 @@ def _values(name: str, schema: Schema, described: Mapping[str, Any], known: Know
     raise AssertionError(f"nothing is known of {name}; say what it may be")
 
 
-def _resolved(described: Mapping[str, Any], schema: Schema) -> Schema:
+def resolved(described: Mapping[str, Any], schema: Schema) -> Schema:
     """What a schema stands for, where it may be left out as well."""
     for each in schema.get("anyOf", []):
         if each.get("type") != "null":
-            return _resolved(described, {**each, **{k: v for k, v in schema.items() if k != "anyOf"}})
+            return resolved(described, {**each, **{k: v for k, v in schema.items() if k != "anyOf"}})
     if "$ref" in schema:
-        return _resolved(described, described["components"]["schemas"][schema["$ref"].rpartition("/")[2]])
+        return resolved(described, described["components"]["schemas"][schema["$ref"].rpartition("/")[2]])
     return schema

@@ -24,6 +24,9 @@ UNTELLABLE = {
     # A period is said in words; it, days and months each take the others' place; days must be among those foretold.
     "GET /api/mcp/revenue/forecast": {"period", "start_date", "end_date", "months"},
     "POST /api/admin/cluster": {"body", "Idempotency-Key"},  # min_k up to max_k; one key means one request
+    "POST /api/privacy/export": {"body"},  # an id or an e-mail
+    "POST /api/privacy/erase": {"body"},
+    "GET /api/privacy/receipts": _SIGNED,
     "GET /api/admin/jobs": _SIGNED,
     "GET /api/admin/audit": _SIGNED,
 }

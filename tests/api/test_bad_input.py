@@ -1,14 +1,19 @@
 """What nobody should send: refused in clear words, never a failure, never repeated raw."""
 
+import itertools
+import re
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from fastapi import FastAPI
 from hypothesis import HealthCheck, given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from tests.api.conftest import Clients
+from tests.api.every_route import resolved
 
 RTL, FULL_WIDTH, EMOJI = "\u202e1000000C", "\uff23\uff10\uff10\uff10\uff10\uff10\uff10\uff11", "\U0001f9f5"
 UNKNOWN = [
@@ -21,6 +26,28 @@ BY_ID = [
     *("/api/mcp/customer/{}", "/api/mcp/customer/{}/orders", "/api/mcp/customers/{}", "/api/mcp/archetypes/{}"),
     *("/api/mcp/archetypes/{}/members", "/api/mcp/segments/axes/{}"),
 ]
+#: What no whole number, no amount, no day and no choice is.
+NO_NUMBER = [
+    "",
+    " ",
+    "ten",
+    "1e3",
+    "0x10",
+    "NaN",
+    "Infinity",
+    "-1",
+    "9" * 5_000,
+    "1,000",
+    "1;drop",
+    "\uff11\uff12",
+    "null",
+]
+NO_AMOUNT = ["", "ten", "NaN", "Infinity", "-Infinity", "1e999", "-0.01", "1,5", "\uff11", "null"]
+NO_DAY = [
+    *("", "2023-02-29", "2023-13-01", "0000-01-01", "10000-01-01", "20230101", "2023-W01-1", "2023-1-1", "1700000000"),
+    *("yesterday", "2023-01-01T00:00", "2023-01-01 ", "\uff12023-01-01", "null"),
+]
+NO_CHOICE = ["", "__class__", "'; DROP TABLE customers; --", "NULL", "\0", "a" * 10_000, "\U0001f9f5"]
 PROFILE = "/api/mcp/customer/C0000001"
 
 
@@ -34,22 +61,66 @@ def assert_problem(answer: Any, *statuses: int) -> Any:
     return problem
 
 
-@pytest.mark.parametrize("path", BY_ID)
-async def test_an_id_nobody_has_is_not_found_and_repeated_harmlessly(ask: Clients, path: str) -> None:
-    for hostile in UNKNOWN:
-        problem = assert_problem(await ask.support.get(path.format(quote(hostile, safe=""))), 404)
+def by_id(app: FastAPI) -> Iterator[tuple[str, str, str]]:
+    """Method, path and field of every route that takes a text as an id and reads no body."""
+    for path, operations in app.openapi()["paths"].items():
+        for method, operation in operations.items():
+            for parameter in operation.get("parameters", []):
+                if parameter["in"] == "path" and "maxLength" in parameter["schema"] and "requestBody" not in operation:
+                    yield method, re.sub(r"\{\w+\}", "{}", path), parameter["name"]
+
+
+async def test_an_id_nobody_has_is_not_found_and_repeated_harmlessly(app: FastAPI, ask: Clients) -> None:
+    taking = list(by_id(app))
+    assert len(taking) >= 10
+    for (method, path, _), hostile in itertools.product(taking, UNKNOWN):
+        problem = assert_problem(await ask.admin.request(method, path.format(quote(hostile, safe=""))), 404)
         told = problem["detail"] + problem["instance"]
         assert told.isascii()
         assert len(told) < 700
         assert "<script" not in problem["instance"]
 
 
-@pytest.mark.parametrize("path", BY_ID)
-async def test_an_id_that_can_be_none_is_refused_by_name(ask: Clients, path: str) -> None:
-    for hostile in REFUSED:
-        problem = assert_problem(await ask.support.get(path.format(quote(hostile, safe=""))), 422)
-        assert problem["errors"][0]["field"] in ("customer_id", "archetype_id", "axis")
+async def test_an_id_that_can_be_none_is_refused_by_name(app: FastAPI, ask: Clients) -> None:
+    for (method, path, field), hostile in itertools.product(by_id(app), REFUSED):
+        problem = assert_problem(await ask.admin.request(method, path.format(quote(hostile, safe=""))), 422)
+        assert problem["errors"][0]["field"] == field
         assert len(problem["detail"]) < 200
+
+
+def never(schema: Any) -> list[str]:
+    """What a parameter of this schema can never be."""
+    kinds = [resolved({}, each) if "$ref" not in each else {"enum": []} for each in schema.get("anyOf", [schema])]
+    kind = kinds[0]
+    if "enum" in kind or "const" in kind:
+        return NO_CHOICE
+    if kind.get("format") == "date":
+        return NO_DAY
+    if kind.get("type") == "integer":
+        return [*NO_NUMBER, "1.5", str(int(kind["minimum"]) - 1), str(int(kind["maximum"]) + 1)]
+    if kind.get("type") == "number":
+        return [*NO_AMOUNT, str(kind["maximum"] * 10)]
+    controls = ["\0", "a\nb", "\x1b[31m"] if "maxLength" in kind and "pattern" in kind else []
+    return [*controls, *(["x" * (kind["maxLength"] + 1)] if "maxLength" in kind else [])]
+
+
+async def test_what_a_parameter_cannot_be_is_refused_by_name(app: FastAPI, ask: Clients) -> None:
+    """On every route there is."""
+    n_refused = 0
+    for path, operations in app.openapi()["paths"].items():
+        for parameter in operations.get("get", {}).get("parameters", []):
+            if parameter["in"] == "query":
+                for wrong in never(parameter["schema"]):
+                    there = path.replace("{axis}", "value").replace("{name}", "churn")
+                    address = re.sub(r"\{\w+\}", "C0000001", there)
+                    needed = {"query": "a"} if address.endswith("/search") else {}
+                    answer = await ask.admin.get(address, params={**needed, parameter["name"]: wrong})
+                    problem = assert_problem(answer, 422)
+                    assert problem["errors"][0]["field"] == parameter["name"], (address, wrong)
+                    assert wrong[:50] not in problem["detail"] or len(wrong) < 8, (address, wrong)
+                    assert len(problem["detail"]) < 500
+                    n_refused += 1
+    assert n_refused > 300
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,10 @@ import gzip
 import json
 import math
 import os
+import re
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +16,10 @@ import pytest
 from fastapi import FastAPI
 
 from app.api.middleware import BODY_SECONDS
+from app.core.keys import Scope
 from app.warehouse.engine import Database
 from tests.api.conftest import KEYS, Clients
+from tests.api.every_route import resolved
 from tests.api.test_bad_input import assert_problem
 from tests.cli.test_serve import free_port, running
 from tests.raw_http import PATIENCE_SECONDS, connected, ended, problem, sent_in_parts
@@ -55,17 +60,27 @@ UNREADABLE = {
 }
 
 
-def reading(app: FastAPI) -> dict[str, Any]:
-    """{path: schema of the body} of every route that reads one."""
-    found = {}
+@dataclass(frozen=True)
+class Reading:
+    """A route that reads a body, and who may ask it."""
+
+    path: str
+    fields: Mapping[str, Any]
+    needed: Sequence[str]
+    scopes: Sequence[str]
+
+
+def reading(app: FastAPI) -> list[Reading]:
+    """Every route that reads a body."""
+    found = []
     described = app.openapi()
     for path, operations in described["paths"].items():
         for operation in operations.values():
             if body := operation.get("requestBody"):
-                schema = body["content"]["application/json"]["schema"]
-                schema = next((each for each in schema.get("anyOf", [schema]) if "$ref" in each), schema)
-                name = schema["$ref"].rpartition("/")[2]
-                found[path.replace("{key_id}", "abcdefgh")] = described["components"]["schemas"][name]
+                schema = resolved(described, body["content"]["application/json"]["schema"])
+                path = re.sub(r"\{\w+\}", "abcdefgh", path)
+                found.append(Reading(path, schema["properties"], schema.get("required", []), operation["x-scopes"]))
+    assert len(found) >= 4
     return found
 
 
@@ -191,8 +206,8 @@ def test_a_body_a_byte_at_a_time_is_not_waited_for_either(served_shop: str, monk
 @pytest.mark.parametrize("kind", UNREADABLE)
 async def test_what_is_not_quite_json_is_refused_with_the_reason(app: FastAPI, ask: Clients, kind: str) -> None:
     body, reason = UNREADABLE[kind]
-    for path in reading(app):
-        problem = assert_problem(await ask.admin.post(path, content=body), 400)
+    for route in reading(app):
+        problem = assert_problem(await ask.admin.post(route.path, content=body), 400)
         assert problem["type"] == "/problems/unreadable-body"
         assert reason in problem["detail"]
         assert len(problem["detail"]) < 150
@@ -206,12 +221,12 @@ async def test_no_body_is_none_where_one_is_needed(app: FastAPI, ask: Clients) -
 
 async def test_no_more_is_taken_than_a_body_may_hold(app: FastAPI, ask: Clients) -> None:
     """What only we set cannot be slipped in."""
-    for path, schema in reading(app).items():
+    for route in reading(app):
         for slipped in ("id", "owner", "status", "store_id", "key_id", "key", "predicted_revenue", "__class__"):
-            assert slipped not in schema["properties"]
-            told = dict.fromkeys(schema.get("required", [])) | {slipped: "1"}
-            problem = assert_problem(await ask.admin.post(path, json=told), 422)
-            assert slipped in {each["field"] for each in problem["errors"]}, (path, slipped)
+            assert slipped not in route.fields
+            told = dict.fromkeys(route.needed) | {slipped: "1"}
+            problem = assert_problem(await ask.admin.post(route.path, json=told), 422)
+            assert slipped in {each["field"] for each in problem["errors"]}, (route.path, slipped)
 
 
 async def test_every_number_is_one(ask: Clients) -> None:
@@ -225,7 +240,8 @@ async def test_every_number_is_one(ask: Clients) -> None:
 
 
 async def test_of_who_may_not_ask_nothing_is_read(app: FastAPI, ask: Clients) -> None:
-    for path in reading(app):
+    for route in reading(app):
+        other = next(scope.value for scope in Scope if scope.value not in route.scopes and scope is not Scope.admin)
         for body in (b"", b"{", b"[" * 100_000, b"\xff"):
-            assert_problem(await ask.nobody.post(path, content=body), 401)
-            assert_problem(await ask.privacy.post(path, content=body), 403)
+            assert_problem(await ask.nobody.post(route.path, content=body), 401)
+            assert_problem(await getattr(ask, other).post(route.path, content=body), 403)

@@ -23,8 +23,8 @@ CUSTOMERS = ("C0000001", "C0000017", "C0000200", "C0000400")
 OF_A_CUSTOMER = ("", "?include=churn,orders,why", "/orders", "/churn-risk", "/history")
 #: The parameters of the routes that need some.
 NEEDED = {"/api/mcp/customers/search": "?query=an"}
-#: What they tell is of now, of the server, or of anyone at random.
-OF_NOW = ("/health", "/api/mcp/customer/random")
+#: What they tell is of now, of the server, of anyone at random, or of what has been asked.
+OF_NOW = ("/health", "/metrics", "/api/mcp/customer/random", "/api/admin/audit")
 
 
 @pytest.fixture

@@ -8,17 +8,20 @@ description alone. The same requests are made each time; SCHEMATHESIS_EXAMPLES=1
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.api.conftest import KEYS
+from app.core.config import Settings
+from app.warehouse.engine import Database
+from tests.api.conftest import KEYS, serving
 
 HOOKS = Path(__file__).with_name("schemathesis_hooks.py")
 MORE = os.environ.get("SCHEMATHESIS_EXAMPLES")
 #: Requests that are made up for each route, beside those at the limits of its parameters, of which there are some 50.
-EXAMPLES = MORE or "5"
+EXAMPLES = MORE or "10"
 
 CONFIGURATION = f"""
 hooks = "{HOOKS}"
@@ -30,19 +33,25 @@ enabled = false
 """
 
 
+@pytest.fixture(scope="module")
+def address(database: Database, settings: Settings, spare_shop: str) -> Iterator[str]:
+    with serving(database, settings, spare_shop) as address:
+        yield address
+
+
 @pytest.mark.parametrize("scope", ["admin", "analytics"])
-def test_every_route_does_what_its_description_says(served_shop: str, tmp_path: Path, scope: str) -> None:
+def test_every_route_does_what_its_description_says(address: str, tmp_path: Path, scope: str) -> None:
     """Once as identities are seen, and once as they are not."""
     configuration = tmp_path / "schemathesis.toml"
     configuration.write_text(CONFIGURATION)
     command = [
         *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(configuration), "run"),
-        *(f"{served_shop}/openapi.json", "--header", f"X-API-Key: {key_for(served_shop, scope)}"),
+        *(f"{address}/openapi.json", "--header", f"X-API-Key: {key_for(address, scope)}"),
         *("--checks", "all", "--max-examples", EXAMPLES, "--continue-on-failure", "--no-color"),
     ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    described = httpx.get(f"{served_shop}/openapi.json").json()["paths"].values()
+    described = httpx.get(f"{address}/openapi.json").json()["paths"].values()
     assert f"Tested: {sum(len(operations) for operations in described)}\n" in done.stdout
 
 
