@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -95,6 +96,12 @@ async def test_the_description_is_complete(app: FastAPI, ask: Clients) -> None:
     assert "HTTPValidationError" not in str(told)
 
 
+def example_of(app: FastAPI, schema: dict[str, str]) -> dict[str, Any]:
+    """What Swagger puts into a body that is needed."""
+    described = app.openapi()["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    return {name: each["examples"][0] for name, each in described["properties"].items()}
+
+
 async def test_the_examples_of_the_description_work_on_the_built_in_shop(app: FastAPI, ask: Clients) -> None:
     """As Swagger fills them in. Archetypes' ids follow from the shop: there it says where to take one."""
     tried = 0
@@ -110,7 +117,13 @@ async def test_the_examples_of_the_description_work_on_the_built_in_shop(app: Fa
             if "{" in filled:
                 assert "take one from" in operation["parameters"][0]["description"]
                 continue
-            answer = await ask.admin.request(method, filled, params=query)
+            if path == "/api/privacy/erase":
+                continue  # it works, and the others would miss whom it erased
+            body = operation.get("requestBody", {})
+            sent = (
+                {"json": example_of(app, body["content"]["application/json"]["schema"])} if "required" in body else {}
+            )
+            answer = await ask.admin.request(method, filled, params=query, **sent)
             # A discovery of the shop may wait already: nobody here works on it.
             assert answer.status_code in (200, 202) or path == "/api/admin/cluster", (path, answer.text)
             tried += 1

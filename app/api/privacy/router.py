@@ -39,7 +39,7 @@ async def receipts(caller: Officer, resources: Opened, limit: Limit = 20, cursor
 
 @router.get("/receipts/{receipt_id}", summary="One receipt")
 async def receipt(
-    receipt_id: Annotated[Plain, Path(description="Take one from `GET /api/privacy/receipts`.")],
+    receipt_id: Annotated[Plain, Path(description="One of the store's; take one from `GET /api/privacy/receipts`.")],
     caller: Officer,
     resources: Opened,
 ) -> Receipt:
