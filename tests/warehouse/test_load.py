@@ -591,11 +591,11 @@ async def test_a_large_import_reads_no_table_through_for_every_row(
     plans = {}
     merge_one = load._merge
 
-    async def explained(connection: Any, store_id: str, target: Any) -> Any:
+    async def explained(connection: Any, store_id: str, target: Any, **rest: Any) -> Any:
         for what, statement in (("insert", target.insert()), ("update", target.update())):
             plan = await connection.execute(text(f"EXPLAIN {statement}"), {"store": store_id})
             plans[target.table, what] = "\n".join(plan.scalars())
-        return await merge_one(connection, store_id, target)
+        return await merge_one(connection, store_id, target, **rest)
 
     monkeypatch.setattr(load, "_merge", explained)
     async with own_database(server_url) as url:
