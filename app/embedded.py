@@ -74,6 +74,7 @@ LOG_BYTES = 10_000_000
 WAL_SEGMENT_BYTES = 16 * 2**20
 SOCKET_FOLDER_BYTES = 88  # a socket's path has at most 103 bytes on macOS, 107 on Linux; its name here takes 15
 LEFTOVER_SECONDS = 60
+EXEC_SECONDS = 1.0
 STOP_SECONDS = 60
 
 # What a server says when the last processes of a killed one still run, or another start was under way.
@@ -496,13 +497,32 @@ def upgrade(data_dir: Path | str) -> None:
 def _serves(pid: int, pgdata: Path) -> bool:
     """Whether the process is a server on this cluster; a number alone may have passed to any other process."""
     if Path("/proc/self/cmdline").exists():
-        try:
-            arguments = os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).replace("\0", " ")
-        except OSError:
-            return False
+        arguments = _command_line(pid)
+        # While a process goes over from one program to the next, it has none of either's for a moment.
+        deadline = time.monotonic() + EXEC_SECONDS
+        while arguments == "" and _runs(pid) and time.monotonic() < deadline:
+            time.sleep(0.001)
+            arguments = _command_line(pid)
     else:
         arguments = _execute("ps", "-ww", "-o", "args=", "-p", str(pid)).stdout
     return f" -D {pgdata} -c " in arguments
+
+
+def _command_line(pid: int) -> str:
+    """Empty for one that is gone, and for a moment in the life of others."""
+    try:
+        return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).replace("\0", " ")
+    except OSError:
+        return ""
+
+
+def _runs(pid: int) -> bool:
+    """Whether there is such a process, and more of it than that nobody has collected it yet."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"
 
 
 def _execute(

@@ -613,6 +613,22 @@ def test_without_user_namespaces_root_has_nobody_run_it_elsewhere_and_says_where
         embedded_postgres(new_dir).start()
 
 
+def test_a_server_that_is_seen_between_two_programs_is_waited_for(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shell becomes the server, and in between the process has no command line at all."""
+    read, blanks = embedded._command_line, [""] * 3
+
+    def blank_at_first(pid: int) -> str:
+        return blanks.pop() if blanks else read(pid)
+
+    monkeypatch.setattr(embedded, "_command_line", blank_at_first)
+    with embedded_postgres(data_dir) as url:
+        assert sql(url, "select 1") == "1"
+    assert not blanks
+    assert servers_below(data_dir) == []
+
+
 @needs_root
 @pytest.mark.usefixtures("no_user_namespaces")
 def test_nobody_stays_below_the_data_folder_where_they_can_reach_it(open_folder: Path) -> None:
