@@ -18,6 +18,7 @@ from typing import Any, Literal
 import structlog
 from cashews import Cache as Cashews
 from cashews.exceptions import CacheError
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from app.core.metrics import CACHE, REDIS_UP
@@ -227,6 +228,17 @@ class Cache:
 
     def _mark(self, named: str, body: bytes) -> bytes:
         return hmac.digest(self._secret, b"cache:v1:" + named.encode() + b"\0" + body, "sha256")[:_MARK_BYTES]
+
+
+async def answers(redis_url: str) -> bool:
+    """Whether there is a Redis at that address."""
+    client = Redis.from_url(redis_url, socket_timeout=_LOOK_SECONDS, socket_connect_timeout=_LOOK_SECONDS)
+    try:
+        return bool(await client.ping())
+    except _REDIS_AWAY:
+        return False
+    finally:
+        await client.aclose()
 
 
 def kept(body: bytes) -> Kept:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from app.cache import Cache
+from app.cache import Cache, answers
 from app.core.metrics import CACHE, REDIS_UP
 from tests.redis_server import RedisServer
 from tests.waiting import until
@@ -278,6 +278,11 @@ async def test_a_redis_without_memory_costs_no_error(redis: RedisServer) -> None
                 assert (await cache.answer("s", "k", Work(b"anew"))).body == b"told"
         finally:
             client.config_set("maxmemory", "0")
+
+
+async def test_whether_a_redis_answers_can_be_asked(redis: RedisServer) -> None:
+    assert await answers(redis.url)
+    assert not await answers(RedisServer().url)
 
 
 async def test_a_redis_that_was_never_there_costs_no_error_and_is_told_to_be_away_once() -> None:

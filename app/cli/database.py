@@ -4,6 +4,7 @@ import argparse
 from datetime import datetime, timedelta
 
 from app import __version__
+from app.cache import answers
 from app.cli.options import Commands
 from app.cli.output import say, show_table
 from app.core.clock import utc_now
@@ -61,6 +62,7 @@ async def _doctor(_wanted: argparse.Namespace, settings: Settings) -> int:
     for name in ("api_key", "admin_key", "id_hash_secret"):
         say(f"{name.upper()}: {'set' if getattr(settings, name) is not None else _UNSET[name]}")
     say(f"SLACK_WEBHOOK_URL: {'set' if settings.slack_webhook_url is not None else 'unset, nothing is told in Slack'}")
+    say(f"Redis: {await _redis(settings)}")
     say(
         "Database: the server of DATABASE_URL"
         if settings.database_url
@@ -73,6 +75,14 @@ async def _doctor(_wanted: argparse.Namespace, settings: Settings) -> int:
         say(f"  not reachable: {error}")
         return 1
     return 0
+
+
+async def _redis(settings: Settings) -> str:
+    if settings.redis_url is None:
+        return "REDIS_URL is unset, each process keeps its own answers"
+    if await answers(settings.redis_url.get_secret_value()):
+        return "reachable"
+    return "does not answer at REDIS_URL; until it does each process keeps its own answers"
 
 
 async def _examine(database: Database) -> None:
