@@ -14,7 +14,7 @@ from app.core.files import check_writable, whole_file, write_whole
 from app.pipeline.held import everything_held
 from app.pipeline.predict import told_as_of
 from app.resources import open_database
-from app.warehouse.exports import PREDICTION_COLUMNS, export_segments, read_predictions
+from app.warehouse.exports import PREDICTION_COLUMNS, export_segments, read_predictions, safe_in_a_sheet
 from app.warehouse.migrate import migrate
 from app.warehouse.predictions import served_id
 
@@ -105,7 +105,7 @@ async def _predictions(wanted: argparse.Namespace, settings: Settings) -> int:
     if wanted.out.suffix == ".parquet":
         rows.write_parquet(written)
     else:
-        rows.write_csv(written)
+        safe_in_a_sheet(rows).write_csv(written)
     with whole_file(wanted.out) as file:
         file.write(written.getbuffer())
     say(f"{rows.height:,} rows written to {wanted.out}.")

@@ -6,12 +6,13 @@ Each name stands once in `.env.example` with its reason; a test compares the two
 import os
 import re
 from enum import StrEnum
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.core.errors import ConfigurationError
@@ -110,6 +111,22 @@ def _a_slack_address(url: SecretStr | None) -> SecretStr | None:
     return url
 
 
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or _is(host, "is_loopback")
+
+
+def _is_inside(host: str) -> bool:
+    """Whether an address is this machine's or its network's, as far as it can be told without asking for its name."""
+    return _is_loopback(host) or host.endswith((".localhost", ".internal", ".local")) or _is(host, "is_private")
+
+
+def _is(host: str, kind: str) -> bool:
+    try:
+        return bool(getattr(ip_address(host), kind))
+    except ValueError:
+        return False
+
+
 TimeZoneName = Annotated[str, AfterValidator(_a_time_zone)]
 STORE_NAME = r"^[A-Za-z0-9_.-]{1,64}$"
 StoreId = Annotated[str, Field(pattern=STORE_NAME)]
@@ -198,6 +215,18 @@ class Settings(BaseSettings):
     slack_webhook_url: SlackUrl = None
     alert_migration_share: Annotated[float, Field(gt=0, le=1)] = 0.2
 
+    @model_validator(mode="after")
+    def _tells_nobody_inside(self) -> "Settings":
+        """What we call by its address must not be made to call this machine or its neighbours."""
+        if self.slack_webhook_url is not None:
+            host = urlsplit(self.slack_webhook_url.get_secret_value()).hostname or ""
+            if _is_inside(host) and not (self.env is Environment.development and _is_loopback(host)):
+                raise ValueError(
+                    "SLACK_WEBHOOK_URL: it leads to this machine or its own network; copy it from the incoming "
+                    "webhook's page in Slack (with ENV=development 127.0.0.1 will do)"
+                )
+        return self
+
     @property
     def logs_as_json(self) -> bool:
         """Where JSON_LOGS says so, and on Railway, which reads logs as JSON."""
@@ -232,7 +261,7 @@ def load_settings() -> Settings:
         raise ConfigurationError(f"The file .env cannot be read ({error}). Save it as UTF-8 text.") from None
     except ValidationError as error:
         complaints = "; ".join(
-            f"{'.'.join(str(part) for part in item['loc']).upper()}: {item['msg'].removeprefix('Value error, ')}"
+            "".join((*(f"{part}: ".upper() for part in item["loc"][:1]), item["msg"].removeprefix("Value error, ")))
             for item in error.errors(include_input=False, include_url=False)
         )
         raise ConfigurationError(

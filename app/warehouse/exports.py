@@ -19,15 +19,29 @@ _SEGMENTS = """
 """
 
 
+# What begins like a formula a spreadsheet would work out, whoever made up the id.
+_FORMULA = r"^[=+\-@\t\r]"
+_SAFE = f"CASE WHEN customer_id ~ '{_FORMULA}' THEN '''' || customer_id ELSE customer_id END"
+
+
+def safe_in_a_sheet(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows with ids that no spreadsheet takes for a formula: those that begin like one have a ' in front."""
+    told = pl.col("customer_id")
+    return rows.with_columns(customer_id=pl.when(told.str.contains(_FORMULA)).then("'" + told).otherwise(told))
+
+
 async def export_segments(connection: AsyncConnection, store_id: str, out: BinaryIO) -> int:
     """One CSV row per customer, axis and segment of the served run; returns how many.
+
+    An id that begins like a formula has a ' in front.
 
     customer_id, axis, segment_id, segment_name, membership (0..1), dominant (true or false)
     Raises StoreNotFound or NothingPublished.
     """
     run = await served_run(connection, store_id)
     # Postgres writes booleans as t and f; readers expect words.
-    query = f"SELECT customer_id, axis, segment_id, segment_name, membership, dominant::text FROM ({_SEGMENTS}) AS rows"  # noqa: S608
+    columns = f"{_SAFE} AS customer_id, axis, segment_id, segment_name, membership, dominant::text"
+    query = f"SELECT {columns} FROM ({_SEGMENTS}) AS rows"  # noqa: S608
     copied: str = await (await raw(connection)).copy_from_query(
         query, store_id, run.run_id, output=out, format="csv", header=True
     )

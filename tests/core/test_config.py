@@ -89,6 +89,37 @@ def test_a_setting_that_makes_no_sense_is_named_and_its_value_kept_to_itself(
     assert "ter2" not in message
 
 
+@pytest.mark.parametrize("env", list(Environment))
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("https://169.254.169.254/latest", "https://10.0.0.7/hook", "https://192.168.1.1/x", "https://[fd00::1]/x"),
+        *(
+            "https://db.internal/x",
+            "https://printer.local/x",
+            "file:///etc/passwd",
+            "http://hooks.slack.com/services/x",
+        ),
+    ],
+)
+def test_an_alert_is_never_told_to_the_network_it_runs_in(
+    monkeypatch: pytest.MonkeyPatch, env: Environment, url: str
+) -> None:
+    monkeypatch.setenv("ENV", env.value)
+    monkeypatch.setenv("SLACK_WEBHOOK_URL", url)
+    with pytest.raises(ConfigurationError, match="SLACK_WEBHOOK_URL"):
+        load_settings()
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/x", "http://localhost:9/x", "https://127.0.0.1/x"])
+def test_an_alert_is_told_to_this_machine_in_development_alone(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("SLACK_WEBHOOK_URL", url)
+    with pytest.raises(ConfigurationError, match="SLACK_WEBHOOK_URL"):
+        load_settings()
+    monkeypatch.setenv("ENV", "development")
+    assert load_settings().slack_webhook_url is not None
+
+
 def test_settings_cannot_be_changed_afterwards() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Settings().store_id = "other"  # type: ignore[misc]

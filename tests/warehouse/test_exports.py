@@ -4,13 +4,15 @@ import csv
 import io
 from collections import defaultdict
 
+import polars as pl
 import pytest
 
 from app.core.errors import NothingPublished, StoreNotFound
 from app.warehouse.engine import Database
-from app.warehouse.exports import export_segments
+from app.warehouse.exports import export_segments, safe_in_a_sheet
 from tests.fakes import a_shop, at, bought, put, rows, segmented
 
+FORMULAS = ["=HYPERLINK(1)", "+cmd|x", "@SUM(1)", "-2+3"]
 ODD = ["a,b", 'say "no"', "two\nlines", " spaced ", "日本", "00123", "NULL"]
 
 
@@ -18,7 +20,10 @@ ODD = ["a,b", 'say "no"', "two\nlines", " spaced ", "日本", "00123", "NULL"]
 async def exported(database: Database) -> tuple[str, int, str]:
     store_id = "exports-shop"
     odd = [record for i, name in enumerate(ODD) for record in bought(name, f"odd-{i}", "2024-03-01", ("tea", "1", "2"))]
-    await put(database, store_id, [*a_shop(40), *odd])
+    hostile = [
+        record for i, name in enumerate(FORMULAS) for record in bought(name, f"f-{i}", "2024-03-01", ("tea", "1", "2"))
+    ]
+    await put(database, store_id, [*a_shop(40), *odd, *hostile])
     await segmented(database, store_id, min_population=10)
     return (store_id, *await export(database, store_id))
 
@@ -45,9 +50,21 @@ async def test_it_has_a_row_for_every_customer_axis_and_segment(
     )
     customers = await rows(database, "SELECT customer_id FROM fact_customer_current WHERE store_id = :s", s=store_id)
     assert len(table) == n == len(customers) * len(segments)
-    expected = {(customer, *segment) for (customer,) in customers for segment in segments}
+    shown = ["'" + customer if customer in FORMULAS else customer for (customer,) in customers]
+    expected = {(customer, *segment) for customer in shown for segment in segments}
     assert {(row["customer_id"], row["axis"], row["segment_id"], row["segment_name"]) for row in table} == expected
     assert set(ODD) <= {row["customer_id"] for row in table}
+
+
+async def test_no_id_is_taken_for_a_formula_by_a_spreadsheet(exported: tuple[str, int, str]) -> None:
+    ids = {row["customer_id"] for row in csv.DictReader(io.StringIO(exported[2], newline=""))}
+    assert {f"'{name}" for name in FORMULAS} <= ids
+    assert not [name for name in ids if name[0] in "=+-@\t\r"]
+    tabbed = "\tTAB"
+    table = pl.DataFrame({"customer_id": [*FORMULAS, tabbed, *ODD], "amount": -1.5})
+    safe = safe_in_a_sheet(table)
+    assert safe["customer_id"].to_list() == [*(f"'{name}" for name in (*FORMULAS, tabbed)), *ODD]
+    assert safe["amount"].to_list() == table["amount"].to_list()  # a number below nought is one
 
 
 async def test_memberships_sum_to_1_and_one_segment_of_every_axis_is_dominant(
@@ -71,7 +88,7 @@ async def test_it_says_what_is_served(database: Database, exported: tuple[str, i
         )
     )
     for row in csv.DictReader(io.StringIO(text, newline="")):
-        share = stored[row["customer_id"]][row["axis"]][row["segment_name"]]
+        share = stored[row["customer_id"].removeprefix("'")][row["axis"]][row["segment_name"]]
         assert float(row["membership"]) == pytest.approx(share, abs=1e-12)
 
 
