@@ -311,17 +311,23 @@ async def test_a_day_that_is_published_anew_keeps_what_was_told_of_it(server_url
         assert all(score is not None for _, score in before)
 
 
-async def test_old_trainings_are_forgotten_with_their_models(server_url: str, settings: Settings) -> None:
+async def test_old_trainings_are_forgotten_but_for_the_first_of_each_of_three_months(
+    server_url: str, settings: Settings
+) -> None:
+    """What the first of a month forecast for it is compared with what came."""
+    trained_at = [datetime(2024, 1, 3, tzinfo=UTC) + timedelta(days=5 * number) for number in range(24)]
     async with own_tables(server_url, settings) as database:
         await put(database, STORE, shop_of_months())
-        for days in range(11):
-            as_of = NOW - timedelta(days=11 - days)
+        for as_of in trained_at:
             rows_ = pl.DataFrame(schema={"customer_id": pl.String})
             async with database.transaction() as connection:
                 number = await predictions.start(connection, STORE, as_of=as_of)
             async with database.transaction() as connection:
                 await predictions.publish(connection, STORE, number, rows=rows_, models=[], report={}, as_of=as_of)
-        assert await value(database, "SELECT count(*) FROM prediction_runs") == 9
+        kept = {row["as_of"] for row in await database.rows("SELECT as_of FROM prediction_runs")}
+    firsts = {min(at for at in trained_at if at.month == month) for month in (2, 3, 4)}
+    assert trained_at[-1].month == 4
+    assert kept == {*trained_at[-9:], *firsts}
 
 
 async def test_predictions_of_another_version_stay_as_they_are_but_for_who_has_no_order_left(
