@@ -99,9 +99,9 @@ def plain(answer: Any, ids: Ids) -> Any:
     if isinstance(answer, list):
         return [plain(each, ids) for each in answer]
     if isinstance(answer, str):
-        for name, asked in ids.items():
+        for asked in ids.values():
             for each in asked:
-                answer = re.sub(rf"(?<!\w){re.escape(each)}(?!\w)", name, answer)
+                answer = re.sub(rf"(?<!\w){re.escape(each)}(?!\w)", "asked", answer)
     return answer
 
 
