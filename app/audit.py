@@ -56,8 +56,10 @@ class Audit:
             try:
                 await self.write()
                 said = False
-            except DatabaseUnavailable:
-                pass
+            except DatabaseUnavailable as error:
+                if not said:
+                    log.warning("audit.not_written", waiting=len(self._waiting), why=str(error))
+                said = True
             except Exception:
                 if not said:
                     log.exception("audit.not_written", waiting=len(self._waiting))
