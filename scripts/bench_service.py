@@ -19,9 +19,7 @@ _SPARE_SECONDS = 60
 
 
 @contextmanager
-def serving(
-    module: Sequence[str], settings: Mapping[str, str], *, ready: str, unheard: bool = False
-) -> Iterator[int]:
+def serving(module: Sequence[str], settings: Mapping[str, str], *, ready: str, unheard: bool = False) -> Iterator[int]:
     """The port of `python -m module`, from when the path `ready` answers until the block ends.
 
     settings : its environment besides what this process has; PORT is added
