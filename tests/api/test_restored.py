@@ -24,7 +24,7 @@ OF_A_CUSTOMER = ("", "?include=churn,orders,why", "/orders", "/churn-risk", "/hi
 #: The parameters of the routes that need some.
 NEEDED = {"/api/mcp/customers/search": "?query=an"}
 #: What they tell is of now, of the server, of anyone at random, or of what has been asked.
-OF_NOW = ("/health", "/metrics", "/api/mcp/customer/random", "/api/admin/audit")
+OF_NOW = ("/health", "/metrics", "/api/mcp/customer/random", "/api/admin/audit", "/api/admin/keys")
 
 
 @pytest.fixture
