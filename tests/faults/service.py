@@ -68,7 +68,8 @@ async def serving(
     port = free_port()
     log = folder / f"serve-{port}.log"
     command = [sys.executable, "-m", "app", "serve", *arguments]
-    own = environment(folder, PORT=str(port), **{**KEYS, **settings})
+    # Everything is asked of the database: what is kept would be told without it.
+    own = environment(folder, PORT=str(port), ENABLE_CACHE="false", **{**KEYS, **settings})
     asking = httpx.AsyncClient(
         base_url=f"http://127.0.0.1:{port}",
         headers={"X-API-Key": KEYS["ADMIN_KEY"]},
