@@ -2,12 +2,14 @@
 
 import argparse
 
+from app.cli.noting import noted
 from app.cli.options import COMMAND_LINE, Commands, add_store, store_of
 from app.cli.output import complain, say, show_table
 from app.core.config import Settings
 from app.core.secrets_file import id_hash_secret
 from app.pipeline.erasing import erase
 from app.resources import open_database
+from app.warehouse.audit import write_audit
 from app.warehouse.erasures import Receipt, State
 from app.warehouse.migrate import migrate
 
@@ -38,6 +40,8 @@ async def _run(wanted: argparse.Namespace, settings: Settings) -> int:
             by=COMMAND_LINE,
             patience_seconds=_PATIENCE_SECONDS,
         )
+        async with database.transaction() as connection:
+            await write_audit(connection, [noted(receipt.store_id, "person.erase", about=receipt.receipt_id)])
     _show(receipt)
     if receipt.state is State.done:
         return 0

@@ -5,15 +5,17 @@ import json
 from io import BytesIO
 from pathlib import Path
 
+from app.cli.noting import noted
 from app.cli.options import COMMAND_LINE, Commands, add_store, store_of
 from app.cli.output import progress, say
 from app.cli.predict import add_as_of, moment_of, predict_options
 from app.core.clock import utc_now
 from app.core.config import Settings
 from app.core.files import check_writable, whole_file, write_whole
-from app.pipeline.held import everything_held
+from app.pipeline.held import everything_held, pseudonyms
 from app.pipeline.predict import told_as_of
 from app.resources import open_database
+from app.warehouse.audit import write_audit
 from app.warehouse.exports import PREDICTION_COLUMNS, export_segments, read_predictions, safe_in_a_sheet
 from app.warehouse.migrate import migrate
 from app.warehouse.predictions import served_id
@@ -70,6 +72,8 @@ async def _customer(wanted: argparse.Namespace, settings: Settings) -> int:
             by=COMMAND_LINE,
             now=utc_now(),
         )
+        async with database.transaction() as connection:
+            await write_audit(connection, [noted(held["store_id"], "person.export", subjects=pseudonyms(held))])
     told = json.dumps(held, indent=2, ensure_ascii=False)
     if wanted.out is None:
         say(told)

@@ -3,13 +3,14 @@
 import argparse
 from datetime import timedelta
 
+from app.cli.noting import noted
 from app.cli.options import Commands, add_store, store_of
 from app.cli.output import say, show_table
 from app.core.clock import utc_now
 from app.core.config import Settings
 from app.core.keys import Scope, hash_key, new_key
 from app.resources import open_database
-from app.warehouse.audit import COMMAND_LINE, AuditNote, write_audit
+from app.warehouse.audit import write_audit
 from app.warehouse.keys import StoredKey, add_key, list_keys, read_key, replace_key, revoke_key
 from app.warehouse.migrate import migrate
 
@@ -99,14 +100,10 @@ async def _create(wanted: argparse.Namespace, settings: Settings) -> int:
                 if wanted.expires_in_days is None
                 else utc_now() + timedelta(days=wanted.expires_in_days),
             )
-            await write_audit(connection, [_noted(store_id, "key.create", key_id)])
+            await write_audit(connection, [noted(store_id, "key.create", about=key_id)])
     say(f"Key {key_id} of store '{store_id}' with scope {', '.join(scopes)}. It is shown this once; note it now:")
     say(key)
     return 0
-
-
-def _noted(store_id: str, action: str, about: str) -> AuditNote:
-    return AuditNote(store_id, utc_now(), COMMAND_LINE, action, None, object=about)
 
 
 async def _rotate(wanted: argparse.Namespace, settings: Settings) -> int:
@@ -122,7 +119,7 @@ async def _rotate(wanted: argparse.Namespace, settings: Settings) -> int:
                 overlap=timedelta(hours=wanted.overlap_hours),
                 now=utc_now(),
             )
-            await write_audit(connection, [_noted(old.store_id, "key.rotate", f"{old.key_id} by {new_id}")])
+            await write_audit(connection, [noted(old.store_id, "key.rotate", about=f"{old.key_id} by {new_id}")])
     say(
         f"Key {new_id} of store '{old.store_id}' with scope {', '.join(old.scopes)} takes the place of {old.key_id}, "
         f"which opens until {old.expires_at:%Y-%m-%d %H:%M} UTC. It is shown this once; note it now:"
@@ -157,6 +154,6 @@ async def _revoke(wanted: argparse.Namespace, settings: Settings) -> int:
             newly = await revoke_key(connection, wanted.key_id)
             if newly:
                 key = await read_key(connection, wanted.key_id)
-                await write_audit(connection, [_noted(key.store_id, "key.revoke", key.key_id)])
+                await write_audit(connection, [noted(key.store_id, "key.revoke", about=key.key_id)])
     say(f"Key {wanted.key_id} is revoked." if newly else f"Key {wanted.key_id} was revoked before.")
     return 0

@@ -28,7 +28,8 @@ _MANIFEST, _SECRETS = "manifest.json", "secrets.json"
 _COMPRESSION = 3
 _AT_ONCE = 1 << 20
 
-# What reading a ZIP that is no longer what was written ends with, or what is in it.
+# What reading a ZIP that is no longer what was written ends with, or what is in it; NotImplementedError is how zipfile
+# says that a damaged header names a compression it has not.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, KeyError, ValueError, NotImplementedError)
 
 

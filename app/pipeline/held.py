@@ -1,5 +1,6 @@
 """Everything that is held of one person, as they may ask for it."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -49,3 +50,14 @@ async def everything_held(
         )
     log.info("person.exported", store_id=store_id, by=by, people=len(people))
     return {"store_id": store_id, "exported_at": now.isoformat(timespec="seconds"), "people": people}
+
+
+def pseudonyms(held: Mapping[str, Any]) -> list[str]:
+    """Of those in what `everything_held` returns."""
+    return [
+        row["pseudonym"]
+        for person in held["people"]
+        for table in person["tables"]
+        if table["table"] == "customer_pseudonyms"
+        for row in table["rows"]
+    ]

@@ -12,9 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.warehouse.engine import Database, Row, raw
 from app.warehouse.tables import audit_log
 
-#: What stands for a key where something is done by hand on the machine itself.
-COMMAND_LINE = "command line"
-
 
 @dataclass(frozen=True, slots=True)
 class AuditNote:

@@ -47,16 +47,6 @@ class Export(Answer):
     exported_at: str
     people: list[Person]
 
-    def pseudonyms(self) -> list[str]:
-        """Of those in it."""
-        return [
-            row["pseudonym"]
-            for person in self.people
-            for held in person.tables
-            if held.table == "customer_pseudonyms"
-            for row in held.rows
-        ]
-
 
 class Receipt(Answer):
     """Of one erasure. It does not say of whom: whoever asks for it knows, and nobody else is to."""

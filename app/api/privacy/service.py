@@ -9,7 +9,7 @@ from app.core.clock import utc_now
 from app.core.cursors import seal, unseal
 from app.core.keys import Caller
 from app.pipeline.erasing import erase as erase_person
-from app.pipeline.held import everything_held
+from app.pipeline.held import everything_held, pseudonyms
 from app.resources import Resources
 from app.warehouse import erasures
 from app.warehouse.announcements import Change
@@ -30,9 +30,8 @@ async def export(resources: Resources, caller: Caller, whom: Whom) -> Export:
         by=caller.key_id,
         now=utc_now(),
     )
-    told = Export.model_validate(held)
-    await _note(resources, noted(caller, "person.export", subjects=told.pseudonyms()))
-    return told
+    await _note(resources, noted(caller, "person.export", subjects=pseudonyms(held)))
+    return Export.model_validate(held)
 
 
 async def erase(resources: Resources, caller: Caller, whom: Whom) -> Erased:
