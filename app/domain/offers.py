@@ -7,6 +7,7 @@ what is known of the customer and nothing else: no urgency, no word of stock.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 
 from app.core.errors import InvalidInput
 from app.domain.value_tiers import TIERS, Tier
@@ -219,6 +220,7 @@ def _action(terms: Terms, level: Level, reason: Reason) -> Action:
     return {Reason.win_back: Action.win_back, Reason.loyalty: Action.thank}.get(reason, Action.retain)
 
 
+@cache  # of the few terms there are
 def _doing(action: Action, terms: Terms, level: Level) -> str:
     offer = _offer(terms)
     match action:

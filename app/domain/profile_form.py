@@ -64,7 +64,7 @@ class ProfileForm:
         self._sources = [_dumped(source) for _, _, sources in axes for source in sources]
         self._plain_names = [name for _, names, _ in axes for name in names]
         self._words = {str(code): _dumped(word) for code, word in enumerate(STRENGTH_WORDS)}
-        memberships = _object({axis: _object(dict.fromkeys(names, "%r")) for axis, names, _ in axes})
+        memberships = _object({axis: _object(dict.fromkeys(names, "%s")) for axis, names, _ in axes})
         by_axis = _object(dict.fromkeys((axis for axis, _, _ in axes), "%s"))
         metrics = dict.fromkeys(_METRICS, "%s")
         form = _object(
@@ -88,8 +88,10 @@ class ProfileForm:
         )
         self._form = form[1:-1]
 
-    def filled(self, own: str, memberships: Sequence[float], dominant: Sequence[int]) -> str:
-        """The text of a customer. own : as written with them; memberships, dominant : their lists"""
+    def filled(self, own: str, memberships: Sequence[float | str], dominant: Sequence[int]) -> str:
+        """The text of a customer. own : as written with them; memberships, dominant : their lists, the first of numbers
+        or of what JSON writes for them
+        """
         level2, level3, fold_distance, strengths, traits, *metrics, gap, tier, top, as_of = own.split(BETWEEN)
         top_segments = [place - 1 for place in dominant]
         return self._form % (
@@ -112,5 +114,4 @@ def _escaped(text: str) -> str:
     return text.replace("%", "%%")
 
 
-def _dumped(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_dumped = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode

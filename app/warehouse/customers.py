@@ -18,7 +18,7 @@ _PROFILE = """
             WHERE o.store_id = customer.store_id AND o.customer_id = customer.customer_id
         )) AT TIME ZONE store.timezone)::date::text AS customer_since,
         store.served_run_id AS run_id, standing.archetype_id, archetype.profile AS archetype,
-        standing.profile AS own, standing.memberships, standing.dominant,
+        standing.profile AS own, array_to_string(standing.memberships, ',') AS memberships, standing.dominant,
         standing.rfm_recency, standing.rfm_frequency, standing.rfm_monetary, standing.rfm_group,
         standing.rfm_previous_group, standing.rfm_changed_on::text AS rfm_changed_on,
         store.served_prediction_id, told.as_of AS told_as_of, told.p_no_purchase_30d, told.p_no_purchase_90d,
@@ -39,22 +39,28 @@ _PROFILE = """
       ON archetype.store_id = standing.store_id AND archetype.run_id = standing.run_id
      AND archetype.archetype_id = standing.archetype_id
 """
-_PROFILE_BY_ID = f"{_PROFILE} WHERE customer.store_id = $1 AND customer.customer_id = $2"
-_PROFILE_BY_PSEUDONYM = f"{_PROFILE} WHERE named.store_id = $1 AND named.pseudonym = $2"
+# Of many at once, but planned as the query of one: LIMIT keeps the planner from joining whole tables.
+_PROFILES = """
+    SELECT asked.number, found.*
+    FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS asked (store_id, name, number),
+        LATERAL ({profile} WHERE {store} = asked.store_id AND {name} = asked.name LIMIT 1) AS found
+"""
+_BY_ID = _PROFILES.format(profile=_PROFILE, store="customer.store_id", name="customer.customer_id")
+_BY_PSEUDONYM = _PROFILES.format(profile=_PROFILE, store="named.store_id", name="named.pseudonym")
 
 
 async def read_profile(database: Database, store_id: str, customer_id: str) -> Row | None:
     """One customer by the shop's own id.
 
-    own, memberships, dominant : what `ProfileForm.filled` takes; own is None where the served run has none of them, or
-                is of an older version
+    own, memberships, dominant : what `ProfileForm.filled` takes, memberships as one text with commas; own is None where
+                the served run has none of them, or is of an older version
     archetype : the ready object of their archetype
     rfm_...   : scores and group in the served run, and the group before; None where it has none of them, or is of an
                 older version
     told_as_of and all after it : of their prediction; None where there is none. served_prediction_id : the training
                 whose predictions are served, None before the first
     """
-    return await database.row(_PROFILE_BY_ID, store_id, customer_id)
+    return await database.row_among(_BY_ID, store_id, customer_id)
 
 
 _FORM = """
@@ -75,7 +81,7 @@ async def read_form(database: Database, store_id: str, run_id: int) -> Row:
 
 
 async def read_profile_by_pseudonym(database: Database, store_id: str, pseudonym: str) -> Row | None:
-    return await database.row(_PROFILE_BY_PSEUDONYM, store_id, pseudonym)
+    return await database.row_among(_BY_PSEUDONYM, store_id, pseudonym)
 
 
 # Digests are evenly spread, so whoever stands next to a random point is as good as drawn; the second half of the union

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core.config import Settings
 from app.warehouse.faults import fault_of, not_connected, not_migrated, only_reads
+from app.warehouse.gathering import Gathering
 from app.warehouse.lines import CANNOT_CONNECT, CONNECT_SECONDS, Line, Server
 from app.warehouse.pool import Pool
 from app.warehouse.readers import Readers, Row
@@ -20,6 +21,9 @@ __all__ = ["OLDEST_SERVER", "Connection", "Database", "Row", "raw"]
 OLDEST_SERVER = 15
 #: How long a request waits for one answer.
 PATIENCE_SECONDS = 10
+
+# Statements of one gathering at the same time: two keep the server at work while an answer is being read.
+_AT_WORK = 2
 
 #: What `transaction` and `snapshot` yield: handed on to the warehouse's functions, and opaque outside it.
 Connection = AsyncConnection
@@ -45,6 +49,7 @@ class Database:
         self._server = Server(url)
         self._readers = Readers(self._server, settings, size=for_reading, patience_seconds=PATIENCE_SECONDS)
         self._pool = Pool(self._server, settings, size=settings.pool_size - for_reading)
+        self._gatherings: dict[str, Gathering] = {}
 
     def for_requests(self) -> "Database":
         """The same connections, for work that somebody waits for: what takes too long is DatabaseUnavailable.
@@ -84,6 +89,18 @@ class Database:
         """The first row of one statement that reads; None where there is none. Raises DatabaseUnavailable."""
         found = await self._readers.fetch(query, arguments)
         return found[0] if found else None
+
+    async def row_among(self, query: str, *key: str) -> Row | None:
+        """The row of a key, read together with those that others ask for meanwhile; None where there is none.
+
+        query : as `Gathering` takes it
+
+        Raises DatabaseUnavailable.
+        """
+        gathering = self._gatherings.get(query)
+        if gathering is None:
+            gathering = self._gatherings[query] = Gathering(self._readers, query, at_work=_AT_WORK)
+        return await gathering.row(*key)
 
     async def rows(self, query: str, *arguments: Any) -> Sequence[Row]:
         """Every row of one statement that reads. Raises DatabaseUnavailable."""

@@ -253,7 +253,7 @@ _OF_TRAINING = """
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ServedChurn:
     """What tells the risks of a training. as_of : of the training; who has ordered since may be told as of later
 

@@ -1,7 +1,8 @@
 """What is predicted of one customer, as answers say it: ready to be written behind their profile."""
 
-from collections.abc import Mapping
-from datetime import UTC
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -22,6 +23,8 @@ _SHARES = 6
 _LEVEL = 0.95  # of the intervals of a backtest
 #: A chance further than this from those of a bin is unlike them.
 _ALIKE = 0.1
+
+_MODELS_REMEMBERED, _DAYS_REMEMBERED = 64, 1_024
 
 OF_A_PAST_DAY = (
     "Of a day of the past nothing is predicted anew. What was predicted on days that are kept stands in their history."
@@ -96,7 +99,7 @@ def why_nothing(row: Row, served: ServedChurn | None, *, ordered: bool) -> str:
         return NO_ORDER_YET
     if row["served_prediction_id"] is None:
         return f"Nothing has been predicted yet. Run `python -m app predict --store {row['store_id']}`."
-    until = "" if served is None else f" of {_day(row, served.as_of)}"
+    until = "" if served is None else f" of {_day(served.as_of, row['timezone'])}"
     return f"They were not known yet when the predictions{until} were made; the next ones tell of them."
 
 
@@ -117,7 +120,7 @@ def _risk(row: Row, served: ServedChurn | None, of: Figures | None) -> dict[str,
         "risk_level": level,
         "risk_level_3": _IN_THREE[level],
         "churn_risk_score": score,
-        "definition": f"The chance of no order in the {days} days from {_day(row, row['told_as_of'])} on.",
+        "definition": f"The chance of no order in the {days} days from {_day(row['told_as_of'], row['timezone'])} on.",
         "horizon_days": days,
         "p_no_purchase_30d": row["p_no_purchase_30d"],
         "p_no_purchase_90d": row["p_no_purchase_90d"],
@@ -160,29 +163,36 @@ def _frequency(of: Figures) -> str:
     return next((name for longest, name in names if months < longest), "yearly or less")
 
 
-def _confidence(row: Row, served: ServedChurn | None) -> dict[str, Any]:
+def _confidence(row: Row, served: ServedChurn | None) -> Mapping[str, Any]:
     """What came of customers of the shop's past who were told much the same; nulls, and why, where nothing is known."""
-    proofs = {} if served is None else foretold.horizons(served.backtest)
-    tried = ((foretold.OWN_HORIZON, "churn_risk_score"), ("30d", "p_no_purchase_30d"))
-    bins, of = next(
-        ((proofs[horizon]["reliability"], of) for horizon, of in tried if proofs.get(horizon, {}).get("reliability")),
-        ([], None),
-    )
+    of, bins = (None, ()) if served is None else _proofs(served)
     if of is None:
         return _unsure("Nothing like it could be tried on the shop's own past yet.")
     chance = row[of]
-    nearest = min(bins, key=lambda each: abs(each["mean_predicted"] - chance))
-    if abs(nearest["mean_predicted"] - chance) > _ALIKE:
-        return _unsure("Too few of the shop's past were told anything near it.")
-    low, high, n = nearest["low"], nearest["high"], nearest["n"]
+    away, sure = min((abs(mean - chance), number) for number, (mean, _) in enumerate(bins))
+    return bins[sure][1] if away <= _ALIKE else _unsure("Too few of the shop's past were told anything near it.")
+
+
+@lru_cache(_MODELS_REMEMBERED)
+def _proofs(served: ServedChurn) -> tuple[str | None, Sequence[tuple[float, Mapping[str, Any]]]]:
+    """The chance a model was tried on, and by what it told on average what is said of whom it told so."""
+    proofs = foretold.horizons(served.backtest)
+    for horizon, of in ((foretold.OWN_HORIZON, "churn_risk_score"), ("30d", "p_no_purchase_30d")):
+        if bins := proofs.get(horizon, {}).get("reliability"):
+            return of, [(each["mean_predicted"], _sure(of, each)) for each in bins]
+    return None, ()
+
+
+def _sure(of: str, alike: Mapping[str, Any]) -> Mapping[str, Any]:
+    low, high, n, mean = (alike[name] for name in ("low", "high", "n", "mean_predicted"))
     return {
         "of": of,
         "low": round(low, 4),
         "high": round(high, 4),
         "level": _LEVEL,
         "n": n,
-        "mean_predicted": round(nearest["mean_predicted"], 4),
-        "says": f"Of {n:,} customers of the shop's past who were told about {_percent(nearest['mean_predicted'])}, "
+        "mean_predicted": round(mean, 4),
+        "says": f"Of {n:,} customers of the shop's past who were told about {_percent(mean)}, "
         f"{100 * low:.1f} to {_percent(high)} stayed away.",
     }
 
@@ -199,8 +209,9 @@ def _amount(amount: Any) -> float | None:
     return None if amount is None else round(float(amount), 4)
 
 
-def _day(row: Row, moment: Any) -> str:
-    return in_words(moment.astimezone(ZoneInfo(row["timezone"])).date())
+@lru_cache(_DAYS_REMEMBERED)
+def _day(moment: datetime, timezone: str) -> str:
+    return in_words(moment.astimezone(ZoneInfo(timezone)).date())
 
 
 def figures_of(told: Mapping[str, Any]) -> Figures | None:

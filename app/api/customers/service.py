@@ -11,6 +11,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+import orjson
+
 from app.api import anonymous, foretold
 from app.api.customers import risk
 from app.api.customers.schemas import (
@@ -72,7 +74,10 @@ _SAME_SHARE = 1e-8
 _SHARES = 6  # decimals of a chance
 _SAME_RISK = 1e-4
 _TOLD_ANEW = "Their records have changed since: what makes up the risk is told when they are next scored."
-_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+
+def _json(told: object) -> str:
+    return orjson.dumps(told).decode()
 
 
 # One customer in full
@@ -122,7 +127,7 @@ async def profile(
             return await profile(resources, caller, customer_id, without=without, extras=extras)
         stored = True
         served = await _served(resources, row)
-        theirs = form.filled(row["own"], row["memberships"], row["dominant"])
+        theirs = form.filled(row["own"], row["memberships"].split(","), row["dominant"])
         predicted = risk.told(row, served, figures(row["own"]))
         text = _segmented(
             row, row["run_id"], row["archetype_id"], row["archetype"], theirs, _stored_rfm(row), predicted

@@ -1,0 +1,114 @@
+"""Rows asked for at the same time: few statements, to each asker their own row, and nobody waits for nothing."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from app.core.errors import DatabaseUnavailable
+from app.warehouse.engine import Database, Row
+from app.warehouse.gathering import Gathering
+from app.warehouse.readers import Readers
+
+DICE = random.Random(7)
+_LETTERS = """
+    SELECT asked.number, asked.first || asked.second AS both, pg_backend_pid() AS pid
+    FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS asked (first, second, number)
+    WHERE asked.first <> 'nobody'
+"""
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many rows each statement was about."""
+    counted: list[int] = []
+    fetch = Readers.fetch
+
+    async def counting(self: Readers, query: str, arguments: Sequence[Any]) -> Sequence[Row]:
+        counted.append(len(arguments[0]))
+        return await fetch(self, query, arguments)
+
+    monkeypatch.setattr(Readers, "fetch", counting)
+    return counted
+
+
+async def test_who_asks_alone_is_asked_for_at_once(database: Database, statements: list[int]) -> None:
+    row = await database.row_among(_LETTERS, "a", "b")
+    assert row is not None
+    assert row["both"] == "ab"
+    assert await database.row_among(_LETTERS, "nobody", "b") is None
+    assert statements == [1, 1]
+
+
+async def test_of_many_at_once_each_has_their_own_row(database: Database, statements: list[int]) -> None:
+    asked = [(DICE.choice(["a", "b", "nobody"]), str(number)) for number in range(300)]
+    rows = await asyncio.gather(*(database.row_among(_LETTERS, *key) for key in asked))
+    assert [row and row["both"] for row in rows] == [
+        None if first == "nobody" else first + second for first, second in asked
+    ]
+    assert sum(statements) == 300
+    assert len(statements) < 10
+
+
+async def test_whoever_asks_is_answered_however_the_asking_falls() -> None:
+    """Asking when others begin, wait, and have just been answered: no moment is one in which nobody listens."""
+
+    class Fast:
+        async def fetch(self, _: str, keys: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+            for _again in range(DICE.randrange(4)):
+                await asyncio.sleep(0)
+            return [{"number": place, "said": key} for place, key in enumerate(keys[0], start=1)]
+
+    gathering = Gathering(Fast(), "", at_work=2)  # type: ignore[arg-type]
+
+    async def one(name: str) -> None:
+        for number in range(200):
+            row: Any = await gathering.row(f"{name}{number}")
+            assert row["said"] == f"{name}{number}"
+            for _again in range(DICE.randrange(3)):
+                await asyncio.sleep(0)
+
+    async with asyncio.timeout(30):
+        await asyncio.gather(*(one(name) for name in "abc"))
+
+
+async def test_who_gives_up_takes_nobody_along(database: Database) -> None:
+    asking = [asyncio.create_task(database.row_among(_LETTERS, "a", str(number))) for number in range(50)]
+    await asyncio.sleep(0)
+    for task in asking[::2]:
+        task.cancel()
+    rows = await asyncio.gather(*asking, return_exceptions=True)
+    assert all(isinstance(row, asyncio.CancelledError) for row in rows[::2])
+    assert [row["both"] for row in rows[1::2] if not isinstance(row, BaseException) and row] == [
+        f"a{number}" for number in range(1, 50, 2)
+    ]
+
+
+async def test_all_are_told_that_the_database_is_away_and_who_asks_later_is_answered(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: Any) -> Any:
+        raise DatabaseUnavailable("gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Readers, "fetch", away)
+        told = await asyncio.gather(
+            *(database.row_among(_LETTERS, "a", str(number)) for number in range(20)), return_exceptions=True
+        )
+        assert all(isinstance(each, DatabaseUnavailable) for each in told)
+    row = await database.row_among(_LETTERS, "a", "b")
+    assert row is not None
+    assert row["both"] == "ab"
+
+
+async def test_who_waits_while_the_service_ends_is_not_left_waiting(database: Database) -> None:
+    asking = [asyncio.create_task(database.row_among(_LETTERS, "a", str(number))) for number in range(100)]
+    await asyncio.sleep(0)
+    for task in asyncio.all_tasks() - {asyncio.current_task(), *asking}:
+        if "Gathering" in repr(task.get_coro()):
+            task.cancel()
+    async with asyncio.timeout(5):
+        rows = await asyncio.gather(*asking, return_exceptions=True)
+    assert len(rows) == 100
