@@ -333,13 +333,36 @@ _VALUED = """
           AND customers.customer_id = told.customer_id
     ) AS customer ON true
 """
+# What a customer counts for, once for those whom the run has placed and once for the few whom it has not: apart, the
+# server adds either up on several cores. It takes limits of tiers for conditions, of which it knows how few values they
+# have, and a tier for as many as there are customers.
+_SUMS = """
+    count(*) AS n, sum(told.p_no_purchase_30d) AS away_30,
+    sum(told.p_no_purchase_30d * told.p_no_purchase_30d) AS away_30_squared, sum(told.p_no_purchase_90d) AS away_90,
+    sum(told.p_no_purchase_90d * told.p_no_purchase_90d) AS away_90_squared, sum(greatest({value}, 0)) AS ltv,
+    sum(round(greatest({value}, 0) * told.churn_risk_score::numeric, 4)) AS ltv_at_risk,
+    sum(told.predicted_ltv_12m) AS predicted_ltv_12m
+"""
 _TOTALS = """
-    WITH served AS ({served}), valued AS ({valued}), totals AS (
-        SELECT risk_level, ltv_tier, count(*) AS n, sum(p_no_purchase_30d) AS away_30,
-            sum(p_no_purchase_30d * p_no_purchase_30d) AS away_30_squared, sum(p_no_purchase_90d) AS away_90,
-            sum(p_no_purchase_90d * p_no_purchase_90d) AS away_90_squared, sum(greatest(ltv, 0)) AS ltv,
-            sum(ltv_at_risk) AS ltv_at_risk, sum(predicted_ltv_12m) AS predicted_ltv_12m
-        FROM valued GROUP BY risk_level, ltv_tier
+    WITH served AS MATERIALIZED ({served}), {drawn} placed AS (
+        SELECT told.risk_level, standing.lifetime_value >= (SELECT vip FROM served) AS vip,
+            standing.lifetime_value >= (SELECT high FROM served) AS high,
+            standing.lifetime_value >= (SELECT standard FROM served) AS standard, {sums_of_placed}
+        FROM {told} AS told JOIN fact_customer_standing AS standing USING (store_id, customer_id)
+        WHERE told.store_id = $1 AND standing.run_id = (SELECT run_id FROM served)
+        GROUP BY told.risk_level, 2, 3, 4
+    ), totals AS (
+        SELECT risk_level, n, away_30, away_30_squared, away_90, away_90_squared, ltv, ltv_at_risk, predicted_ltv_12m,
+            CASE WHEN vip THEN 'vip' WHEN high THEN 'high' WHEN standard THEN 'standard' ELSE 'low' END AS ltv_tier
+        FROM placed
+        UNION ALL
+        SELECT told.risk_level, {sums_of_others}, NULL AS ltv_tier
+        FROM {told} AS told JOIN customers USING (store_id, customer_id)
+        WHERE told.store_id = $1 AND NOT EXISTS (
+            SELECT FROM fact_customer_standing AS standing
+            WHERE standing.store_id = told.store_id AND standing.customer_id = told.customer_id
+              AND standing.run_id = (SELECT run_id FROM served))
+        GROUP BY told.risk_level
     )
     SELECT served.*, totals.*,
         ({of_all}) AS of_all
@@ -347,15 +370,24 @@ _TOTALS = """
 """
 _PREDICTED = "fact_customer_prediction"
 # Drawn by a digest of their ids, which has nothing to do with what they do, and is the same when asked again.
-_DRAWN = """(
+_DRAWN = """drawn AS MATERIALIZED (
         SELECT * FROM fact_customer_prediction WHERE store_id = $1
         ORDER BY hashtextextended(customer_id, 0), customer_id LIMIT $2
-    )"""
-_COUNTED = "SELECT count(*) FROM fact_customer_prediction AS all_told WHERE all_told.store_id = $1"
-_TOTALS_OF_ALL = _TOTALS.format(
-    served=_SERVED, valued=_VALUED.format(told=_PREDICTED), of_all="SELECT coalesce(sum(n), 0)::bigint FROM totals"
+    ),"""
+_TOTALS_OF_ALL, _TOTALS_OF_SAMPLE = (
+    _TOTALS.format(
+        served=_SERVED,
+        drawn=drawn,
+        told=told,
+        of_all=of_all,
+        sums_of_placed=_SUMS.format(value="standing.lifetime_value"),
+        sums_of_others=_SUMS.format(value="customers.total_spent"),
+    )
+    for drawn, told, of_all in (
+        ("", _PREDICTED, "SELECT coalesce(sum(n), 0)::bigint FROM totals"),
+        (_DRAWN, "drawn", "SELECT count(*) FROM fact_customer_prediction AS all_told WHERE all_told.store_id = $1"),
+    )
 )
-_TOTALS_OF_SAMPLE = _TOTALS.format(served=_SERVED, valued=_VALUED.format(told=_DRAWN), of_all=_COUNTED)
 
 
 async def read_risk_totals(database: Database, store_id: str, *, sample: int | None = None) -> Sequence[Row]:
