@@ -18,7 +18,7 @@ from app.warehouse.migrate import migrate
 from scripts.bench_measured import Measured, Steps, apart, measured, note, open_database
 
 STORE = "bench"
-ONLINE_RETAIL = Path(os.environ.get("REAL_DATA_DIR", "../shared/data")) / "online_retail" / "online_retail.csv.gz"
+ONLINE_RETAIL = Path(os.environ.get("REAL_DATA_DIR", "")) / "online_retail" / "online_retail.csv.gz"
 FILE_STAND_IN = 20_000  # buyers of the built-in shop, where the file is absent
 
 # Whatever a run writes says which run wrote it.

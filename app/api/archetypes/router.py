@@ -61,7 +61,7 @@ async def members(
     return await service.members(resources, caller, archetype_id, limit=limit, cursor=cursor)
 
 
-@router.get("/segments", summary="The kinds of customer in the integration guide's words")
+@router.get("/segments", summary="The kinds of customer in a short form")
 async def segments(caller: Reader, resources: Opened) -> Kinds:
     return await service.kinds(resources, caller)
 

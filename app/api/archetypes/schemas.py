@@ -205,7 +205,7 @@ class Characteristics(Answer):
 
 
 class Kind(Answer):
-    """An archetype of level 1 in the words of the integration guide."""
+    """An archetype of level 1 in a short form."""
 
     id: str
     name: str
