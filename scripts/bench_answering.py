@@ -87,7 +87,8 @@ def _profiles(shop: Shop, folder: Path, repeat: int) -> list[Figure]:
         same = folder / "same"
         same.write_text("/api/mcp/customer/C0000001")
         has_it = f"X-API-Key: {key}\r\nIf-None-Match: {_etag(kept, same.read_text(), key)}"
-        load(kept, profiles, *_LOADED, key=key)
+        for port in (unkept, kept):
+            load(port, profiles, *_LOADED, key=key)
         for number in range(repeat):
             note(f"profiles under load, {number + 1} of {repeat}")
             rounds.append(

@@ -187,6 +187,8 @@ def _before(values: Floats, days: Ints, known: Ints, n: int) -> Floats:
 
 def _unit(counted: Floats, events: Floats, known: Ints, told: Ints) -> Floats:
     """What one event usually brings, by the days before each: 1 where events themselves are counted."""
+    if counted is events:
+        return np.ones(len(told))
     each = np.divide(counted, events, out=np.full(len(counted), np.nan), where=events > 0)
     usual = _median(_before(each, told, known[told], _PROFILE_DAYS))
     found: Floats = np.where(usual > 0, usual, 1.0)
