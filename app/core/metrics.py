@@ -6,10 +6,14 @@ With several processes to a service each writes to files in the folder PROMETHEU
 sets before any of them is imported, and whichever is asked adds them up.
 """
 
+from collections.abc import Iterator
+from math import isnan, nan
 from pathlib import Path
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 #: Set where several processes serve.
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -71,6 +75,9 @@ AUDIT_DROPPED = Counter("ci_audit_dropped_total", "Notes of the audit log that c
 
 # Told anew whenever it is asked for
 
+#: For what was told and is not known any more: a gauge set to this is not shown. It cannot be taken out of the files
+#: that several processes write.
+UNKNOWN = nan
 
 #: What stands in the database, as it is when metrics are asked for.
 STANDING = {
@@ -110,7 +117,19 @@ STANDING = {
 def exposition(shared: Path | None) -> bytes:
     """Everything, in Prometheus' text format. shared : the folder of SHARED_FOLDER, where several processes serve"""
     if shared is None:
-        return bytes(generate_latest(REGISTRY))
+        return bytes(generate_latest(_Known(REGISTRY)))
     together = CollectorRegistry()
     MultiProcessCollector(together, path=str(shared))  # type: ignore[no-untyped-call]
-    return bytes(generate_latest(together))
+    return bytes(generate_latest(_Known(together)))
+
+
+class _Known(Collector):
+    """What another collects, but for what is UNKNOWN."""
+
+    def __init__(self, everything: Collector) -> None:
+        self._everything = everything
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._everything.collect():
+            metric.samples = [sample for sample in metric.samples if not isnan(sample.value)]
+            yield metric
