@@ -32,6 +32,9 @@ async def _admitted(request: Request) -> Caller | None:
     """Who the key of a request belongs to, counted as asking; None where it has none that opens anything, counted as a
     failure of its address. Raises TooManyFailures or TooManyRequests.
     """
+    caller: Caller | None = request.scope.get(_CALLER)
+    if caller is not None:  # known from a part of the same request
+        return caller
     resources = resources_of(request)
     key = presented_key(request.scope)
     caller = None if key is None else await resources.keyring.caller(key)
@@ -58,7 +61,7 @@ class Needs:
         self.scopes = scopes
 
     async def __call__(self, request: Request) -> Caller:
-        caller: Caller | None = request.scope.get(_CALLER) or await _admitted(request)
+        caller = await _admitted(request)
         if caller is None:
             raise Unauthenticated
         if not caller.may(self.scopes):
