@@ -3,23 +3,30 @@
 Labels take few values: a route is its template, never the path asked for.
 
 With several processes to a service each writes to files in the folder PROMETHEUS_MULTIPROC_DIR, which the command line
-sets before any of them is imported, and whichever is asked adds them up.
+sets before any of them is imported, and whichever is asked adds them up. One that is begun anew goes on with the files
+of the one whose place it takes.
 """
 
 from collections.abc import Iterator
 from math import isnan, nan
 from pathlib import Path
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-#: Set where several processes serve.
-SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+from app.core.config import told_when_begun
+
+#: Set where several processes serve: where they count together, and the place that each has among them.
+SHARED_FOLDER, PLACE = "PROMETHEUS_MULTIPROC_DIR", "PROMETHEUS_PLACE"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+if place := told_when_begun(PLACE):
+    # Named by the number of the process, there would be more files with each one that dies.
+    values.ValueClass = values.MultiProcessValue(lambda: place)  # type: ignore[no-untyped-call]
 
 # Requests
 
