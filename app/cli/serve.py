@@ -159,6 +159,7 @@ async def serve_together(resources: Resources, listener: socket.socket, *, works
 
     def stop() -> None:
         processes.stop()
+        listener.close()  # or who asks from now on would wait for an answer until all of this has ended
         worker.stop()
 
     loop = asyncio.get_running_loop()
