@@ -36,11 +36,11 @@ class Limits:
     def draw(self, caller: Caller) -> None:
         """Count a customer drawn by chance. Raises TooManyRequests."""
         if not caller.identified:
-            self._must(_DRAWN, "drawn", caller)
+            self._must(_DRAWN, "drawn a customer", caller)
 
     def export(self, caller: Caller) -> None:
         """Count an export of everything held of somebody. Raises TooManyRequests."""
-        self._must(_EXPORTS, "exported", caller)
+        self._must(_EXPORTS, "exported a person", caller)
 
     def failed(self, address: str) -> None:
         """Count a request without a valid key. Raises TooManyFailures where there were too many."""
@@ -54,7 +54,7 @@ class Limits:
         of = (what, caller.store_id, caller.key_id)
         if not self._counted.hit(item, *of):
             REFUSED.labels("rate").inc()
-            raise TooManyRequests(most=item.amount, retry_after_seconds=self._wait(item, *of))
+            raise TooManyRequests(what, most=item.amount, retry_after_seconds=self._wait(item, *of))
 
     def _wait(self, item: RateLimitItemPerMinute, *of: str) -> int:
         return max(1, round(self._counted.get_window_stats(item, *of).reset_time - time()))

@@ -17,7 +17,7 @@ from app.api.middleware import RequestFrame
 from app.api.openapi import describe
 from app.api.pages import serve_pages
 from app.api.routes import ROUTERS
-from app.api.tracing import NOTHING_BY_ITSELF, Traced
+from app.api.tracing import NOTHING_BY_ITSELF, Traced, exporting_to
 from app.core.config import Settings, load_settings
 from app.resources import Resources, open_resources
 
@@ -36,6 +36,8 @@ def create_app(settings: Settings | None = None, resources: Resources | None = N
 
     settings  : those of the environment, if not given
     resources : opened already, and closed by who opened them; without them the app opens its own when it starts
+
+    Raises ConfigurationError where traces are to be sent and what sends them is not installed.
     """
 
     chosen = resources.settings if resources is not None else settings or load_settings()
@@ -85,8 +87,8 @@ def create_app(settings: Settings | None = None, resources: Resources | None = N
             expose_headers=["X-Request-ID", "ETag", "Retry-After"],
         )
     app.add_middleware(RequestFrame)
-    if chosen.otel_exporter_otlp_endpoint is not None:
-        app.add_middleware(Traced)
+    if collector := chosen.otel_exporter_otlp_endpoint:
+        app.add_middleware(Traced, provider=exporting_to(str(collector)))
     return app
 
 

@@ -66,7 +66,9 @@ class Resources:
     small    : the groups too small to be shown by themselves, by store and run: a run's never change
     churn    : what tells risks, by training: it never changes either
     foretold : what is predicted of the archetypes of a run, by run and training
-    signs_read_at : when it was last read how things stand, for the metrics, on the monotonic clock
+    signs_read_at : when it was last begun to read how things stand, for the metrics, on the monotonic clock
+    signs_reading : held while that is read
+    signs_told    : the stores of which it was told
     """
 
     settings: Settings
@@ -79,6 +81,8 @@ class Resources:
     churn: dict[int, "ServedChurn"] = field(default_factory=dict)
     foretold: dict[tuple[int, int], "PredictedOfKinds"] = field(default_factory=dict)
     signs_read_at: float = -float("inf")
+    signs_reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    signs_told: set[str] = field(default_factory=set)
     hearing: Hearing = field(init=False)
     keyring: Keyring = field(init=False)
     profiles: ProfileCache = field(init=False)

@@ -45,6 +45,15 @@ async def test_a_change_is_heard_when_it_is_committed_and_not_before(database: D
         assert heard.of(store_id) == [Change(store_id, ["c1", "c2"])]
 
 
+async def test_who_hears_is_not_taken_for_a_worker(database: Database) -> None:
+    """In the server's list of connections, where somebody looks for the one that is in the way."""
+    named = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND datname = current_database()"
+    async with hearing_of(database) as (hearing, _):
+        await until(lambda: hearing.now)
+        row = await database.row(named, "customer-intelligence listening")
+        assert row is not None and row[0] >= 1
+
+
 async def test_what_is_not_kept_in_the_end_is_never_heard_of(database: Database, store_id: str) -> None:
     async with hearing_of(database) as (hearing, heard):
         await until(lambda: hearing.now)

@@ -18,7 +18,7 @@ def test_a_key_is_told_when_it_has_asked_too_often_and_other_keys_are_not() -> N
     with pytest.raises(TooManyRequests) as refused:
         limits.admit(caller("one"))
     assert 1 <= refused.value.retry_after_seconds <= 60
-    assert "5 times" in str(refused.value)
+    assert "has asked 5 times" in str(refused.value)
     limits.admit(caller("other"))
     limits.admit(Caller("t", frozenset({Scope.support}), "one"))
 
@@ -38,10 +38,18 @@ def test_customers_are_drawn_only_so_often_where_they_are_not_to_be_listed() -> 
     limits = Limits(0, failures=0)
     for _ in range(60):
         limits.draw(caller("k", Scope.analytics))
-    with pytest.raises(TooManyRequests):
+    with pytest.raises(TooManyRequests, match="has drawn a customer 60 times"):
         limits.draw(caller("k", Scope.analytics))
     for _ in range(100):
         limits.draw(caller("k", Scope.support))
+
+
+def test_people_are_exported_only_so_often() -> None:
+    limits = Limits(0, failures=0)
+    for _ in range(30):
+        limits.export(caller("k", Scope.privacy))
+    with pytest.raises(TooManyRequests, match="has exported a person 30 times"):
+        limits.export(caller("k", Scope.privacy))
 
 
 def test_no_limit_is_no_limit() -> None:

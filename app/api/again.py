@@ -3,12 +3,21 @@
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-#: What `failures` notes in the scope of a request.
-CUT_OFF = "cut_off_from_the_database"
+#: Where a request's scope holds whether its answer is dropped because another attempt is made; not there before one was
+#: cut off.
+_DROPPED = "dropped_to_be_asked_again"
 
 _READS = ("GET", "HEAD")
 
 log = structlog.get_logger()
+
+
+def ask_again(scope: Scope) -> bool:
+    """Of a request that was cut off: whether it is asked once more, and what is answered now is not sent."""
+    if scope["method"] not in _READS or _DROPPED in scope:
+        return False
+    scope[_DROPPED] = True
+    return True
 
 
 class AskedAgain:
@@ -23,10 +32,10 @@ class AskedAgain:
             return
 
         async def sending(message: Message) -> None:
-            if CUT_OFF not in scope:
+            if _DROPPED not in scope:
                 await send(message)
 
         await self._app(scope, receive, sending)
-        if scope.pop(CUT_OFF, False):
+        if _DROPPED in scope:
             log.info("request.asked_again", request_id=scope["request_id"])
             await self._app(scope, receive, send)

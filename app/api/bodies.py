@@ -16,7 +16,8 @@ _SAYS = b"content-type"
 _DEEPEST = 32
 #: Beyond this a float no longer tells whole numbers apart.
 _EXACT = 2.0**53
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"')
+#: One without an end reaches to the end of the body: looked for anew from each quote, it would take minutes.
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 

@@ -28,10 +28,27 @@ def presented_key(scope: Asked) -> bytes | None:
     return presented[0] if len(presented) == 1 else None
 
 
-async def caller_of(request: Request) -> Caller | None:
-    """Who the key of a request belongs to; None where it has none that opens anything."""
+async def _admitted(request: Request) -> Caller | None:
+    """Who the key of a request belongs to, counted as asking; None where it has none that opens anything, counted as a
+    failure of its address. Raises TooManyFailures or TooManyRequests.
+    """
+    caller: Caller | None = request.scope.get(_CALLER)
+    if caller is not None:  # known from a part of the same request
+        return caller
+    resources = resources_of(request)
     key = presented_key(request.scope)
-    return None if key is None else await resources_of(request).keyring.caller(key)
+    caller = None if key is None else await resources.keyring.caller(key)
+    if caller is None:
+        resources.limits.failed(request.client.host if request.client else "")
+        return None
+    request.scope[_CALLER] = caller  # before it may be refused: the log says whose request that was
+    resources.limits.admit(caller)
+    return caller
+
+
+async def _anyone(request: Request) -> Caller | None:
+    # Without a key nothing can be tried out, and who looks whether the service is well is to be told.
+    return None if presented_key(request.scope) is None else await _admitted(request)
 
 
 class Needs:
@@ -44,15 +61,9 @@ class Needs:
         self.scopes = scopes
 
     async def __call__(self, request: Request) -> Caller:
-        caller: Caller | None = request.scope.get(_CALLER)
+        caller = await _admitted(request)
         if caller is None:
-            resources = resources_of(request)
-            caller = await caller_of(request)
-            if caller is None:
-                resources.limits.failed(request.client.host if request.client else "")
-                raise Unauthenticated
-            request.scope[_CALLER] = caller  # before it may be refused: the log says whose request that was
-            resources.limits.admit(caller)
+            raise Unauthenticated
         if not caller.may(self.scopes):
             REFUSED.labels("no_scope").inc()
             raise ScopeMissing(needed=self.scopes, held=sorted(caller.scopes))
@@ -80,6 +91,6 @@ READERS = Needs(Scope.support, Scope.analytics, Scope.campaigns)
 Reader = Annotated[Caller, Depends(READERS)]
 #: Who may see identities.
 Agent = Annotated[Caller, Depends(Needs(Scope.support))]
-#: Whoever asks; None without a valid key.
-Anyone = Annotated[Caller | None, Depends(caller_of)]
+#: Whoever asks; None without a valid key, and a wrong one is counted as everywhere.
+Anyone = Annotated[Caller | None, Depends(_anyone)]
 Opened = Annotated[Resources, Depends(_opened)]

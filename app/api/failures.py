@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from app.api.again import CUT_OFF
+from app.api.again import ask_again
 from app.api.middleware import instance_of
 from app.core.errors import (
     AppError,
@@ -65,10 +65,9 @@ def answer_error(request: Request, error: AppError) -> Response:
     headers = {}
     if isinstance(error, Unavailable):
         log.warning("unavailable", request_id=request.scope["request_id"], why=str(error))
-        DATABASE_UNAVAILABLE.inc()
         headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-        if isinstance(error, DatabaseUnavailable) and error.cut:
-            request.scope[CUT_OFF] = True
+        if isinstance(error, DatabaseUnavailable) and not (error.cut and ask_again(request.scope)):
+            DATABASE_UNAVAILABLE.inc()
     elif isinstance(error, TooManyRequests | TooManyFailures):
         headers = {"Retry-After": str(error.retry_after_seconds)}
     elif error.status >= 500:

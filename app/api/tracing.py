@@ -16,20 +16,19 @@ from app.core.errors import ConfigurationError
 from app.core.requests import method_told
 
 _NAME = "customer-intelligence"
+#: Of a collector, where it takes traces.
+_TRACES_PATH = "/v1/traces"
 _TRACES = TraceContextTextMapPropagator()
 #: For `FastAPI(telemetry=...)`.
 NOTHING_BY_ITSELF: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 
 
 class Traced:
-    """A span for every request. provider : where they go; by default what the environment says
+    """A span for every request. provider : where they go"""
 
-    Raises ConfigurationError where the extra is not installed.
-    """
-
-    def __init__(self, app: ASGIApp, provider: trace.TracerProvider | None = None) -> None:
+    def __init__(self, app: ASGIApp, provider: trace.TracerProvider) -> None:
         self._app = app
-        self._tracer = (provider or _exporting()).get_tracer(_NAME, __version__)
+        self._tracer = provider.get_tracer(_NAME, __version__)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -61,7 +60,11 @@ class Traced:
                     span.set_attribute("request_id", request_id)
 
 
-def _exporting() -> trace.TracerProvider:
+def exporting_to(collector: str) -> trace.TracerProvider:
+    """collector : the address that OTEL_EXPORTER_OTLP_ENDPOINT says
+
+    Raises ConfigurationError where the extra is not installed.
+    """
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import Resource
@@ -69,9 +72,11 @@ def _exporting() -> trace.TracerProvider:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
         raise ConfigurationError(
-            "OTEL_EXPORTER_OTLP_ENDPOINT is set, and what sends traces is not installed. Install "
-            "`customer-intelligence[telemetry]`, or unset it."
+            "OTEL_EXPORTER_OTLP_ENDPOINT is set, and what sends traces is not installed. Install it with "
+            "`.venv/bin/python -m pip install -e '.[telemetry]'` in the project's folder, or unset it."
         ) from None
     provider = TracerProvider(resource=Resource.create({"service.name": _NAME, "service.version": __version__}))
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    # Said here, because the exporter by itself looks for it in the environment alone, and not in `.env`.
+    exporter = OTLPSpanExporter(endpoint=collector.rstrip("/") + _TRACES_PATH)
+    provider.add_span_processor(BatchSpanProcessor(exporter))
     return provider

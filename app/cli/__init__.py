@@ -17,7 +17,7 @@ from app import __version__
 from app.cli.output import complain
 from app.core.config import Settings, load_settings
 from app.core.errors import AppError
-from app.core.logging import configure_logging
+from app.core.logging import configure_logging, hear_libraries
 
 #: The module of each command. Only that of the one that is run is loaded: all together take over two seconds.
 COMMANDS = {
@@ -58,6 +58,7 @@ def guarded(
     try:
         settings = load_settings()
         configure_logging(level=settings.log_level, json_logs=settings.logs_as_json)
+        hear_libraries(level=settings.log_level)
         # Serving runs on the faster loop; the others keep Python's own.
         faster = uvloop.new_event_loop if getattr(wanted, "serves", False) else None
         with asyncio.Runner(loop_factory=faster) as runner:

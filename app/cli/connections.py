@@ -1,5 +1,5 @@
 """Connections whose requests must begin in time and within bounds: the server itself would wait for a head without end,
-and keep all of it.
+and keep all of it; and for the rest of a body that was answered before it had come.
 
 What a request's head says is looked at when it is whole. Until then it takes room and a connection, whoever sends it.
 """
@@ -15,7 +15,8 @@ from app.core.problems import MEDIA_TYPE, plain_problem
 
 #: Of a request's line and headers, bytes. A chunk that is read at once may go beyond it.
 LARGEST_HEAD = 64 * 1024
-#: How long they may take to come, from the connection on or from when the last request was whole.
+#: How long they may take to come, from the connection on or from when the last request was whole; and what is left of
+#: a body, once it is answered.
 HEAD_SECONDS = 20.0
 
 log = structlog.get_logger()
@@ -32,7 +33,7 @@ class Guarded(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._timer = self.loop.call_later(HEAD_SECONDS, self._too_slow)
+        self._begin_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_timer()
@@ -42,7 +43,7 @@ class Guarded(HttpToolsProtocol):
         waited, heads = self._waiting, self._heads
         self._began = True
         if waited and self._timer is None:
-            self._timer = self.loop.call_later(HEAD_SECONDS, self._too_slow)
+            self._begin_timer()
         super().data_received(data)
         if waited and self._heads == heads:
             self._bytes += len(data)
@@ -57,14 +58,21 @@ class Guarded(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._waiting, self._began = True, False
+        if self._answered():  # no answer comes any more from which the next head would be waited for
+            self._begin_timer()
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self._waiting and self._answered():
+            self._begin_timer()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(400, msg)
 
     def _too_slow(self) -> None:
         self._timer = None
-        if self._began:
+        if self._waiting and self._began:
             self._refuse(408, f"The headers did not come within {HEAD_SECONDS:g} seconds. Send them again.")
         else:
             self.transport.close()
@@ -85,6 +93,14 @@ class Guarded(HttpToolsProtocol):
         ]
         self.transport.write(b"".join([*head, body]))
         self.transport.close()
+
+    def _answered(self) -> bool:
+        """Whether the request that came last has its whole answer."""
+        return self.cycle.response_complete
+
+    def _begin_timer(self) -> None:
+        self._end_timer()
+        self._timer = self.loop.call_later(HEAD_SECONDS, self._too_slow)
 
     def _end_timer(self) -> None:
         if self._timer is not None:

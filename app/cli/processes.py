@@ -5,13 +5,14 @@ import signal
 import socket
 import sys
 import tempfile
-from contextlib import suppress
+from collections.abc import Mapping
+from contextlib import nullcontext, suppress
 
 import structlog
 from prometheus_client.multiprocess import mark_process_dead
 
 from app.core.config import environment_with
-from app.core.metrics import SHARED_FOLDER
+from app.core.metrics import PLACE, SHARED_FOLDER
 
 log = structlog.get_logger()
 
@@ -22,10 +23,10 @@ _SETTLED_SECONDS = 60.0
 
 
 class Processes:
-    """n : how many; listener : the port they share"""
+    """n : how many; listener : the port they share; measured : whether they count together what they do"""
 
-    def __init__(self, n: int, listener: socket.socket) -> None:
-        self._n, self._listener = n, listener
+    def __init__(self, n: int, listener: socket.socket, *, measured: bool) -> None:
+        self._n, self._listener, self._measured = n, listener, measured
         self._stopping = asyncio.Event()
         self._running: dict[int, asyncio.subprocess.Process] = {}
 
@@ -38,22 +39,26 @@ class Processes:
                 process.send_signal(signal.SIGKILL if again else signal.SIGTERM)
 
     async def run(self) -> None:
-        """Until told to stop."""
-        with tempfile.TemporaryDirectory(prefix="metrics-") as folder:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(self._n):
-                    group.create_task(self._keep(folder))
+        """Until told to stop. Where one cannot be begun, the others are ended, and its OSError is raised in a group."""
+        with tempfile.TemporaryDirectory(prefix="metrics-") if self._measured else nullcontext() as folder:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for place in range(self._n):
+                        group.create_task(self._keep(place, folder))
+            finally:
+                await self._end()
 
-    async def _keep(self, folder: str) -> None:
-        """Have one process running."""
+    async def _keep(self, place: int, folder: str | None) -> None:
+        """Have one process running. folder : where it counts"""
         loop = asyncio.get_running_loop()
         wait = _AGAIN_SECONDS
         while not self._stopping.is_set():
             began = loop.time()
-            process = await self._begin(folder)
+            process = await self._begin({} if folder is None else {SHARED_FOLDER: folder, PLACE: str(place)})
             code = await process.wait()
             self._running.pop(process.pid, None)
-            mark_process_dead(process.pid, folder)  # type: ignore[no-untyped-call]
+            if folder is not None:
+                mark_process_dead(place, folder)  # type: ignore[no-untyped-call]
             if self._stopping.is_set():
                 return
             wait = _AGAIN_SECONDS if loop.time() - began > _SETTLED_SECONDS else min(2 * wait, _LONGEST_SECONDS)
@@ -62,12 +67,12 @@ class Processes:
                 async with asyncio.timeout(wait):
                     await self._stopping.wait()
 
-    async def _begin(self, folder: str) -> asyncio.subprocess.Process:
+    async def _begin(self, told: Mapping[str, str]) -> asyncio.subprocess.Process:
         descriptor = self._listener.fileno()
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "app", "serve", "--no-worker", "--listener", str(descriptor)),
             pass_fds=(descriptor,),
-            env=environment_with(SHARED_FOLDER, folder),
+            env=environment_with(told),
             # Ctrl-C on a terminal reaches the first process alone, which tells the others.
             start_new_session=True,
         )
@@ -75,3 +80,9 @@ class Processes:
         if self._stopping.is_set():
             process.terminate()
         return process
+
+    async def _end(self) -> None:
+        """Whoever still runs would hold the port when nobody looks after them any more."""
+        if self._running:
+            self.stop()
+            await asyncio.gather(*(process.wait() for process in self._running.values()))

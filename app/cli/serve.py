@@ -153,11 +153,13 @@ async def serve(
 
 async def serve_together(resources: Resources, listener: socket.socket, *, works: bool) -> None:
     """The same by as many processes as WORKERS says; this one looks after them, and does the jobs that wait."""
-    processes = Processes(resources.settings.workers, listener)
+    settings = resources.settings
+    processes = Processes(settings.workers, listener, measured=settings.enable_prometheus_metrics)
     worker = Worker(resources.database, resources.settings)
 
     def stop() -> None:
         processes.stop()
+        listener.close()  # or who asks from now on would wait for an answer until all of this has ended
         worker.stop()
 
     loop = asyncio.get_running_loop()

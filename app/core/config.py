@@ -5,6 +5,7 @@ Each name stands once in `.env.example` with its reason; a test compares the two
 
 import os
 import re
+from collections.abc import Mapping
 from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
@@ -245,9 +246,14 @@ class Settings(BaseSettings):
         return 10 if self.env is Environment.production else 5
 
 
-def environment_with(name: str, value: str) -> dict[str, str]:
-    """The environment of this process and one setting more, for one that it begins."""
-    return os.environ | {name: value}
+def environment_with(told: Mapping[str, str]) -> dict[str, str]:
+    """The environment of this process and what else is told, for one that it begins."""
+    return os.environ | told
+
+
+def told_when_begun(name: str) -> str | None:
+    """What the environment says, for what has to be known before there are settings; None where it says nothing."""
+    return os.environ.get(name)
 
 
 def load_settings() -> Settings:

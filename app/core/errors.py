@@ -213,13 +213,13 @@ class KeyNotFound(NotFound):
 
 
 class TooManyRequests(AppError):
-    """retry_after_seconds : when there is room again"""
+    """what : the key has done, such as "asked"; retry_after_seconds : when there is room again"""
 
     status = 429
 
-    def __init__(self, *, most: int, retry_after_seconds: int) -> None:
+    def __init__(self, what: str, *, most: int, retry_after_seconds: int) -> None:
         super().__init__(
-            f"This key has asked {most} times within a minute, which is as often as it may. Ask again in "
+            f"This key has {what} {most} times within a minute, which is as often as it may. Ask again in "
             f"{retry_after_seconds} seconds."
         )
         self.retry_after_seconds = retry_after_seconds

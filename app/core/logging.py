@@ -18,6 +18,8 @@ from structlog.typing import EventDict, WrappedLogger
 from app.core.errors import AppError
 
 _HIDDEN = "[hidden]"
+
+log = structlog.get_logger()
 #: Facts of these names are never written, whatever they hold.
 _SECRET_NAMES = frozenset(
     {
@@ -56,6 +58,27 @@ def configure_logging(*, level: str, json_logs: bool) -> None:
         logger_factory=factory,
         cache_logger_on_first_use=False,
     )
+
+
+def hear_libraries(*, level: str) -> None:
+    """Have what libraries complain of in our own log, for a process that is ours: unheard, Python prints it in full."""
+    root = logging.getLogger()
+    root.handlers = [handler for handler in root.handlers if not isinstance(handler, _Libraries)]
+    root.addHandler(_Libraries(told_in_full=level == "DEBUG"))
+
+
+class _Libraries(logging.Handler):
+    """The server, its loop, the database's driver. Their words hold values: a task that failed repeats its error."""
+
+    def __init__(self, *, told_in_full: bool) -> None:
+        super().__init__(logging.WARNING)
+        self._told_in_full = told_in_full
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say = log.error if record.levelno >= logging.ERROR else log.warning
+        words = {"what": record.getMessage()} if self._told_in_full else {}
+        place = f"{record.pathname}:{record.lineno} in {record.funcName}"
+        say("library.complains", library=record.name, place=place, exc_info=record.exc_info, **words)
 
 
 def _dumped(told: Any, **_: Any) -> bytes:

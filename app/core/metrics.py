@@ -3,19 +3,30 @@
 Labels take few values: a route is its template, never the path asked for.
 
 With several processes to a service each writes to files in the folder PROMETHEUS_MULTIPROC_DIR, which the command line
-sets before any of them is imported, and whichever is asked adds them up.
+sets before any of them is imported, and whichever is asked adds them up. One that is begun anew goes on with the files
+of the one whose place it takes.
 """
 
+from collections.abc import Iterator
+from math import isnan, nan
 from pathlib import Path
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
+from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
-#: Set where several processes serve.
-SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+from app.core.config import told_when_begun
+
+#: Set where several processes serve: where they count together, and the place that each has among them.
+SHARED_FOLDER, PLACE = "PROMETHEUS_MULTIPROC_DIR", "PROMETHEUS_PLACE"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+if place := told_when_begun(PLACE):
+    # Named by the number of the process, there would be more files with each one that dies.
+    values.ValueClass = values.MultiProcessValue(lambda: place)  # type: ignore[no-untyped-call]
 
 # Requests
 
@@ -71,6 +82,9 @@ AUDIT_DROPPED = Counter("ci_audit_dropped_total", "Notes of the audit log that c
 
 # Told anew whenever it is asked for
 
+#: For what was told and is not known any more: a gauge set to this is not shown. It cannot be taken out of the files
+#: that several processes write.
+UNKNOWN = nan
 
 #: What stands in the database, as it is when metrics are asked for.
 STANDING = {
@@ -110,7 +124,19 @@ STANDING = {
 def exposition(shared: Path | None) -> bytes:
     """Everything, in Prometheus' text format. shared : the folder of SHARED_FOLDER, where several processes serve"""
     if shared is None:
-        return bytes(generate_latest(REGISTRY))
+        return bytes(generate_latest(_Known(REGISTRY)))
     together = CollectorRegistry()
     MultiProcessCollector(together, path=str(shared))  # type: ignore[no-untyped-call]
-    return bytes(generate_latest(together))
+    return bytes(generate_latest(_Known(together)))
+
+
+class _Known(Collector):
+    """What another collects, but for what is UNKNOWN."""
+
+    def __init__(self, everything: Collector) -> None:
+        self._everything = everything
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._everything.collect():
+            metric.samples = [sample for sample in metric.samples if not isnan(sample.value)]
+            yield metric

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
-from app.core.errors import AppError, InvalidParameter, StoreNotFound, Unavailable
+from app.core.errors import AppError, InvalidParameter, RunForgotten, StoreBusy, StoreNotFound, Unavailable
 from app.core.schemas import Answer
 
 MEDIA_TYPE = "application/problem+json"
@@ -70,6 +70,8 @@ def plain_problem(status: int, detail: str | None = None, **where: Any) -> Probl
 
 def _told(error: AppError) -> str:
     """Its message, unless that speaks of our own insides or of other stores."""
+    if isinstance(error, RunForgotten | StoreBusy):
+        return str(error)
     if isinstance(error, Unavailable):
         return f"The database cannot do this at the moment. Try again in {RETRY_AFTER_SECONDS} seconds."
     if isinstance(error, StoreNotFound):

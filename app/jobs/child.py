@@ -13,7 +13,7 @@ from typing import Any
 
 from app.core.clock import utc_now
 from app.core.config import Settings
-from app.core.logging import configure_logging
+from app.core.logging import configure_logging, hear_libraries
 from app.jobs.failures import failure_of
 from app.warehouse.engine import Database
 
@@ -106,6 +106,7 @@ def main() -> None:
 async def _done(order: Mapping[str, Any]) -> Mapping[str, Any]:
     settings = Settings(**order["settings"])
     configure_logging(level=settings.log_level, json_logs=settings.logs_as_json)
+    hear_libraries(level=settings.log_level)
     database = Database(order["url"], settings)
     try:
         return await WORK[order["work"]](database, settings, order["store_id"], order["parameters"])

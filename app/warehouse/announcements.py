@@ -54,7 +54,7 @@ async def listen(database: Database, *, since: Callable[[], None], heard: Callab
     Raises DatabaseUnavailable when the server cannot be reached.
     """
     lost = asyncio.Event()
-    async with database.lasting(patience_seconds=_STILL_THERE_SECONDS) as connection:
+    async with database.lasting(who="listening", patience_seconds=_STILL_THERE_SECONDS) as connection:
         connection.add_termination_listener(lambda _: lost.set())
         await connection.add_listener(_CHANNEL, lambda *told: heard(_change(told[-1])))
         since()

@@ -152,16 +152,16 @@ class Database:
                     await connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
 
     @asynccontextmanager
-    async def lasting(self, *, patience_seconds: float) -> AsyncIterator[Line]:
+    async def lasting(self, *, who: str, patience_seconds: float) -> AsyncIterator[Line]:
         """A connection beside the pool, kept as long as one likes: listening is done over one.
 
+        who              : what the server's list of connections calls it after our name
         patience_seconds : for the answer to one statement; one that takes longer fails
 
         Raises DatabaseUnavailable when the server cannot be reached.
         """
         try:
-            name = "customer-intelligence worker"
-            line = await self._server.connect(name=name, patience_seconds=patience_seconds)
+            line = await self._server.connect(name=f"customer-intelligence {who}", patience_seconds=patience_seconds)
         except CANNOT_CONNECT as error:
             raise not_connected(error) from error
         try:

@@ -106,7 +106,7 @@ async def open_queue(database: Database, *, patience_seconds: float) -> AsyncIte
 
     Raises DatabaseUnavailable.
     """
-    async with database.lasting(patience_seconds=patience_seconds) as connection:
+    async with database.lasting(who="worker", patience_seconds=patience_seconds) as connection:
         lost = asyncio.Event()
         connection.add_termination_listener(lambda _: lost.set())
         yield queries_over(connection), lost

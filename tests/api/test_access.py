@@ -16,6 +16,7 @@ from app.api.routes import ROUTERS
 from app.core.keys import Scope, hash_key, new_key
 from app.warehouse.engine import Database
 from app.warehouse.keys import add_key, revoke_key
+from tests import raw_http
 from tests.api.conftest import KEYS, STORE, Clients, client
 from tests.fakes import bought, put
 from tests.waiting import until
@@ -134,6 +135,22 @@ async def test_all_that_is_no_valid_key_is_refused_in_the_same_words(
         assert body.pop("request_id")
         bodies.add(str(body))
     assert len(bodies) == 1
+
+
+async def test_a_key_in_other_letter_case_is_another_key(ask: Clients, kept_key: tuple[str, httpx.AsyncClient]) -> None:
+    _, kept = kept_key
+    assert (await kept.get(PROFILE)).status_code == 200
+    for key in (kept.headers["X-API-Key"], KEYS["support"]):
+        for other in (key.lower(), key.upper(), key.swapcase(), key.capitalize()):
+            if other != key:
+                assert (await ask.nobody.get(PROFILE, headers={"X-API-Key": other})).status_code == 401, other
+
+
+@pytest.mark.parametrize("name", ["X-API-Key", "x-api-key", "X-API-KEY", "X-Api-Key", "x-ApI-kEy"])
+def test_the_name_of_the_header_is_taken_in_any_letter_case(served_shop: str, name: str) -> None:
+    with raw_http.connected(served_shop) as connection:
+        connection.sendall(f"GET {PROFILE} HTTP/1.1\r\nHost: shop\r\n{name}: {KEYS['support']}\r\n\r\n".encode())
+        assert raw_http.answer(connection)[0] == 200
 
 
 async def test_a_wrong_secret_of_a_known_key_is_refused(

@@ -14,8 +14,12 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from hypothesis import given
+from hypothesis import strategies as st
 
+from app.api.bodies import read_json
 from app.api.middleware import BODY_SECONDS
+from app.core.errors import UnreadableBody
 from app.core.keys import Scope
 from app.warehouse.engine import Database
 from tests.api.conftest import KEYS, Clients
@@ -227,6 +231,42 @@ async def test_no_more_is_taken_than_a_body_may_hold(app: FastAPI, ask: Clients)
             told = dict.fromkeys(route.needed) | {slipped: "1"}
             problem = assert_problem(await ask.admin.post(route.path, json=told), 422)
             assert slipped in {each["field"] for each in problem["errors"]}, (route.path, slipped)
+
+
+@pytest.mark.parametrize("part", [b'\\"', b'"', b'"\\', b"\\", b'""', b"[]", b'"['], ids=repr)
+def test_no_body_takes_long_to_be_refused(part: bytes) -> None:
+    """Whoever waits for it would wait with everyone else who asks this process."""
+    hostile = (part * LARGEST)[:LARGEST]
+    began = time.process_time()
+    with pytest.raises(UnreadableBody):
+        read_json(hostile)
+    assert time.process_time() - began < 2  # some milliseconds, or minutes where it grows with the square
+
+
+def depth(value: Any) -> int:
+    """How deep lists and objects lie in each other."""
+    if isinstance(value, dict):
+        return 1 + max(map(depth, value.values()), default=0)
+    return 1 + max(map(depth, value), default=0) if isinstance(value, list) else 0
+
+
+#: With whatever could be taken for the beginning or end of something.
+TEXTS = st.text(st.sampled_from('[]{}"\\,: \n\taé'))
+NESTED = st.recursive(
+    TEXTS | st.integers(-9, 9) | st.none(), lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner), max_leaves=20
+)
+
+
+@given(NESTED, st.integers(0, 40), TEXTS, st.booleans())
+def test_what_lies_in_texts_is_not_taken_for_depth(inner: Any, levels: int, name: str, ascii_only: bool) -> None:
+    for level in range(levels):
+        inner = [name, inner] if level % 2 else {name: inner}
+    body = json.dumps(inner, ensure_ascii=ascii_only).encode()
+    if depth(inner) <= 32:
+        assert read_json(body) == inner
+    else:
+        with pytest.raises(UnreadableBody, match="deep"):
+            read_json(body)
 
 
 async def test_every_number_is_one(ask: Clients) -> None:

@@ -6,9 +6,12 @@ import asyncio
 import io
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -30,6 +33,7 @@ from app.resources import Resources
 from app.warehouse.engine import Database
 from tests.api.conftest import KEYS, client, resources_for
 from tests.api.every_route import Question, questions
+from tests.cli.test_serve import ROOT, environment
 from tests.fakes import rows
 
 #: Begins and ends so that nothing else does, and holds what nobody should repeat as it is.
@@ -325,3 +329,63 @@ async def test_what_keeps_a_database_from_being_ready_is_told_by_kind_and_place(
     assert "DBAPIError" in sinks.logged()
     assert "test_canaries.py" in sinks.logged()
     assert MARK not in sinks.logged()
+
+
+SERVES_AND_FAILS = f"""
+import argparse, asyncio, gc, sys
+from collections.abc import AsyncIterator
+from typing import Any
+import httpx
+from fastapi import FastAPI
+from fastapi.responses import StreamingResponse
+from app.api.middleware import RequestFrame
+from app.cli import guarded
+from app.core.config import Settings
+from tests.serving import served
+
+app = FastAPI()
+app.add_middleware(RequestFrame)
+
+@app.get("/")
+async def begins() -> StreamingResponse:
+    async def parts() -> AsyncIterator[str]:
+        yield "first"
+        raise ValueError("{MARK} of an answer that had begun")
+    return StreamingResponse(parts())
+
+async def fails() -> None:
+    raise ValueError("{MARK} of a task nobody waits for")
+
+async def work(_wanted: argparse.Namespace, _settings: Settings) -> int:
+    with served(app) as address:
+        try:
+            httpx.get(address)
+        except httpx.RemoteProtocolError:
+            print("cut")
+    task: Any = asyncio.create_task(fails())
+    await asyncio.sleep(0)
+    del task
+    gc.collect()
+    asyncio.get_running_loop().call_soon(int, "{MARK} of a callback")
+    await asyncio.sleep(0)
+    return 0
+
+sys.exit(guarded(work, argparse.Namespace(serves=True)))
+"""
+
+
+@pytest.mark.parametrize("as_json", ["true", "false"])
+def test_nothing_gets_out_by_what_serves_and_its_loop(tmp_path: Path, as_json: str) -> None:
+    """They log for themselves, and print where nobody listens to that."""
+    ended = subprocess.run(
+        [sys.executable, "-c", SERVES_AND_FAILS],
+        cwd=ROOT,
+        env=environment(tmp_path, JSON_LOGS=as_json),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (ended.returncode, ended.stdout) == (0, "cut\n")
+    assert ended.stderr.count("library.complains") == 3
+    assert "in fails" in ended.stderr
+    assert MARK not in ended.stderr, around(ended.stderr)

@@ -15,9 +15,12 @@ from asyncpg import connect
 from fastapi import FastAPI
 
 from app.core.config import Settings
+from app.core.errors import DatabaseUnavailable, RunForgotten
 from app.core.logging import configure_logging
+from app.core.metrics import DATABASE_UNAVAILABLE
 from app.embedded import EmbeddedPostgres
 from app.main import create_app
+from app.warehouse import customers
 from app.warehouse.engine import Database
 from tests.api.conftest import KEYS, Clients, client, resources_for
 from tests.api.test_access import routes
@@ -141,6 +144,48 @@ async def test_connections_cut_by_the_server_are_replaced_unnoticed(
         await other.close()
     for _ in range(5):
         assert (await ask.support.get("/api/mcp/customer/C0000001")).status_code == 200
+
+
+def unavailable() -> float:
+    return DATABASE_UNAVAILABLE._value.get()
+
+
+@pytest.mark.parametrize("path", ["/api/mcp/customer/C0000001", "/api/mcp/customer/C0000001?include=churn"])
+@pytest.mark.parametrize(("cuts", "status", "counted"), [(1, 200, 0), (2, 503, 1)])
+async def test_only_requests_that_the_database_left_unanswered_are_counted_as_such(
+    ask: Clients, monkeypatch: pytest.MonkeyPatch, path: str, cuts: int, status: int, counted: int
+) -> None:
+    """A read that was cut off is asked again, and may be answered after all."""
+    read = customers.read_profile
+    left = cuts
+
+    async def cut_off(*arguments: Any, **named: Any) -> Any:
+        nonlocal left
+        if left:
+            left -= 1
+            raise DatabaseUnavailable("The database went away in the middle of the work.", cut=True)
+        return await read(*arguments, **named)
+
+    monkeypatch.setattr(customers, "read_profile", cut_off)
+    before = unavailable()
+    assert (await ask.support.get(path)).status_code == status
+    assert left == 0
+    assert unavailable() - before == counted
+
+
+async def test_a_run_that_was_replaced_meanwhile_is_told_and_is_no_outage(
+    ask: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def forgotten(*_: object, **__: object) -> None:
+        raise RunForgotten
+
+    monkeypatch.setattr("app.api.customers.service.customers.read_profile", forgotten)
+    before = unavailable()
+    answer = await ask.support.get("/api/mcp/customer/C0000001")
+    assert_away(answer)
+    assert answer.json()["type"] == "/problems/run-forgotten"
+    assert "replaced by a newer one" in answer.json()["detail"]
+    assert unavailable() == before
 
 
 async def test_what_nobody_expected_is_told_plainly_and_logged_once(

@@ -1,7 +1,9 @@
 """What Prometheus is told: only where that is wanted, by templates, and of how things stand."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from math import inf
 
 import pytest
@@ -9,9 +11,10 @@ from fastapi import FastAPI
 
 from app.api.health import metering
 from app.core.config import Settings
+from app.core.errors import DatabaseUnavailable
 from app.main import create_app
 from app.warehouse.engine import Database
-from app.warehouse.vital_signs import VitalSigns
+from app.warehouse.vital_signs import StoreSigns, VitalSigns
 from tests.api.conftest import KEYS, Ask, Clients, client, resources_for
 
 
@@ -95,6 +98,99 @@ async def test_that_no_worker_ever_looked_is_told_apart_from_one_that_just_did(
     monkeypatch.setattr(metering, "read_vital_signs", signs)
     async with client(metered) as asking:
         assert (await read(asking))["ci_worker_silent_seconds"] == (0 if ever else inf)
+
+
+NOTHING = VitalSigns({}, oldest=0.0, silent=None, stores=[])
+OF_STORES = {
+    store_id: StoreSigns(store_id, 1.0, 2.0, 3.0, unscored=4.0, segment_drift=5.0, churn_drift=6.0, forecast_drift=7.0)
+    for store_id in ("here", "gone")
+}
+
+
+async def test_how_things_stand_is_read_by_one_who_asks_and_the_others_do_not_wait(
+    metered: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when that takes longer than it holds for."""
+    begun, end = 0, asyncio.Event()
+
+    async def slowly(_database: Database) -> VitalSigns:
+        nonlocal begun
+        begun += 1
+        await end.wait()
+        return NOTHING
+
+    monkeypatch.setattr(metering, "read_vital_signs", slowly)
+    monkeypatch.setattr(metering, "_FRESH_SECONDS", 0.0)
+    async with client(metered) as asking:
+        first = asyncio.create_task(read(asking))
+        async with asyncio.timeout(20):
+            while not begun:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            for told in await asyncio.gather(*(read(asking) for _ in range(10))):
+                assert told["ci_database_up"] == 1
+            assert not first.done()
+            end.set()
+            await first
+    assert begun == 1
+
+
+async def test_signs_that_cannot_be_read_are_no_outage_and_not_read_again_by_everyone_who_asks(
+    metered: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = 0
+
+    async def in_vain(_database: Database) -> VitalSigns:
+        nonlocal tried
+        tried += 1
+        raise DatabaseUnavailable("The database did not answer in time.")
+
+    monkeypatch.setattr(metering, "read_vital_signs", in_vain)
+    async with client(metered) as asking:
+        for _ in range(5):
+            assert (await read(asking))["ci_database_up"] == 1
+    assert tried == 1
+
+
+async def test_a_database_that_is_away_is_told_and_looked_at_as_soon_as_it_is_back(
+    metered: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> None:
+        raise DatabaseUnavailable("The database is stopped.")
+
+    async with client(metered) as asking:
+        with monkeypatch.context() as patched:
+            patched.setattr(Database, "row", away)
+            assert (await read(asking))["ci_database_up"] == 0
+        assert (await read(asking))["ci_database_up"] == 1
+        assert (await read(asking))["ci_worker_silent_seconds"] >= 0
+
+
+@pytest.mark.parametrize("after", ["a sign less", "a store less"])
+async def test_what_cannot_be_told_any_more_is_absent(
+    metered: FastAPI, monkeypatch: pytest.MonkeyPatch, after: str
+) -> None:
+    signs = replace(NOTHING, stores=[*OF_STORES.values()])
+
+    async def told(_database: Database) -> VitalSigns:
+        return signs
+
+    monkeypatch.setattr(metering, "read_vital_signs", told)
+    monkeypatch.setattr(metering, "_FRESH_SECONDS", -1.0)
+    async with client(metered) as asking:
+        before = await read(asking)
+        assert before['ci_churn_drift{store="gone"}'] == 6
+        if after == "a sign less":
+            signs = replace(NOTHING, stores=[OF_STORES["here"], replace(OF_STORES["gone"], churn_drift=None)])
+            lost = {'ci_churn_drift{store="gone"}'}
+        else:
+            signs = replace(NOTHING, stores=[OF_STORES["here"]])
+            lost = {name for name in before if 'store="gone"' in name}
+            assert len(lost) == 7
+        now = await read(asking)
+        assert {name for name in before if 'store="' in name} - set(now) == lost
+        assert "NaN" not in (await asking.get("/metrics")).text
+        signs = replace(NOTHING, stores=[*OF_STORES.values()])
+        assert lost <= set(await read(asking))
 
 
 async def test_every_metric_is_ours_and_explained(metered: FastAPI) -> None:

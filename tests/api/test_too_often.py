@@ -57,6 +57,27 @@ async def test_an_address_that_tries_keys_waits_while_a_good_key_from_it_is_answ
         assert_problem(await elsewhere.get(PROFILE), 401)
 
 
+async def test_keys_are_tried_at_the_health_check_no_oftener_than_elsewhere(limited: FastAPI) -> None:
+    async with at(limited, "10.0.2.7") as asking:
+        for number in range(FAILURES):
+            tried = {"X-API-Key": new_key()[1] if number % 2 else "wrong"}
+            assert (await asking.get("/health", headers=tried)).status_code == 200
+        for path in ("/health", PROFILE):
+            assert_waits(await asking.get(path, headers={"X-API-Key": "wrong"}), "too-many-failures")
+        for path in ("/health", "/health/ready", "/health/live"):  # who tries no key is told as ever
+            for _ in range(2 * FAILURES):
+                assert (await asking.get(path)).status_code == 200
+        assert (await asking.get("/health", headers={"X-API-Key": KEYS["support"]})).json()["database"] == "connected"
+
+
+async def test_a_key_that_is_shown_to_the_health_check_counts(limited: FastAPI) -> None:
+    async with client(limited, KEYS["campaigns"]) as asking:
+        for _ in range(REQUESTS):
+            assert (await asking.get("/health")).status_code == 200
+        for path in ("/health", "/api/mcp/archetypes/top"):
+            assert_waits(await asking.get(path), "too-many-requests")
+
+
 async def test_a_body_of_who_waits_is_not_read(limited: FastAPI) -> None:
     async with at(limited, "10.0.1.7") as guessing:
         for _ in range(FAILURES):

@@ -15,12 +15,17 @@ POST = b"POST / HTTP/1.1\r\nHost: shop\r\n"
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """An app that says how long what it is sent is."""
+    """An app that says how long what it is sent is, or answers without looking at it."""
     app = FastAPI()
 
     @app.post("/")
     async def length(request: Request) -> int:
         return len(await request.body())
+
+    @app.get("/")
+    @app.post("/closed")
+    async def unread() -> str:
+        return "no"
 
     with served(app) as address:
         yield address
@@ -71,6 +76,43 @@ def test_headers_a_byte_at_a_time_are_not_waited_for_either(address: str, monkey
                 break
             time.sleep(0.02)
     assert time.monotonic() - began < PATIENCE_SECONDS
+
+
+UNREAD = [b"POST /closed HTTP/1.1\r\nHost: shop\r\n", b"GET / HTTP/1.1\r\nHost: shop\r\n"]
+BODIES = [(b"Content-Length: 2\r\n\r\n", b"bb"), (b"Transfer-Encoding: chunked\r\n\r\n", b"2\r\nbb\r\n0\r\n\r\n")]
+
+
+@pytest.mark.parametrize("asked", UNREAD, ids=["POST", "GET"])
+@pytest.mark.parametrize(("how", "body"), BODIES, ids=["length", "chunked"])
+@pytest.mark.parametrize("comes", ["nothing", "a byte", "all", "all and a byte"])
+def test_who_was_answered_before_the_body_came_does_not_hold_the_connection(
+    address: str, asked: bytes, how: bytes, body: bytes, comes: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.cli.connections.HEAD_SECONDS", 0.3)
+    rest = {"nothing": b"", "a byte": body[:1], "all": body, "all and a byte": body + b"G"}[comes]
+    with connected(address) as connection:
+        connection.sendall(asked + how)
+        assert answer(connection)[::2] == (200, b'"no"')
+        began = time.monotonic()
+        connection.sendall(rest)
+        if comes == "all and a byte":  # of a head, which may be told what it lacks
+            connection.recv(65_536)
+        else:
+            assert ended(connection)
+        assert time.monotonic() - began < 4  # where nobody looks, the server's own five seconds are the least
+
+
+def test_a_body_that_comes_after_its_answer_is_passed_over(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next request on the connection has its own time, however long its answer takes."""
+    monkeypatch.setattr("app.cli.connections.HEAD_SECONDS", 0.5)
+    with connected(address) as connection:
+        for _ in range(3):
+            connection.sendall(UNREAD[0] + b"Content-Length: 2\r\n\r\n")
+            assert answer(connection)[0] == 200
+            connection.sendall(b"bb" + POST + b"Content-Length: 2\r\n\r\n")
+            time.sleep(0.7)
+            connection.sendall(b"bb")
+            assert answer(connection)[::2] == (200, b"2")
 
 
 def test_what_is_no_http_is_told_so_as_a_problem(address: str) -> None:

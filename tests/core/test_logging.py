@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 import structlog
 
 from app.core.errors import DatabaseUnavailable
-from app.core.logging import configure_logging
+from app.core.logging import configure_logging, hear_libraries
 
 
 @contextmanager
@@ -55,6 +56,46 @@ def test_facts_that_are_secrets_by_their_name_are_hidden() -> None:
         structlog.get_logger().info("event", password="swordfish", email="x", token="y", key_id="abcdefgh")
     (line,) = lines(out)
     assert (line["password"], line["email"], line["token"], line["key_id"]) == (*["[hidden]"] * 3, "abcdefgh")
+
+
+@contextmanager
+def heard(level: str) -> Iterator[io.BytesIO]:
+    """The same, with what libraries complain of."""
+    root = logging.getLogger()
+    before = list(root.handlers)
+    with logged(level) as out:
+        hear_libraries(level=level)
+        try:
+            yield out
+        finally:
+            root.handlers = before
+
+
+def complain_with(text: str) -> None:
+    try:
+        raise ValueError(text)
+    except ValueError as error:
+        logging.getLogger("some.library").error("It failed: %s", text, exc_info=error)
+
+
+def test_what_a_library_complains_of_is_told_by_kind_and_place() -> None:
+    with heard("INFO") as out:
+        hear_libraries(level="INFO")  # told twice it is not heard twice
+        complain_with("what a customer wrote")
+        logging.getLogger("some.library").warning("what %s wrote", "a customer")
+        logging.getLogger("some.library").info("what goes well")
+    failed, warned = lines(out)
+    assert (failed["event"], failed["library"], failed["level"]) == ("library.complains", "some.library", "error")
+    assert "in complain_with" in failed["place"]
+    assert "builtins.ValueError" in failed["exception"]
+    assert (warned["level"], "exception" in warned) == ("warning", False)
+    assert b"customer" not in out.getvalue()
+
+
+def test_at_debug_a_library_is_repeated() -> None:
+    with heard("DEBUG") as out:
+        complain_with("what the developer sent")
+    assert lines(out)[0]["what"] == "It failed: what the developer sent"
 
 
 def raise_with(text: str) -> None:

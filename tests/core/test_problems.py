@@ -13,6 +13,8 @@ from app.core.errors import (
     CustomerNotFound,
     DatabaseUnavailable,
     InvalidParameter,
+    RunForgotten,
+    StoreBusy,
     StoreNotFound,
     shortened,
 )
@@ -66,6 +68,12 @@ def test_a_wrong_parameter_is_named_twice() -> None:
 def test_a_problem_tells_nothing_of_our_insides_or_of_other_stores(error: AppError) -> None:
     detail = problem_of(error, **WHERE).detail
     assert not re.search(r"10\.0|hunter2|theirs", detail)
+
+
+@pytest.mark.parametrize("error", [RunForgotten(), StoreBusy("mine")])
+def test_what_is_only_in_the_way_for_a_moment_is_told(error: AppError) -> None:
+    told = problem_of(error, **WHERE)
+    assert (told.status, told.detail) == (503, str(error))
 
 
 @pytest.mark.parametrize(("status", "slug"), [(404, "not-found"), (413, "content-too-large"), (418, "im-a-teapot")])

@@ -185,7 +185,7 @@ async def test_connections_to_a_black_hole_are_closed_in_time(database: Database
 
 
 async def test_a_connection_over_a_network_is_kept_alive_and_a_dead_one_found_out(database: Database) -> None:
-    async with database.lasting(patience_seconds=5) as line:
+    async with database.lasting(who="test", patience_seconds=5) as line:
         over = line._transport.get_extra_info("socket")
         assert over.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         if hasattr(socket, "TCP_KEEPIDLE"):

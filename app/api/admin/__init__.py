@@ -1,1 +1,1 @@
-"""Discovery on demand, and the jobs: for whoever runs the shop's instance."""
+"""Discovery on demand, the jobs, keys, the audit log and what is kept: for whoever runs the shop's instance."""

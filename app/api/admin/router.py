@@ -1,4 +1,4 @@
-"""HTTP in and out of runs and jobs."""
+"""HTTP in and out of runs, jobs, keys, the audit log and what is kept."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""What is asked and said of runs and jobs."""
+"""What is asked and said of runs, jobs, keys, the audit log and what is kept."""
 
 from typing import Annotated, Any, Literal
 

@@ -11,7 +11,12 @@ from app.core.metrics import CONTENT_TYPE
 router = APIRouter(tags=["health"])
 
 
-@router.get("/health", summary="What is up and what is loaded", response_model_exclude_unset=True)
+@router.get(
+    "/health",
+    summary="What is up and what is loaded",
+    response_model_exclude_unset=True,
+    responses={429: {"description": "A key was shown too often, or too many wrong ones; without one it is answered."}},
+)
 async def health(caller: Anyone, resources: Opened) -> Health:
     return await service.health(resources, caller)
 
