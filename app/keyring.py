@@ -39,18 +39,10 @@ class Keyring:
         self._database, self._bootstrap = database, bootstrap
         self._known: Mapping[str, _Known] = {}
         self._read_at = -float("inf")
+        self._n_changes = 0
         self._reading = asyncio.Lock()
         self._used: dict[str, datetime] = {}
         hearing.forgetting(self._forget)
-
-    def known(self, presented: bytes) -> Caller | None:
-        """The same as `caller`, of what is known and fresh; None where it would have to be asked for."""
-        if caller := self._bootstrap.caller(presented):
-            return caller
-        if self._age() > _FRESH_SECONDS:
-            return None
-        key_id = key_id_of(presented)
-        return None if key_id is None else self._opened(key_id, presented)
 
     async def caller(self, presented: bytes) -> Caller | None:
         """Who a key belongs to; None for one that opens nothing. Raises DatabaseUnavailable where it cannot be told."""
@@ -60,7 +52,7 @@ class Keyring:
         if key_id is None:
             return None
         age = self._age()
-        if age > _FRESH_SECONDS or (key_id not in self._known and age > _UNKNOWN_SECONDS):
+        if age >= _FRESH_SECONDS or (key_id not in self._known and age > _UNKNOWN_SECONDS):
             await self._read(older_than=time.monotonic() - age)
         return self._opened(key_id, presented)
 
@@ -89,6 +81,7 @@ class Keyring:
         async with self._reading:
             if self._read_at > older_than:
                 return
+            began, n_changes = time.monotonic(), self._n_changes
             try:
                 keys = await read_opening_keys(self._database)
             except DatabaseUnavailable:
@@ -96,12 +89,14 @@ class Keyring:
                     raise
                 return
             self._known = {key.key_id: _Known(key, Caller(key.store_id, key.scopes, key.key_id)) for key in keys}
-            self._read_at = time.monotonic()
+            if n_changes == self._n_changes:  # else they may be as they were before that, and are read once more
+                self._read_at = began
 
     def _age(self) -> float:
         return time.monotonic() - self._read_at
 
     def _forget(self, change: Change | None) -> None:
         if change is None or change.store_id is None:
+            self._n_changes += 1
             # Not for ever: while the database is away, who had a key just now still has.
             self._read_at = min(self._read_at, time.monotonic() - _FRESH_SECONDS)
