@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import any_, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.core.errors import KeyNotFound, KeyNotLive, LastAdminKey
+from app.core.errors import KeyNotFound, KeyNotLive, KeyReplaced, LastAdminKey
 from app.core.keys import Scope
 from app.warehouse.announcements import announce_keys
 from app.warehouse.engine import Database
@@ -22,6 +22,7 @@ class StoredKey:
     expires_at   : None where it does not
     last_used_at : to the minute; None where it never was
     revoked_at   : None while it opens
+    replaced_by  : the id of the key that took its place; None where none has
     """
 
     key_id: str
@@ -32,6 +33,7 @@ class StoredKey:
     expires_at: datetime | None
     last_used_at: datetime | None
     revoked_at: datetime | None
+    replaced_by: str | None
 
     def opens(self, now: datetime) -> bool:
         return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)
@@ -54,7 +56,7 @@ _OPENING = (
 )
 _COLUMNS = (
     *(api_keys.c.key_id, api_keys.c.store_id, api_keys.c.name, api_keys.c.scopes, api_keys.c.created_at),
-    *(api_keys.c.expires_at, api_keys.c.last_used_at, api_keys.c.revoked_at),
+    *(api_keys.c.expires_at, api_keys.c.last_used_at, api_keys.c.revoked_at, api_keys.c.replaced_by),
 )
 _ADMIN = literal(Scope.admin.value) == any_(api_keys.c.scopes)
 _LIVE = api_keys.c.revoked_at.is_(None) & (api_keys.c.expires_at.is_(None) | (api_keys.c.expires_at > func.now()))
@@ -122,12 +124,14 @@ async def replace_key(
 ) -> StoredKey:
     """Make a key like another, which opens for `overlap` more and no longer; returns the other, as it is then.
 
-    The new one expires as long after now as the other was to after it was made. Raises KeyNotFound, or KeyNotLive for
-    one that opens nothing.
+    The new one expires as long after now as the other was to after it was made. Raises KeyNotFound, KeyNotLive for one
+    that opens nothing, or KeyReplaced for one whose place is taken, of which nobody knows any more how long it was to.
     """
     old = await read_key(connection, key_id, store_id=store_id)
     if not old.opens(now):
         raise KeyNotLive(key_id)
+    if old.replaced_by is not None:
+        raise KeyReplaced(key_id, by=old.replaced_by)
     lives = None if old.expires_at is None else old.expires_at - old.created_at
     await add_key(
         connection,
@@ -138,9 +142,9 @@ async def replace_key(
         scopes=old.scopes,
         expires_at=None if lives is None else now + lives,
     )
-    until = now + overlap
-    if old.expires_at is None or until < old.expires_at:
-        await connection.execute(update(api_keys).where(api_keys.c.key_id == key_id).values(expires_at=until))
+    until = now + overlap if old.expires_at is None else min(now + overlap, old.expires_at)
+    values = {"expires_at": until, "replaced_by": new_id}
+    await connection.execute(update(api_keys).where(api_keys.c.key_id == key_id).values(values))
     return await read_key(connection, key_id)
 
 
