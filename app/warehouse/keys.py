@@ -58,6 +58,8 @@ _COLUMNS = (
     *(api_keys.c.key_id, api_keys.c.store_id, api_keys.c.name, api_keys.c.scopes, api_keys.c.created_at),
     *(api_keys.c.expires_at, api_keys.c.last_used_at, api_keys.c.revoked_at, api_keys.c.replaced_by),
 )
+#: The order in which several are held, by whomever, so that no two wait for each other: that of Python.
+_AS_SORTED = api_keys.c.key_id.collate("C")
 _ADMIN = literal(Scope.admin.value) == any_(api_keys.c.scopes)
 _LIVE = api_keys.c.revoked_at.is_(None) & (api_keys.c.expires_at.is_(None) | (api_keys.c.expires_at > func.now()))
 
@@ -157,16 +159,18 @@ async def revoke_key(
 
     Raises KeyNotFound, or LastAdminKey.
     """
-    others: set[str] = set()
+    wanted = api_keys.c.key_id == key_id
     if not last_admin:
-        # Held, in one order, so that of two who revoke the last two at once the second sees what the first has done.
-        admins = select(api_keys.c.key_id).where(api_keys.c.store_id == store_id, _LIVE, _ADMIN)
-        held = await connection.execute(admins.order_by(api_keys.c.key_id).with_for_update())
-        others = set(held.scalars()) - {key_id}
-    key = await read_key(connection, key_id, store_id=store_id)
+        # Held too, so that of two who revoke the last two at once the second sees what the first has done.
+        wanted |= (api_keys.c.store_id == store_id) & _LIVE & _ADMIN
+    query = select(*_COLUMNS).where(wanted).order_by(_AS_SORTED).with_for_update()
+    held = {row.key_id: StoredKey(*row) for row in await connection.execute(query)}
+    key = held.pop(key_id, None)
+    if key is None or (store_id is not None and key.store_id != store_id):
+        raise KeyNotFound(key_id)
     if key.revoked_at is not None:
         return False
-    if not last_admin and Scope.admin.value in key.scopes and not others:
+    if not last_admin and Scope.admin.value in key.scopes and not held:
         raise LastAdminKey(key_id)
     await connection.execute(update(api_keys).where(api_keys.c.key_id == key_id).values(revoked_at=func.now()))
     await announce_keys(connection)
