@@ -14,7 +14,7 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -69,18 +69,8 @@ class Cache:
         self._secret, self._seconds, self._enabled = secret, seconds, enabled
         self._own = Cashews()
         self._own.setup(f"mem://?size={_MOST}&check_interval=0")
-        self._shared: Cashews | None = None
-        if redis_url is not None and enabled:
-            self._shared = Cashews()
-            self._shared.setup(
-                redis_url,
-                suppress=False,
-                socket_timeout=_PATIENCE_SECONDS,
-                socket_connect_timeout=_PATIENCE_SECONDS,
-                wait_for_connection_timeout=_PATIENCE_SECONDS,
-                health_check_interval=0,
-                pickle_type="null",
-            )
+        self._redis_url = redis_url or ""
+        self._shared = _connected(self._redis_url) if redis_url is not None and enabled else None
         # So it is taken to be until it has been reached.
         self._away = self._shared is not None
         self._said_away = False
@@ -183,7 +173,7 @@ class Cache:
             return None, None
         if self._to_forget:
             await self._catch_up()
-        value, *found = await self._asked(lambda shared: _look(shared, named, store_id)) or (None,)
+        value, *found = await self._look(named, _era_of(None), _era_of(store_id))
         body = eras = None
         # What has changed while it was asked is not told there yet.
         if not self._to_forget and [isinstance(each, bytes) and len(each) for each in found] == [_ERA_BYTES] * 2:
@@ -194,6 +184,14 @@ class Cache:
                 body = value[_MARK_BYTES:]
         CACHE.labels("redis", "error" if self._away else "miss" if body is None else "hit").inc()
         return body, eras
+
+    async def _look(self, named: str, *eras: str) -> Sequence[Any]:
+        """What Redis holds under a name, and the eras, begun where there is none; nothing where it does not answer."""
+        found = await self._asked(lambda shared: shared.get_many(named, *eras))
+        if found and None in found[1:]:
+            await self._asked(lambda shared: _begin(shared, eras))
+            found = await self._asked(lambda shared: shared.get_many(named, *eras))
+        return found or (None,)
 
     async def _waited_for(self, store_id: str, named: str) -> tuple[bytes | None, bytes | None]:
         """What another process is computing, None where it does not come; and the eras it is by then."""
@@ -208,6 +206,11 @@ class Cache:
 
     async def _catch_up(self) -> None:
         """Tell Redis of every change it has not been told of. If it takes that, it is not away."""
+        if self._away and self._shared is not None:
+            # By new connections: each that has died since would be taken for a Redis that is away once more.
+            before, self._shared = self._shared, _connected(self._redis_url)
+            with suppress(*_REDIS_AWAY):
+                await before.close()
         told = dict(self._to_forget)
         if not await self._asked(lambda shared: _end_eras(shared, told), even_if_away=True):
             return
@@ -249,20 +252,29 @@ class Cache:
         return hmac.digest(self._secret, b"cache:v2:" + eras + named.encode() + b"\0" + body, "sha256")[:_MARK_BYTES]
 
 
+def _connected(redis_url: str) -> Cashews:
+    shared = Cashews()
+    shared.setup(
+        redis_url,
+        suppress=False,
+        socket_timeout=_PATIENCE_SECONDS,
+        socket_connect_timeout=_PATIENCE_SECONDS,
+        wait_for_connection_timeout=_PATIENCE_SECONDS,
+        health_check_interval=0,
+        pickle_type="null",
+    )
+    return shared
+
+
 def _era_of(store_id: str | None) -> str:
     """Where in Redis it is kept; None for that of all stores."""
     return _PREFIX + (store_id or "")
 
 
-async def _look(shared: Cashews, named: str, store_id: str) -> tuple[Any, ...]:
-    """What Redis holds under a name, the era of all and that of the store, begun where there is none."""
-    eras = _era_of(None), _era_of(store_id)
-    found = await shared.get_many(named, *eras)
-    if None in found[1:]:
-        for era in eras:
-            await shared.set(era, secrets.token_bytes(_ERA_BYTES), expire=_ERA_SECONDS, exist=False)
-        found = await shared.get_many(named, *eras)
-    return found
+async def _begin(shared: Cashews, eras: Iterable[str]) -> None:
+    words = {era: secrets.token_bytes(_ERA_BYTES) for era in eras}
+    # Where another was quicker, it is theirs.
+    await asyncio.gather(*(shared.set(era, word, expire=_ERA_SECONDS, exist=False) for era, word in words.items()))
 
 
 async def _end_eras(shared: Cashews, of: Iterable[str | None]) -> bool:

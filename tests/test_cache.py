@@ -329,6 +329,18 @@ async def test_a_redis_that_is_killed_costs_no_error_and_is_used_again_when_it_i
         assert [each for each in names(redis) if each.endswith(b":after")]
 
 
+async def test_a_redis_that_was_begun_again_is_lost_once_and_not_once_for_each_connection(redis: RedisServer) -> None:
+    async with open_cache(redis) as cache:
+        await asyncio.gather(*(cache.answer("s", f"k{number}", Work(seconds=0.05)) for number in range(8)))
+        redis.kill()
+        await cache.answer("s", "meanwhile", Work())
+        redis.start()
+        with capture_logs() as log:
+            await until(lambda: cache.state == "redis")
+            await asyncio.gather(*(cache.answer("s", f"j{number}", Work(seconds=0.05)) for number in range(8)))
+        assert [line["event"] for line in log] == ["redis.back"]
+
+
 async def test_a_redis_that_answers_nothing_costs_one_wait_and_is_left_alone(redis: RedisServer) -> None:
     work = Work(b"told")
     async with open_cache(redis) as cache:

@@ -1,5 +1,6 @@
 """Redis dies, stands still or forgets under a service that is being asked, and nobody who asks can tell."""
 
+import asyncio
 import json
 import threading
 import time
@@ -12,6 +13,8 @@ from urllib.request import Request, urlopen
 import pytest
 
 from tests.cli.test_serve import asked, free_port, printed_until_up, run, running
+from tests.faults.conftest import Keeping
+from tests.faults.proxy import Mode
 from tests.redis_server import RedisServer
 
 KEYS = {"API_KEY": "an-agents-key", "ADMIN_KEY": "an-admins-key"}
@@ -178,6 +181,25 @@ def test_what_is_refused_is_refused_again_at_once(service: Service, path: str, s
         began = time.monotonic()
         assert service.told(path)[0] == status
         assert time.monotonic() - began < 1
+
+
+@pytest.mark.parametrize("by", [0.03, 0.08], ids=["within its patience", "beyond it"])
+async def test_far_away_it_costs_no_question_more_than_its_patience(keeping: Keeping, by: float) -> None:
+    """Told of a change, looked into twice, a lock taken, written to and the lock given up: six questions at most."""
+    service = keeping.service
+    paths = PATHS[1:]
+    right = {path: (await service.asking.get(path)).text for path in paths}
+    keeping.proxy.fail(Mode.latency, by=by)
+    for _ in range(5):
+        assert (await service.asking.post("/api/admin/cache/flush")).status_code == 200
+        for _ in range(2):
+            for path, (answer, seconds) in zip(
+                paths, await asyncio.gather(*(service.timed(path) for path in paths)), strict=True
+            ):
+                assert (answer.status_code, answer.text) == (200, right[path])
+                assert seconds < 6 * PATIENCE_SECONDS + SLACK_SECONDS
+    keeping.proxy.fail(Mode.open)
+    await keeping.until("redis")
 
 
 def slowest_alone(service: Service) -> float:
