@@ -41,6 +41,7 @@ class Keyring:
         self._read_at = -float("inf")
         self._n_changes = 0
         self._reading = asyncio.Lock()
+        self._failed_at, self._why = -float("inf"), ""
         self._used: dict[str, datetime] = {}
         hearing.forgetting(self._forget)
 
@@ -78,19 +79,25 @@ class Keyring:
 
     async def _read(self, *, older_than: float) -> None:
         """Read all keys, once for all who wait for it. older_than : what is known is read again if it is of before"""
+        asked_at = time.monotonic()
         async with self._reading:
             if self._read_at > older_than:
                 return
-            began, n_changes = time.monotonic(), self._n_changes
-            try:
-                keys = await read_opening_keys(self._database)
-            except DatabaseUnavailable:
-                if self._age() > _OLD_SECONDS:
-                    raise
-                return
-            self._known = {key.key_id: _Known(key, Caller(key.store_id, key.scopes, key.key_id)) for key in keys}
-            if n_changes == self._n_changes:  # else they may be as they were before that, and are read once more
-                self._read_at = began
+            if self._failed_at <= asked_at:  # else it has been tried in vain for whoever waited, and may take seconds
+                began, n_changes = time.monotonic(), self._n_changes
+                try:
+                    keys = await read_opening_keys(self._database)
+                except DatabaseUnavailable as error:
+                    self._failed_at, self._why = time.monotonic(), str(error)
+                else:
+                    self._known = {
+                        key.key_id: _Known(key, Caller(key.store_id, key.scopes, key.key_id)) for key in keys
+                    }
+                    if n_changes == self._n_changes:  # else they may be as they were before that: read once more
+                        self._read_at = began
+                    return
+            if self._age() > _OLD_SECONDS:
+                raise DatabaseUnavailable(self._why)
 
     def _age(self) -> float:
         return time.monotonic() - self._read_at

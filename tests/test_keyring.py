@@ -186,6 +186,31 @@ async def test_while_the_database_is_away_known_keys_open_for_less_than_half_a_m
     assert await keyring.caller(key) is not None
 
 
+async def test_who_waited_for_a_database_that_is_away_waits_once(
+    database: Database, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keyring = Keyring(database, BootstrapKeys([]), Hearing(database))
+    _, key = await make(database, store)
+    assert await keyring.caller(key) is not None
+    monkeypatch.setattr("app.keyring._FRESH_SECONDS", 0.0)
+    n_asked = 0
+
+    async def away(*_: object) -> None:
+        nonlocal n_asked
+        n_asked += 1
+        await asyncio.sleep(0.1)
+        raise DatabaseUnavailable("away")
+
+    monkeypatch.setattr(database, "rows", away)
+    for old_seconds in (25.0, 0.0):
+        monkeypatch.setattr("app.keyring._OLD_SECONDS", old_seconds)
+        n_asked = 0
+        found = await asyncio.gather(*(keyring.caller(key) for _ in range(20)), return_exceptions=True)
+        told = {type(each) for each in found}
+        assert told == ({Caller} if old_seconds else {DatabaseUnavailable})
+        assert n_asked == 1
+
+
 async def test_an_expired_key_opens_nothing_though_nobody_asks_again(
     keyring: Keyring, database: Database, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

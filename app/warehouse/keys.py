@@ -76,7 +76,8 @@ async def note_use(database: Database, used: Mapping[str, datetime]) -> None:
     """Write down when keys were last used. used : by public id. Raises DatabaseUnavailable."""
     async with database.transaction() as connection:
         for key_id, at in sorted(used.items()):
-            await connection.execute(update(api_keys).where(api_keys.c.key_id == key_id).values(last_used_at=at))
+            last = func.greatest(api_keys.c.last_used_at, at)  # another process may have written a later one
+            await connection.execute(update(api_keys).where(api_keys.c.key_id == key_id).values(last_used_at=last))
 
 
 async def add_key(

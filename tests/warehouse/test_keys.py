@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import update
@@ -10,7 +11,7 @@ from app.core.clock import utc_now
 from app.core.errors import KeyNotFound, StoreNotFound
 from app.core.keys import Scope, hash_key, new_key
 from app.warehouse.engine import Database
-from app.warehouse.keys import OpeningKey, add_key, list_keys, read_opening_keys, revoke_key
+from app.warehouse.keys import OpeningKey, add_key, list_keys, note_use, read_opening_keys, revoke_key
 from app.warehouse.tables import api_keys
 from tests.fakes import bought, put, value
 from tests.waiting import until
@@ -89,3 +90,13 @@ async def test_who_revokes_a_key_and_who_notes_their_use_never_wait_for_each_oth
         await connection.execute(noted[1])
     assert await revoking
     assert await opening(database, revoked) is None
+
+
+async def test_of_several_who_note_the_use_of_a_key_the_latest_counts(database: Database, store_id: str) -> None:
+    await put(database, store_id, bought("ada", "o1", "2024-01-05", ("x", "1", "5")))
+    key_id, _ = await made(database, store_id)
+    now = utc_now()
+    for at in (now - timedelta(minutes=2), now, now - timedelta(minutes=1)):
+        await note_use(database, {key_id: at})
+    async with database.snapshot() as connection:
+        assert [key.last_used_at for key in await list_keys(connection, store_id)] == [now]
