@@ -1,9 +1,11 @@
 """Answers are worked out once, shared through Redis, and dropped when something changes; Redis may do what it likes."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from tests.faults.proxy import Mode, Proxy
 from tests.redis_server import RedisServer
 from tests.waiting import until
 
+DOCUMENTED = Path(__file__).resolve().parents[1] / "docs" / "reference" / "REDIS_CACHING.md"
 SECRET = b"what marks values"
 #: What Redis may cost a request, and what a busy machine may add to it.
 PATIENCE_SECONDS, SLACK_SECONDS = 0.1, 0.25
@@ -269,6 +272,23 @@ async def test_what_one_has_heard_of_it_is_told_by_nobody_else_as_it_was_before(
         await other.answer("s", "k", Work(b"old"))
         one.forget("s")
         assert (await one.answer("s", "k", Work(b"new"))).body == b"new"
+
+
+async def test_what_there_is_in_redis_is_what_is_documented(redis: RedisServer) -> None:
+    told = DOCUMENTED.read_text().partition("| key | holds |\n| --- | --- |\n")[2].partition("\n\n")[0]
+    answer, lock, *eras = re.findall(r"^\|[^|`]*`([^`]+)`", told, flags=re.MULTILINE)
+    found = set[bytes]()
+
+    class Looks(Work):
+        async def __call__(self) -> bytes:
+            found.update(names(redis, "*"))
+            return await super().__call__()
+
+    async with open_cache(redis) as cache:
+        await cache.answer("STORE", answer.removeprefix("ci:VERSION:STORE:"), Looks())
+    found.update(names(redis, "*"))
+    documented = {each.replace("VERSION", __version__).encode() for each in (answer, answer + lock, *eras)}
+    assert found == documented
 
 
 async def test_another_version_finds_nothing_of_ours(redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
