@@ -38,12 +38,11 @@ class Hearing:
                 await listen(self._database, since=self._begin, heard=self.tell)
             except (AppError, OSError) as error:
                 log.debug("changes.not_heard", why=str(error))
-            except asyncio.CancelledError:
+            finally:
+                heard = self.now
                 self._end()
-                raise
-            if self.now:
+            if heard:
                 log.warning("changes.not_heard", until="the database answers again, nothing is kept in this process")
-            self._end()
             await asyncio.sleep(_AGAIN_SECONDS)
 
     def _begin(self) -> None:

@@ -39,18 +39,11 @@ class Keyring:
         self._database, self._bootstrap = database, bootstrap
         self._known: Mapping[str, _Known] = {}
         self._read_at = -float("inf")
+        self._n_changes = 0
         self._reading = asyncio.Lock()
+        self._failed_at, self._why = -float("inf"), ""
         self._used: dict[str, datetime] = {}
         hearing.forgetting(self._forget)
-
-    def known(self, presented: bytes) -> Caller | None:
-        """The same as `caller`, of what is known and fresh; None where it would have to be asked for."""
-        if caller := self._bootstrap.caller(presented):
-            return caller
-        if self._age() > _FRESH_SECONDS:
-            return None
-        key_id = key_id_of(presented)
-        return None if key_id is None else self._opened(key_id, presented)
 
     async def caller(self, presented: bytes) -> Caller | None:
         """Who a key belongs to; None for one that opens nothing. Raises DatabaseUnavailable where it cannot be told."""
@@ -60,7 +53,7 @@ class Keyring:
         if key_id is None:
             return None
         age = self._age()
-        if age > _FRESH_SECONDS or (key_id not in self._known and age > _UNKNOWN_SECONDS):
+        if age >= _FRESH_SECONDS or (key_id not in self._known and age > _UNKNOWN_SECONDS):
             await self._read(older_than=time.monotonic() - age)
         return self._opened(key_id, presented)
 
@@ -86,22 +79,31 @@ class Keyring:
 
     async def _read(self, *, older_than: float) -> None:
         """Read all keys, once for all who wait for it. older_than : what is known is read again if it is of before"""
+        asked_at = time.monotonic()
         async with self._reading:
             if self._read_at > older_than:
                 return
-            try:
-                keys = await read_opening_keys(self._database)
-            except DatabaseUnavailable:
-                if self._age() > _OLD_SECONDS:
-                    raise
-                return
-            self._known = {key.key_id: _Known(key, Caller(key.store_id, key.scopes, key.key_id)) for key in keys}
-            self._read_at = time.monotonic()
+            if self._failed_at <= asked_at:  # else it has been tried in vain for whoever waited, and may take seconds
+                began, n_changes = time.monotonic(), self._n_changes
+                try:
+                    keys = await read_opening_keys(self._database)
+                except DatabaseUnavailable as error:
+                    self._failed_at, self._why = time.monotonic(), str(error)
+                else:
+                    self._known = {
+                        key.key_id: _Known(key, Caller(key.store_id, key.scopes, key.key_id)) for key in keys
+                    }
+                    if n_changes == self._n_changes:  # else they may be as they were before that: read once more
+                        self._read_at = began
+                    return
+            if self._age() > _OLD_SECONDS:
+                raise DatabaseUnavailable(self._why)
 
     def _age(self) -> float:
         return time.monotonic() - self._read_at
 
     def _forget(self, change: Change | None) -> None:
         if change is None or change.store_id is None:
+            self._n_changes += 1
             # Not for ever: while the database is away, who had a key just now still has.
             self._read_at = min(self._read_at, time.monotonic() - _FRESH_SECONDS)

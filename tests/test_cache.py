@@ -1,19 +1,24 @@
 """Answers are worked out once, shared through Redis, and dropped when something changes; Redis may do what it likes."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from app import __version__
 from app.cache import Cache, answers
 from app.core.metrics import CACHE, REDIS_UP
+from tests.faults.proxy import Mode, Proxy
 from tests.redis_server import RedisServer
 from tests.waiting import until
 
+DOCUMENTED = Path(__file__).resolve().parents[1] / "docs" / "reference" / "REDIS_CACHING.md"
 SECRET = b"what marks values"
 #: What Redis may cost a request, and what a busy machine may add to it.
 PATIENCE_SECONDS, SLACK_SECONDS = 0.1, 0.25
@@ -37,9 +42,20 @@ def names(redis: RedisServer, pattern: str = "ci:*") -> list[bytes]:
         return list(client.keys(pattern))
 
 
+def era_of(store_id: str) -> str:
+    return f"ci:{__version__}:{store_id}"
+
+
+def held(redis: RedisServer) -> dict[bytes, bytes]:
+    """All there is in it."""
+    with redis.client() as client:
+        return {name: client.get(name) or b"" for name in names(redis, "*")}
+
+
 @asynccontextmanager
 async def open_cache(redis: RedisServer | None = None, **options: Any) -> AsyncIterator[Cache]:
-    cache = Cache(redis_url=redis.url if redis else None, **{"secret": SECRET, "seconds": 60, **options})
+    given = {"redis_url": redis.url if redis else None, "secret": SECRET, "seconds": 60, **options}
+    cache = Cache(**given)
     looking = asyncio.create_task(cache.run())
     try:
         if redis is not None and redis.runs:
@@ -62,6 +78,12 @@ class Work:
         self.n += 1
         await asyncio.sleep(self.seconds)
         return self.told
+
+
+class Fails(Work):
+    async def __call__(self) -> bytes:
+        await super().__call__()
+        raise ValueError("no")
 
 
 def hits(cache: str, result: str) -> float:
@@ -121,11 +143,6 @@ async def test_an_answer_grows_old() -> None:
 
 
 async def test_what_fails_is_told_to_all_who_wait_and_tried_again_by_the_next() -> None:
-    class Fails(Work):
-        async def __call__(self) -> bytes:
-            await super().__call__()
-            raise ValueError("no")
-
     work = Fails(seconds=0.02)
     async with open_cache() as cache:
         told = await asyncio.gather(*(cache.answer("s", "k", work) for _ in range(5)), return_exceptions=True)
@@ -176,15 +193,111 @@ async def test_processes_that_ask_at_once_have_it_worked_out_once(redis: RedisSe
     assert work.n == 1
 
 
+async def test_what_fails_is_waited_for_by_nobody_in_any_process(redis: RedisServer) -> None:
+    work = Fails()
+    async with open_cache(redis) as one, open_cache(redis) as other:
+        for cache in (one, one, other):
+            async with asyncio.timeout(0.5):
+                with pytest.raises(ValueError, match="no"):
+                    await cache.answer("s", "k", work)
+        assert not names(redis, "*:lock")
+    assert work.n == 3
+
+
+async def test_what_is_broken_off_at_the_end_of_a_process_is_waited_for_by_nobody(redis: RedisServer) -> None:
+    async with open_cache(redis) as other:
+        async with open_cache(redis) as one:
+            asking = asyncio.create_task(one.answer("s", "k", Work(seconds=60)))
+            await until(lambda: names(redis, "*:lock"))
+        assert not names(redis, "*:lock")
+        assert (await other.answer("s", "k", Work(b"told"))).body == b"told"
+        with suppress(asyncio.CancelledError):
+            await asking
+
+
+async def test_a_lock_of_which_nobody_was_told_in_time_is_given_up_too(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_cache(redis) as cache:
+        shared = cache._shared
+        assert shared is not None
+        lock = shared.set_lock
+
+        async def told_late(*of: Any) -> None:
+            await lock(*of)
+            await asyncio.sleep(60)
+
+        monkeypatch.setattr(shared, "set_lock", told_late)
+        assert (await cache.answer("s", "k", Work(b"told"))).body == b"told"
+        assert not names(redis, "*:lock")
+
+
 async def test_a_change_is_forgotten_in_redis_too(redis: RedisServer) -> None:
     old, new, others = Work(b"old"), Work(b"new"), Work(b"others")
     async with open_cache(redis) as one, open_cache(redis) as other:
         await one.answer("s", "k", old)
         await one.answer("t", "k", others)
         one.forget("s")
-        await until(lambda: not names(redis, "ci:*:s:*"))
+        await until(lambda: not names(redis, era_of("s")))
         assert (await other.answer("s", "k", new)).body == b"new"
         assert (await other.answer("t", "k", new)).body == b"others"
+
+
+async def test_what_was_worked_out_before_a_change_is_believed_by_nobody_however_late_it_is_put_there(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The change comes when everything has been looked at and before it is written, to one who hears of it in time."""
+    async with open_cache(redis) as one, open_cache(redis) as other, open_cache(redis) as third:
+        shared = one._shared
+        assert shared is not None
+        await one.answer("s", "another", Work())
+        write = shared.set
+
+        async def late(*of: Any, **more: Any) -> Any:
+            other.forget("s")
+            one.forget("s")
+            await until(lambda: not other._to_forget)
+            return await write(*of, **more)
+
+        monkeypatch.setattr(shared, "set", late)
+        assert (await one.answer("s", "k", Work(b"old"))).body == b"old"
+        monkeypatch.setattr(shared, "set", write)
+        assert [name for name in names(redis) if name.endswith(b":k")]
+        assert (await third.answer("s", "k", Work(b"new"))).body == b"new"
+
+
+async def test_what_one_has_heard_of_it_is_told_by_nobody_else_as_it_was_before(redis: RedisServer) -> None:
+    """Not even at once, when Redis has not been told yet."""
+    async with open_cache(redis) as one, open_cache(redis) as other:
+        await other.answer("s", "k", Work(b"old"))
+        one.forget("s")
+        assert (await one.answer("s", "k", Work(b"new"))).body == b"new"
+
+
+async def test_what_there_is_in_redis_is_what_is_documented(redis: RedisServer) -> None:
+    told = DOCUMENTED.read_text().partition("| key | holds |\n| --- | --- |\n")[2].partition("\n\n")[0]
+    answer, lock, *eras = re.findall(r"^\|[^|`]*`([^`]+)`", told, flags=re.MULTILINE)
+    found = set[bytes]()
+
+    class Looks(Work):
+        async def __call__(self) -> bytes:
+            found.update(names(redis, "*"))
+            return await super().__call__()
+
+    async with open_cache(redis) as cache:
+        await cache.answer("STORE", answer.removeprefix("ci:VERSION:STORE:"), Looks())
+    found.update(names(redis, "*"))
+    documented = {each.replace("VERSION", __version__).encode() for each in (answer, answer + lock, *eras)}
+    assert found == documented
+
+
+async def test_another_version_finds_nothing_of_ours(redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_cache(redis) as ours:
+        await ours.answer("s", "k", Work(b"ours"))
+        assert all(name.startswith(f"ci:{__version__}:".encode()) for name in names(redis, "*"))
+        monkeypatch.setattr("app.cache._PREFIX", "ci:99.0.0:")
+        async with open_cache(redis) as theirs:
+            assert (await theirs.answer("s", "k", Work(b"theirs"))).body == b"theirs"
 
 
 @pytest.mark.parametrize(
@@ -236,6 +349,18 @@ async def test_a_redis_that_is_killed_costs_no_error_and_is_used_again_when_it_i
         assert [each for each in names(redis) if each.endswith(b":after")]
 
 
+async def test_a_redis_that_was_begun_again_is_lost_once_and_not_once_for_each_connection(redis: RedisServer) -> None:
+    async with open_cache(redis) as cache:
+        await asyncio.gather(*(cache.answer("s", f"k{number}", Work(seconds=0.05)) for number in range(8)))
+        redis.kill()
+        await cache.answer("s", "meanwhile", Work())
+        redis.start()
+        with capture_logs() as log:
+            await until(lambda: cache.state == "redis")
+            await asyncio.gather(*(cache.answer("s", f"j{number}", Work(seconds=0.05)) for number in range(8)))
+        assert [line["event"] for line in log] == ["redis.back"]
+
+
 async def test_a_redis_that_answers_nothing_costs_one_wait_and_is_left_alone(redis: RedisServer) -> None:
     work = Work(b"told")
     async with open_cache(redis) as cache:
@@ -267,6 +392,61 @@ async def test_what_changed_while_redis_was_away_is_not_found_there_afterwards(r
             redis.go_on()
         await until(lambda: cache.state == "redis")
         assert (await cache.answer("s", "k", Work(b"new"))).body == b"new"
+
+
+async def test_a_redis_that_was_slow_for_a_moment_has_lost_nothing_but_what_changed(redis: RedisServer) -> None:
+    async with open_cache(redis) as one, open_cache(redis) as other:
+        await other.answer("s", "k", Work(b"of s"))
+        await other.answer("t", "k", Work(b"of t"))
+        redis.stand_still()
+        try:
+            await one.answer("s", "another", Work())
+            assert one.state == "degraded"
+            one.forget("s")
+        finally:
+            redis.go_on()
+        await until(lambda: one.state == "redis")
+        assert (await one.answer("t", "k", Work(b"anew"))).body == b"of t"
+        assert (await one.answer("s", "k", Work(b"anew"))).body == b"anew"
+
+
+async def test_a_redis_that_comes_back_with_what_it_held_once_is_not_believed(redis: RedisServer) -> None:
+    """As one does that was copied before a change, and has taken the place of the one that was told of it."""
+    async with AsyncExitStack() as stack:
+        proxy = await stack.enter_async_context(Proxy("127.0.0.1", redis.port))
+        there = f"redis://127.0.0.1:{proxy.port}/0"
+        cache = await stack.enter_async_context(open_cache(redis, redis_url=there))
+        other = await stack.enter_async_context(open_cache(redis))
+        await cache.answer("s", "k", Work(b"old"))
+        copied = held(redis)
+        cache.forget("s")
+        assert (await cache.answer("s", "k", Work(b"new"))).body == b"new"
+        proxy.fail(Mode.cut)
+        await cache.answer("s", "another", Work())
+        assert cache.state == "degraded"
+        with redis.client() as client:
+            client.flushall()
+            client.mset({**copied})
+        proxy.fail(Mode.open)
+        await until(lambda: cache.state == "redis")
+        assert (await other.answer("s", "k", Work(b"newest"))).body == b"newest"
+
+
+async def test_what_changed_while_redis_was_away_from_the_start_is_told_it_in_the_end(redis: RedisServer) -> None:
+    async with open_cache(redis) as other:
+        await other.answer("s", "k", Work(b"old"))
+    redis.stand_still()
+    try:
+        cache = Cache(redis_url=redis.url, secret=SECRET, seconds=60)
+        looking = asyncio.create_task(cache.run())
+        await until(lambda: cache._said_away)
+        cache.forget("s")
+    finally:
+        redis.go_on()
+    await until(lambda: cache.state == "redis")
+    assert (await cache.answer("s", "k", Work(b"new"))).body == b"new"
+    looking.cancel()
+    await cache.close()
 
 
 async def test_a_redis_without_memory_costs_no_error(redis: RedisServer) -> None:

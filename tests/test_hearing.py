@@ -1,7 +1,7 @@
 """What one process writes another hears of once it is committed; while it cannot hear, it trusts nothing it read."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 import asyncpg
@@ -124,3 +124,19 @@ async def test_what_a_process_changes_itself_it_knows_at_once(database: Database
     hearing.tell(told)
     assert heard == [told]
     assert hearing.generation == 1
+
+
+async def test_whatever_ends_the_listening_nothing_is_taken_for_true_any_more(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(_: Database, *, since: Callable[[], None], heard: object) -> None:
+        since()
+        raise ValueError("of a kind nobody foresaw")
+
+    monkeypatch.setattr("app.hearing.listen", fails)
+    hearing, heard = Hearing(database), Heard()
+    hearing.forgetting(heard.append)
+    with pytest.raises(ValueError, match="foresaw"):
+        await hearing.run()
+    assert not hearing.now
+    assert heard == [None, None]

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -86,13 +87,11 @@ async def test_a_key_opens_its_store_with_its_scopes_and_is_named(
 ) -> None:
     key_id, key = await make(database, store, "support", "privacy")
     assert await keyring.caller(key) == Caller(store, frozenset({Scope.support, Scope.privacy}), key_id)
-    assert keyring.known(key) == await keyring.caller(key)
 
 
 async def test_keys_of_the_settings_ask_nothing(keyring: Keyring, asked: Asked) -> None:
     asked.away = True
     assert await keyring.caller(b"admin-key") == ADMIN
-    assert keyring.known(b"admin-key") == ADMIN
     assert asked.n == 0
 
 
@@ -128,8 +127,36 @@ async def test_a_revoked_key_is_refused_when_that_is_heard_of(
     async with database.transaction() as connection:
         await revoke_key(connection, key_id)
     hearing.tell(Change(None))
-    clock.now += 0.01
-    assert keyring.known(key) is None
+    assert await keyring.caller(key) is None
+
+
+async def test_a_key_that_is_revoked_while_keys_are_being_read_is_refused_when_that_is_heard_of(
+    database: Database, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By who asks while they are still being read, and by who asks afterwards."""
+    hearing = Hearing(database)
+    keyring = Keyring(database, BootstrapKeys([]), hearing)
+    key_id, key = await make(database, store)
+    read, go_on = asyncio.Event(), asyncio.Event()
+    rows = database.rows
+
+    async def slow(*of: Any) -> Any:
+        found = await rows(*of)
+        read.set()
+        await go_on.wait()
+        return found
+
+    monkeypatch.setattr(database, "rows", slow)
+    before = asyncio.create_task(keyring.caller(key))
+    await read.wait()
+    async with database.transaction() as connection:
+        await revoke_key(connection, key_id)
+    hearing.tell(Change(None))
+    meanwhile = asyncio.create_task(keyring.caller(key))
+    await asyncio.sleep(0)
+    go_on.set()
+    assert await before is not None
+    assert await meanwhile is None
     assert await keyring.caller(key) is None
 
 
@@ -159,6 +186,31 @@ async def test_while_the_database_is_away_known_keys_open_for_less_than_half_a_m
     assert await keyring.caller(key) is not None
 
 
+async def test_who_waited_for_a_database_that_is_away_waits_once(
+    database: Database, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keyring = Keyring(database, BootstrapKeys([]), Hearing(database))
+    _, key = await make(database, store)
+    assert await keyring.caller(key) is not None
+    monkeypatch.setattr("app.keyring._FRESH_SECONDS", 0.0)
+    n_asked = 0
+
+    async def away(*_: object) -> None:
+        nonlocal n_asked
+        n_asked += 1
+        await asyncio.sleep(0.1)
+        raise DatabaseUnavailable("away")
+
+    monkeypatch.setattr(database, "rows", away)
+    for old_seconds in (25.0, 0.0):
+        monkeypatch.setattr("app.keyring._OLD_SECONDS", old_seconds)
+        n_asked = 0
+        found = await asyncio.gather(*(keyring.caller(key) for _ in range(20)), return_exceptions=True)
+        told = {type(each) for each in found}
+        assert told == ({Caller} if old_seconds else {DatabaseUnavailable})
+        assert n_asked == 1
+
+
 async def test_an_expired_key_opens_nothing_though_nobody_asks_again(
     keyring: Keyring, database: Database, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,7 +219,6 @@ async def test_an_expired_key_opens_nothing_though_nobody_asks_again(
     later = utc_now() + timedelta(hours=1)
     monkeypatch.setattr("app.keyring.utc_now", lambda: later)
     assert await keyring.caller(key) is None
-    assert keyring.known(key) is None
 
 
 async def test_many_who_ask_at_once_have_the_keys_read_once(

@@ -5,6 +5,7 @@ database, and on nothing else: one that lists people is none of them.
 """
 
 from collections.abc import Callable, Coroutine
+from operator import itemgetter
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -16,16 +17,9 @@ from app.api.tagged import answer_kept
 from app.core.keys import Caller
 from app.resources import Resources
 
-_OK = 200
-
-
-class _NotToBeKept(Exception):
-    def __init__(self, response: Response) -> None:
-        self.response = response
-
 
 class AggregateRoute(APIRoute):
-    """`APIRouter(route_class=AggregateRoute)`"""
+    """`APIRouter(route_class=AggregateRoute)`. What its routes return is answered with 200; all else they raise."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle: Callable[[Request], Coroutine[Any, Any, Response]] = super().get_route_handler()
@@ -41,15 +35,9 @@ class AggregateRoute(APIRoute):
                 return await handle(request)
 
             async def compute() -> bytes:
-                response = await handle(request)
-                if response.status_code != _OK:
-                    raise _NotToBeKept(response)
-                return bytes(response.body)
+                return bytes((await handle(request)).body)
 
-            try:
-                told = await resources.cache.answer(caller.store_id, key, compute)
-            except _NotToBeKept as not_kept:
-                return not_kept.response
+            told = await resources.cache.answer(caller.store_id, key, compute)
             return answer_kept(request, told, identified=caller.identified)
 
         return kept
@@ -60,7 +48,7 @@ class AggregateRoute(APIRoute):
         if served is None:
             return None
         declared = {field.alias for field in self.dependant.query_params}
-        asked = sorted(
-            (name, value) for name, value in parse_qsl(request.url.query, keep_blank_values=True) if name in declared
-        )
+        query = parse_qsl(request.url.query, keep_blank_values=True)
+        # By name alone: of a parameter that is given twice the last counts.
+        asked = sorted((each for each in query if each[0] in declared), key=itemgetter(0))
         return f"{served}:{caller.view}:{request.url.path}?{urlencode(asked)}"

@@ -31,6 +31,7 @@
     ├── TooManyFailures           429  too many wrong keys from one address
     ├── Conflict                  409
     │   ├── KeyNotLive                 a key that is revoked or has expired
+    │   ├── KeyReplaced                another has taken its place already
     │   ├── LastAdminKey               without it nobody could manage the store's keys
     │   ├── NotEnoughHistory           too few days of orders to tell from them what comes
     │   ├── GrowthNotProjected         the predictions that are served say nothing of growth
@@ -298,6 +299,13 @@ class Conflict(AppError):
 class KeyNotLive(Conflict):
     def __init__(self, key_id: str) -> None:
         super().__init__(f"Key {shortened(key_id)} is revoked or has expired. Make a new one instead.")
+
+
+class KeyReplaced(Conflict):
+    def __init__(self, key_id: str, *, by: str) -> None:
+        super().__init__(
+            f"Key {shortened(key_id)} was replaced by {by}. Replace that one instead, also where it was lost."
+        )
 
 
 class LastAdminKey(Conflict):

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import any_, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.core.errors import KeyNotFound, KeyNotLive, LastAdminKey
+from app.core.errors import KeyNotFound, KeyNotLive, KeyReplaced, LastAdminKey
 from app.core.keys import Scope
 from app.warehouse.announcements import announce_keys
 from app.warehouse.engine import Database
@@ -22,6 +22,7 @@ class StoredKey:
     expires_at   : None where it does not
     last_used_at : to the minute; None where it never was
     revoked_at   : None while it opens
+    replaced_by  : the id of the key that took its place; None where none has
     """
 
     key_id: str
@@ -32,6 +33,7 @@ class StoredKey:
     expires_at: datetime | None
     last_used_at: datetime | None
     revoked_at: datetime | None
+    replaced_by: str | None
 
     def opens(self, now: datetime) -> bool:
         return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)
@@ -54,8 +56,10 @@ _OPENING = (
 )
 _COLUMNS = (
     *(api_keys.c.key_id, api_keys.c.store_id, api_keys.c.name, api_keys.c.scopes, api_keys.c.created_at),
-    *(api_keys.c.expires_at, api_keys.c.last_used_at, api_keys.c.revoked_at),
+    *(api_keys.c.expires_at, api_keys.c.last_used_at, api_keys.c.revoked_at, api_keys.c.replaced_by),
 )
+#: The order in which several are held, by whomever, so that no two wait for each other: that of Python.
+_AS_SORTED = api_keys.c.key_id.collate("C")
 _ADMIN = literal(Scope.admin.value) == any_(api_keys.c.scopes)
 _LIVE = api_keys.c.revoked_at.is_(None) & (api_keys.c.expires_at.is_(None) | (api_keys.c.expires_at > func.now()))
 
@@ -72,7 +76,8 @@ async def note_use(database: Database, used: Mapping[str, datetime]) -> None:
     """Write down when keys were last used. used : by public id. Raises DatabaseUnavailable."""
     async with database.transaction() as connection:
         for key_id, at in sorted(used.items()):
-            await connection.execute(update(api_keys).where(api_keys.c.key_id == key_id).values(last_used_at=at))
+            last = func.greatest(api_keys.c.last_used_at, at)  # another process may have written a later one
+            await connection.execute(update(api_keys).where(api_keys.c.key_id == key_id).values(last_used_at=last))
 
 
 async def add_key(
@@ -122,12 +127,14 @@ async def replace_key(
 ) -> StoredKey:
     """Make a key like another, which opens for `overlap` more and no longer; returns the other, as it is then.
 
-    The new one expires as long after now as the other was to after it was made. Raises KeyNotFound, or KeyNotLive for
-    one that opens nothing.
+    The new one expires as long after now as the other was to after it was made. Raises KeyNotFound, KeyNotLive for one
+    that opens nothing, or KeyReplaced for one whose place is taken, of which nobody knows any more how long it was to.
     """
     old = await read_key(connection, key_id, store_id=store_id)
     if not old.opens(now):
         raise KeyNotLive(key_id)
+    if old.replaced_by is not None:
+        raise KeyReplaced(key_id, by=old.replaced_by)
     lives = None if old.expires_at is None else old.expires_at - old.created_at
     await add_key(
         connection,
@@ -138,9 +145,9 @@ async def replace_key(
         scopes=old.scopes,
         expires_at=None if lives is None else now + lives,
     )
-    until = now + overlap
-    if old.expires_at is None or until < old.expires_at:
-        await connection.execute(update(api_keys).where(api_keys.c.key_id == key_id).values(expires_at=until))
+    until = now + overlap if old.expires_at is None else min(now + overlap, old.expires_at)
+    values = {"expires_at": until, "replaced_by": new_id}
+    await connection.execute(update(api_keys).where(api_keys.c.key_id == key_id).values(values))
     return await read_key(connection, key_id)
 
 
@@ -153,16 +160,18 @@ async def revoke_key(
 
     Raises KeyNotFound, or LastAdminKey.
     """
-    others: set[str] = set()
+    wanted = api_keys.c.key_id == key_id
     if not last_admin:
-        # Held, in one order, so that of two who revoke the last two at once the second sees what the first has done.
-        admins = select(api_keys.c.key_id).where(api_keys.c.store_id == store_id, _LIVE, _ADMIN)
-        held = await connection.execute(admins.order_by(api_keys.c.key_id).with_for_update())
-        others = set(held.scalars()) - {key_id}
-    key = await read_key(connection, key_id, store_id=store_id)
+        # Held too, so that of two who revoke the last two at once the second sees what the first has done.
+        wanted |= (api_keys.c.store_id == store_id) & _LIVE & _ADMIN
+    query = select(*_COLUMNS).where(wanted).order_by(_AS_SORTED).with_for_update()
+    held = {row.key_id: StoredKey(*row) for row in await connection.execute(query)}
+    key = held.pop(key_id, None)
+    if key is None or (store_id is not None and key.store_id != store_id):
+        raise KeyNotFound(key_id)
     if key.revoked_at is not None:
         return False
-    if not last_admin and Scope.admin.value in key.scopes and not others:
+    if not last_admin and Scope.admin.value in key.scopes and not held:
         raise LastAdminKey(key_id)
     await connection.execute(update(api_keys).where(api_keys.c.key_id == key_id).values(revoked_at=func.now()))
     await announce_keys(connection)

@@ -162,6 +162,7 @@ api_keys = Table(
     Column("expires_at", TIME, comment="From when on it opens nothing, UTC; null where it does not expire."),
     Column("last_used_at", TIME, comment="When it last opened something, UTC, to the minute; null where it never did."),
     Column("revoked_at", TIME, comment="When it was revoked, UTC; null while it opens."),
+    Column("replaced_by", Text, comment="The public part of the key that took its place; null where none has."),
     PrimaryKeyConstraint("key_id"),
     _of_store(),
     CheckConstraint("cardinality(scopes) > 0", name="scopes"),

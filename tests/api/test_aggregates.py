@@ -115,6 +115,14 @@ async def test_parameters_make_another_answer_and_what_is_none_does_not(ask: Cli
     assert reads.n == 0
 
 
+async def test_of_a_parameter_that_is_given_twice_the_last_counts_kept_or_not(ask: Clients) -> None:
+    for limits in ((1, 2), (2, 1)):
+        asked = "&".join(f"limit={limit}" for limit in limits)
+        for _ in range(2):
+            told = (await ask.support.get(f"/api/mcp/archetypes/top?{asked}")).json()
+            assert len(told["archetypes"]) == limits[-1]
+
+
 async def test_what_makes_no_sense_is_refused_however_often(ask: Clients) -> None:
     for _ in range(2):
         assert (await ask.support.get("/api/mcp/archetypes/top?limit=0")).status_code == 422

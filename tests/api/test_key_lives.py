@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -107,6 +107,26 @@ async def test_while_a_key_is_replaced_both_open_and_then_the_new_one_alone(
     async with client(app, new["key"]) as asking:
         assert_problem(await asking.get(PROFILE), 401)
     assert_problem(await ask.admin.post(f"{KEYS}/{new['key_id']}/rotate"), 409)
+
+
+async def test_a_key_that_was_replaced_is_not_replaced_again_and_its_successor_lives_as_long_as_it_was_to(
+    ask: Clients,
+) -> None:
+    old = await made(ask.admin, scopes=["support"], expires_in_days=90)
+    new = await made(ask.admin, f"{KEYS}/{old['key_id']}/rotate")
+    refused_again = await ask.admin.post(f"{KEYS}/{old['key_id']}/rotate")
+    assert_problem(refused_again, 409)
+    assert new["key_id"] in refused_again.json()["detail"]
+    newest = await made(ask.admin, f"{KEYS}/{new['key_id']}/rotate")
+    for each in (new, newest):
+        created, expires = (datetime.fromisoformat(each[name]) for name in ("created_at", "expires_at"))
+        assert abs(expires - created - timedelta(days=90)) < timedelta(minutes=1)
+
+
+async def test_of_two_who_replace_a_key_at_once_one_is_refused(ask: Clients) -> None:
+    key = await made(ask.admin, scopes=["support"])
+    answers = await asyncio.gather(*(ask.admin.post(f"{KEYS}/{key['key_id']}/rotate") for _ in range(2)))
+    assert sorted(answer.status_code for answer in answers) == [201, 409]
 
 
 async def test_a_key_that_is_revoked_over_the_api_is_refused_at_once(app: FastAPI, ask: Clients) -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -13,7 +15,9 @@ from app.warehouse.engine import Database
 from app.warehouse.migrate import migrate
 from tests.fakes import SECRET, segmented
 from tests.faults.postgres import PrivatePostgres
-from tests.faults.service import Service, serving
+from tests.faults.proxy import Proxy
+from tests.faults.service import Service, serving, until
+from tests.redis_server import RedisServer
 
 STORE = "default"
 #: Few, so that a test can use them up: two to read over and two to write over.
@@ -63,6 +67,35 @@ async def service(server: PrivatePostgres, one_service: Service) -> AsyncIterato
     server.thaw()
     await asyncio.to_thread(server.start)
     await one_service.until("/health/ready", 200)
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """A service that keeps what it answers, in its process and in a Redis behind a proxy."""
+
+    service: Service
+    proxy: Proxy
+
+    async def until(self, state: str) -> None:
+        """Until answers are kept there, as the service says."""
+
+        async def it_is() -> bool:
+            health = await self.service.asking.get("/health")
+            return health.status_code == 200 and health.json()["cache"] == state
+
+        await until(it_is)
+
+
+@pytest.fixture
+async def keeping(server: PrivatePostgres, tmp_path: Path) -> AsyncIterator[Keeping]:
+    with RedisServer() as redis:
+        async with Proxy("127.0.0.1", redis.port) as proxy:
+            there = {"DATABASE_URL": server.url, "REDIS_URL": f"redis://127.0.0.1:{proxy.port}/0"}
+            settings = {"ENABLE_CACHE": "true", "RATE_LIMIT_PER_MINUTE": "0", **there, **POOLS}
+            async with serving(tmp_path, "--no-worker", answers="/health/ready", **settings) as service:
+                keeping = Keeping(service, proxy)
+                await keeping.until("redis")
+                yield keeping
 
 
 @pytest.fixture

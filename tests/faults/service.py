@@ -69,7 +69,7 @@ async def serving(
     log = folder / f"serve-{port}.log"
     command = [sys.executable, "-m", "app", "serve", *arguments]
     # Everything is asked of the database: what is kept would be told without it.
-    own = environment(folder, PORT=str(port), ENABLE_CACHE="false", **{**KEYS, **settings})
+    own = environment(folder, PORT=str(port), **{"ENABLE_CACHE": "false", **KEYS, **settings})
     asking = httpx.AsyncClient(
         base_url=f"http://127.0.0.1:{port}",
         headers={"X-API-Key": KEYS["ADMIN_KEY"]},

@@ -7,6 +7,7 @@ import time
 
 import asyncpg
 
+from tests.faults.conftest import Keeping
 from tests.faults.postgres import PrivatePostgres
 from tests.faults.service import Service, asked_all_the_time, assert_unavailable, until
 
@@ -50,6 +51,23 @@ async def test_restarts_under_load_are_503_for_a_moment_and_nothing_else(
             await asyncio.to_thread(server.start)
             await service.until("/health/ready", 200, within=5)
     assert statuses.keys() == {200, 503}
+
+
+async def test_with_everything_kept_it_is_the_same_and_what_is_told_afterwards_is_right(
+    server: PrivatePostgres, keeping: Keeping
+) -> None:
+    service = keeping.service
+    before = {path: (await service.asking.get(path)).json() for path in READS}
+    async with asked_all_the_time(service, *READS) as statuses:
+        await asyncio.sleep(0.3)
+        await asyncio.to_thread(server.stop)
+        await service.until("/health/ready", 503, within=3)
+        await asyncio.to_thread(server.start)
+        await service.until("/health/ready", 200, within=5)
+    assert statuses.keys() == {200, 503}
+    await keeping.until("redis")
+    for _ in range(2):
+        assert {path: (await service.asking.get(path)).json() for path in READS} == before
 
 
 async def test_a_server_that_lost_its_power_is_used_again_when_it_has_recovered(

@@ -44,7 +44,7 @@ async def create_key(resources: Resources, caller: Caller, wanted: NewKey) -> Ma
 
 
 async def rotate_key(resources: Resources, caller: Caller, key_id: str, wanted: Rotation) -> MadeKey:
-    """Raises KeyNotFound, also for a key of another store, or KeyNotLive."""
+    """Raises KeyNotFound, also for a key of another store, KeyNotLive or KeyReplaced."""
     new_id, key = new_key()
     now = utc_now()
     async with resources.database.transaction() as connection:
