@@ -278,6 +278,7 @@ async def foretell(
     async with database.transaction() as connection:
         prediction_id = await predictions.start(connection, store_id, as_of=moment)
         rows = pl.DataFrame(list(told), infer_schema_length=None)
+        await predictions.hold_to_publish(connection, store_id)
         await predictions.publish(
             connection, store_id, prediction_id, rows=rows, models=models, report={}, as_of=moment
         )
