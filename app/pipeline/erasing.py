@@ -93,7 +93,7 @@ async def _complete(database: Database, receipt: Receipt, *, patience_seconds: f
         customer_id = await erasures.take(connection, receipt.receipt_id)
         if customer_id is not None:
             rows = await personal.remove(connection, receipt.store_id, customer_id)
-            await erasures.finish(connection, receipt, rows)
+            await erasures.finish(connection, receipt.receipt_id, rows)
             await announce(connection, receipt.store_id)
             log.info("person.erased", store_id=receipt.store_id, receipt_id=receipt.receipt_id, rows=sum(rows.values()))
         return await erasures.read(connection, receipt.store_id, receipt.receipt_id)

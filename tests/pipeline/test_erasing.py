@@ -17,7 +17,7 @@ from app.pipeline import erasing
 from app.pipeline import predict as predicting
 from app.pipeline import rescore as rescoring
 from app.pipeline import score as scoring
-from app.pipeline.erasing import complete_open, erase, request
+from app.pipeline.erasing import complete, complete_open, erase, request
 from app.pipeline.held import everything_held
 from app.pipeline.ingest import ingest
 from app.pipeline.predict import PredictOptions, predict
@@ -134,11 +134,21 @@ async def test_erasing_again_answers_the_first_receipt(database: Database, shop:
     assert await dump(database, shop, ["erasures", "customers", "orders"]) == before
 
 
-async def test_nobody_is_erased_twice_by_two_at_once(database: Database, shop: str) -> None:
-    receipts = await asyncio.gather(*(erased(database, shop, by=f"KEY0000{number}") for number in range(4)))
+async def test_nobody_is_erased_twice_by_a_hundred_at_once(database: Database, shop: str) -> None:
+    receipts = await asyncio.gather(*(erased(database, shop, by=f"KEY00{number:03}") for number in range(100)))
     assert len({receipt.receipt_id for receipt in receipts}) == 1
     assert {receipt.state for receipt in receipts} == {State.done}
     assert receipts[0].rows["orders"] == 2
+
+
+async def test_who_ends_a_receipt_that_was_read_before_it_was_done_keeps_what_it_says(
+    database: Database, shop: str
+) -> None:
+    (noted,) = await request(database, shop, customer_id=WHO, email=None, secret=SECRET, by="KEY00001")
+    done = await erased(database, shop)
+    again = "UPDATE erasures SET state = 'requested', customer_id = :c, done_at = NULL WHERE store_id = :s"
+    await execute(database, again, c=WHO, s=shop)
+    assert (await complete(database, noted, patience_seconds=5)).rows == done.rows
 
 
 async def test_whom_nobody_knows_is_not_found(database: Database, store_id: str) -> None:
