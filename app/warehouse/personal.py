@@ -46,7 +46,7 @@ class Rule:
     whose   : which rows of the store are theirs
     shown   : of columns that speak of others as well, the part that is theirs
     emptied : what columns are set to where a row is not about this person alone and stays; of others rows are deleted
-    before  : what has to be changed first, so that nobody else's rows are harmed
+    before  : what has to be done first, so that nobody else's rows are harmed and no row goes unseen
     """
 
     table: Table
@@ -151,17 +151,19 @@ RULES: tuple[Rule, ...] = (
             f"DELETE FROM queue_log WHERE job_id IN ({_THEIR_JOBS})",  # noqa: S608
         ),
     ),
-    # What was done stays written, but for whom it was about.
+    Rule(
+        idempotent_requests,
+        whose=_IN_ANSWER,
+        shown={"answer": _names_shown("answer")},
+    ),
+    # What was done stays written, but for whom it was about. After all other rows: who notes something has theirs first,
+    # and from here on nobody notes anything until these names are gone for everyone.
     Rule(
         audit_log,
         whose="subjects && CAST(:names AS text[])",
         shown={"subjects": _AMONG_NAMES.format("= ANY")},
         emptied={"subjects": _AMONG_NAMES.format("<> ALL")},
-    ),
-    Rule(
-        idempotent_requests,
-        whose=_IN_ANSWER,
-        shown={"answer": _names_shown("answer")},
+        before=("LOCK TABLE audit_log IN SHARE ROW EXCLUSIVE MODE",),
     ),
     # Emptied by `erasures.finish`, at the very end, with what says that all the rest is.
     Rule(erasures, emptied={"customer_id": "NULL"}),

@@ -14,7 +14,7 @@ from app.pipeline.lineage import SCHEMA, SEGMENT_SCHEMA
 from app.warehouse import copying, publish, runs
 from app.warehouse.engine import Database
 from tests.fakes import STAR, a_shop, at, dump, execute, foretell, foretold, put, rows, segmented, value
-from tests.waiting import until
+from tests.waiting import until_so_many_wait
 
 ODD = 'say "no", or\ntwo lines; {braces} \\N ünï 日本'
 
@@ -291,12 +291,6 @@ async def test_who_deletes_a_customer_waits_for_a_run_that_is_switched_to(databa
         assert await value(database, f"SELECT count(*) FROM {table} WHERE store_id = :s", s=store_id) == 0  # noqa: S608
 
 
-async def so_many_wait(database: Database, n: int) -> bool:
-    """Whether so many connections wait for a lock."""
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    return bool(await value(database, waiting) == n)
-
-
 @pytest.mark.parametrize("first", ["the run", "the training", "a customer's going"])
 async def test_whoever_writes_a_day_of_history_at_once_waits_and_none_is_given_up(
     database: Database, store_id: str, first: str
@@ -329,7 +323,7 @@ async def test_whoever_writes_a_day_of_history_at_once_waits_and_none_is_given_u
         working = []
         for number, each in enumerate(queue, start=1):
             working.append(asyncio.create_task(each()))
-            await until(lambda number=number: so_many_wait(database, number))
+            await until_so_many_wait(database, number)
     await asyncio.gather(*working)
     left = "SELECT customer_id, churn_risk_score FROM fact_customer_history WHERE store_id = :s ORDER BY 1"
     assert await rows(database, left, s=store_id) == [(f"c00{number}", 0.6) for number in (1, 2, 3, 5, 6, 7)]
