@@ -17,11 +17,12 @@ from app.core.metrics import AUDIT_DROPPED
 from app.core.requests import begin_request
 from app.domain.records import Customer
 from app.pipeline.erasing import erase
-from app.warehouse.audit import AuditNote, forget_audit, read_audit, write_audit
+from app.warehouse.audit import _OF_ONE, AuditNote, forget_audit, read_audit, write_audit
 from app.warehouse.engine import Database, Row
 from app.warehouse.erasures import State
+from app.warehouse.personal import RULES
 from app.warehouse.stores import hold_imports
-from tests.fakes import SECRET, put, rows
+from tests.fakes import SECRET, execute, put, rows
 from tests.waiting import until, until_so_many_wait
 
 
@@ -163,6 +164,25 @@ async def test_old_entries_are_forgotten(database: Database, store_id: str) -> N
         await write_audit(connection, [noted(agent(store_id), "new"), AuditNote(store_id, long_ago, "k", "old", None)])
         assert await forget_audit(connection, kept=timedelta(days=365)) >= 1
     assert [row["action"] for row in await entries(database, store_id)] == ["new"]
+
+
+async def test_whom_it_is_about_is_found_without_reading_all_of_it(database: Database, store_id: str) -> None:
+    await execute(
+        database,
+        "INSERT INTO audit_log (store_id, at, key_id, action, subjects) "
+        "SELECT :s, now(), 'key00001', 'customer.read', ARRAY['C-' || n] FROM generate_series(1, 20000) AS n",
+        s=store_id,
+    )
+    await execute(database, "ANALYZE audit_log")
+    (rule,) = [each for each in RULES if each.table.name == "audit_log"]
+    erasing = rule.erase().replace(":names", "'{C-7,C-8}'").replace(":store", f"'{store_id}'")
+    reading = _OF_ONE
+    for number, given in enumerate((f"'{store_id}'", "NULL", "NULL", "NULL", "20", "'C-7'"), start=1):
+        reading = reading.replace(f"${number}", given)
+    for statement in (erasing, reading):
+        plan = str(await rows(database, f"EXPLAIN {statement}"))
+        assert "idx_audit_log_subjects" in plan
+    assert len(await entries(database, store_id, subject="C-7")) == 1
 
 
 async def erased(database: Database, store_id: str) -> None:

@@ -106,9 +106,7 @@ async def finish(connection: AsyncConnection, receipt_id: str, rows: Mapping[str
     before = (await connection.execute(select(erasures.c.rows).where(this))).scalar_one()
     together = {table: before.get(table, 0) + rows.get(table, 0) for table in {*before, *rows}}
     await connection.execute(
-        update(erasures)
-        .where(this)
-        .values(state=State.done, customer_id=None, done_at=func.now(), rows=together)
+        update(erasures).where(this).values(state=State.done, customer_id=None, done_at=func.now(), rows=together)
     )
 
 

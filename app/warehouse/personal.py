@@ -156,8 +156,8 @@ RULES: tuple[Rule, ...] = (
         whose=_IN_ANSWER,
         shown={"answer": _names_shown("answer")},
     ),
-    # What was done stays written, but for whom it was about. After all other rows: who notes something has theirs first,
-    # and from here on nobody notes anything until these names are gone for everyone.
+    # What was done stays written, but for whom it was about. After all other rows, since who notes something has theirs
+    # first; from here on nobody notes anything until these names are gone for everyone.
     Rule(
         audit_log,
         whose="subjects && CAST(:names AS text[])",

@@ -1,4 +1,5 @@
-"""Whoever deletes a customer waits for who writes the store's history, by the lock that all take who write it.
+"""Whoever deletes a customer waits for who writes the store's history, by the lock that all take who write it; and whom
+the audit log is about is found without reading all of it.
 
 Rows of a day were waited for one by one: two who met them in different orders, as a run and a training of the same day,
 waited for each other until one of them was given up.
@@ -46,7 +47,9 @@ _BY_ROWS = """DELETE FROM fact_customer_history AS past USING gone
 
 def upgrade() -> None:
     op.execute(_FORGET.format(declared="DECLARE held record; ", in_turn=_BY_LOCK))
+    op.create_index("idx_audit_log_subjects", "audit_log", ["subjects"], postgresql_using="gin")
 
 
 def downgrade() -> None:
+    op.drop_index("idx_audit_log_subjects", table_name="audit_log")
     op.execute(_FORGET.format(declared="", in_turn=_BY_ROWS))
