@@ -1,18 +1,20 @@
 """One person, erased: noted first, so that no import brings them back, then taken out of every table.
 
-The two are transactions of their own. Whatever ends a process between them, the note stands; a worker, which looks
-every minute, or whoever asks again, does the rest. Done twice it comes to the same, and to the same receipt.
+The two are transactions of their own. Whatever ends a process between them, the note stands, in the audit log too; a
+worker, which looks every minute, or whoever asks again, does the rest. Done twice it comes to the same, and to the same
+receipt.
 """
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
 from app.core.errors import CustomerNotFound, EmailNotFound, StoreBusy
 from app.warehouse import erasures, personal
 from app.warehouse.announcements import announce
+from app.warehouse.audit import AuditNote, write_audit
 from app.warehouse.engine import Database
 from app.warehouse.erasures import Receipt, State
 from app.warehouse.stores import read_store
@@ -32,6 +34,7 @@ async def erase(
     email: str | None = None,
     secret: bytes,
     by: str,
+    noted: Callable[[str], AuditNote],
     patience_seconds: float,
 ) -> Sequence[Receipt]:
     """Erase a customer, or all who share an e-mail address; one receipt for each.
@@ -39,12 +42,15 @@ async def erase(
     customer_id      : or the pseudonym; of one who was erased before the id alone is known again
     secret           : what tombstones are made with
     by               : who asks: the public id of a key, or the command line
+    noted            : what the audit log says of it, given a receipt's id
     patience_seconds : how long an import, or a run being published, is waited for. Where it takes longer the receipt is
                        returned open
 
     Raises StoreNotFound, CustomerNotFound or EmailNotFound.
     """
-    receipts = await request(database, store_id, customer_id=customer_id, email=email, secret=secret, by=by)
+    receipts = await request(
+        database, store_id, customer_id=customer_id, email=email, secret=secret, by=by, noted=noted
+    )
     ended = []
     for receipt in receipts:
         try:
@@ -56,7 +62,14 @@ async def erase(
 
 
 async def request(
-    database: Database, store_id: str, *, customer_id: str | None, email: str | None, secret: bytes, by: str
+    database: Database,
+    store_id: str,
+    *,
+    customer_id: str | None,
+    email: str | None,
+    secret: bytes,
+    by: str,
+    noted: Callable[[str], AuditNote],
 ) -> Sequence[Receipt]:
     """Note who is to be erased. From then on an import leaves them out; nothing of them is removed yet."""
     async with database.transaction() as connection:
@@ -66,6 +79,7 @@ async def request(
         if not receipts and customer_id is not None:
             before = await erasures.of_tombstone(connection, store_id, customer_id, secret=secret)
             receipts = [] if before is None else [before]
+        await write_audit(connection, [noted(receipt.receipt_id) for receipt in receipts])
     if receipts:
         return receipts
     raise EmailNotFound(store_id=store_id) if customer_id is None else CustomerNotFound(customer_id, store_id=store_id)

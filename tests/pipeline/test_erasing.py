@@ -27,12 +27,27 @@ from app.pipeline.score import score_customer
 from app.segmentation.clustering import KRange
 from app.segmentation.discovery import DiscoveryOptions
 from app.warehouse import predictions, publish, runs
+from app.warehouse.audit import AuditNote
 from app.warehouse.checks import check_star
 from app.warehouse.engine import Database
 from app.warehouse.erasures import Receipt, State
 from app.warehouse.stores import hold_imports
 from tests.conftest import own_tables
-from tests.fakes import NOW, SECRET, ListSource, a_shop, at, bought, dump, execute, gave_back, put, rows, value
+from tests.fakes import (
+    NOW,
+    SECRET,
+    ListSource,
+    a_shop,
+    at,
+    bought,
+    dump,
+    erasure_noted,
+    execute,
+    gave_back,
+    put,
+    rows,
+    value,
+)
 from tests.jobs.processes import until
 from tests.warehouse.test_publish import a_star
 
@@ -57,7 +72,7 @@ MONTHS = [*a_shop(60, orders_each=6), *bought("zz", "last", "2024-10-01 12:00", 
 
 
 async def erased(database: Database, store_id: str, customer_id: str = WHO, **more: Any) -> Receipt:
-    asked = {"secret": SECRET, "by": "KEY00001", "patience_seconds": 10.0, **more}
+    asked = {"secret": SECRET, "by": "KEY00001", "noted": erasure_noted(store_id), "patience_seconds": 10.0, **more}
     (receipt,) = await erase(database, store_id, customer_id=customer_id, **asked)
     return receipt
 
@@ -141,10 +156,20 @@ async def test_nobody_is_erased_twice_by_a_hundred_at_once(database: Database, s
     assert receipts[0].rows["orders"] == 2
 
 
+async def test_an_erasure_that_cannot_be_noted_in_the_audit_log_is_not_asked_for(database: Database, shop: str) -> None:
+    def away(_: str) -> AuditNote:
+        raise RuntimeError("no room for the note")
+
+    with pytest.raises(RuntimeError):
+        await erased(database, shop, noted=away)
+    assert await value(database, "SELECT count(*) FROM erasures WHERE store_id = :s", s=shop) == 0
+
+
 async def test_who_ends_a_receipt_that_was_read_before_it_was_done_keeps_what_it_says(
     database: Database, shop: str
 ) -> None:
-    (noted,) = await request(database, shop, customer_id=WHO, email=None, secret=SECRET, by="KEY00001")
+    asked: dict[str, Any] = {"secret": SECRET, "by": "KEY00001", "noted": erasure_noted(shop)}
+    (noted,) = await request(database, shop, customer_id=WHO, email=None, **asked)
     done = await erased(database, shop)
     again = "UPDATE erasures SET state = 'requested', customer_id = :c, done_at = NULL WHERE store_id = :s"
     await execute(database, again, c=WHO, s=shop)
@@ -152,7 +177,7 @@ async def test_who_ends_a_receipt_that_was_read_before_it_was_done_keeps_what_it
 
 
 async def test_whom_nobody_knows_is_not_found(database: Database, store_id: str) -> None:
-    asked: dict[str, Any] = {"secret": SECRET, "by": "", "patience_seconds": 1.0}
+    asked: dict[str, Any] = {"secret": SECRET, "by": "", "noted": erasure_noted(store_id), "patience_seconds": 1.0}
     with pytest.raises(StoreNotFound):
         await erase(database, store_id, customer_id=WHO, **asked)
     await put(database, store_id, records_of("ada"))
@@ -167,7 +192,7 @@ async def test_whom_nobody_knows_is_not_found(database: Database, store_id: str)
 async def test_all_who_share_an_address_are_erased_with_a_receipt_each(database: Database, store_id: str) -> None:
     await put(database, store_id, [Customer(each, email="home@shop.test") for each in ("ada", "bea")])
     await put(database, store_id, [Customer("cay", email="cay@shop.test")])
-    asked: dict[str, Any] = {"secret": SECRET, "by": "", "patience_seconds": 5.0}
+    asked: dict[str, Any] = {"secret": SECRET, "by": "", "noted": erasure_noted(store_id), "patience_seconds": 5.0}
     receipts = await erase(database, store_id, email="Home@shop.test", **asked)
     assert len({receipt.receipt_id for receipt in receipts}) == 2
     left = await rows(database, "SELECT customer_id FROM customers WHERE store_id = :s", s=store_id)
@@ -476,7 +501,7 @@ async def test_who_is_erased_while_a_run_is_written_is_not_in_it(
 
 
 async def test_who_is_noted_and_still_there_is_erased_by_the_next_who_looks(database: Database, shop: str) -> None:
-    asked: dict[str, Any] = {"customer_id": WHO, "email": None, "secret": SECRET}
+    asked: dict[str, Any] = {"customer_id": WHO, "email": None, "secret": SECRET, "noted": erasure_noted(shop)}
     (noted,) = await request(database, shop, by="KEY00001", **asked)
     assert noted.state is State.requested
     assert "orders" in await speaking_of(database, shop)

@@ -24,6 +24,7 @@ from app.api.customers.schemas import (
     Order,
     Orders,
 )
+from app.audit import noted
 from app.core.clock import utc_now
 from app.core.cursors import seal, unseal
 from app.core.dates import in_words, start_of_day
@@ -44,6 +45,7 @@ from app.resources import Resources
 from app.warehouse import customers
 from app.warehouse.announcements import Change
 from app.warehouse.archetypes import read_archetype_object
+from app.warehouse.audit import AuditNote
 from app.warehouse.engine import Row
 from app.warehouse.predictions import ServedChurn
 from app.warehouse.stores import read_store
@@ -184,9 +186,9 @@ async def refreshed_profile(resources: Resources, caller: Caller, customer_id: s
         if row["run_id"] is None:
             raise NothingPublished(caller.store_id)
         with suppress(CustomerNotFound):  # whose orders all lie ahead: nothing to score yet
-            await _score(resources, caller.store_id, row["customer_id"], as_of=None, latest=True, keep=True)
+            note = noted(caller, "customer.refresh", subjects=[row["pseudonym"]] if row["pseudonym"] else [])
+            await _score(resources, caller.store_id, row["customer_id"], as_of=None, latest=True, note=note)
             resources.hearing.tell(Change(caller.store_id, [row["customer_id"]]))
-            resources.audit.read(caller, "customer.refresh", [row["pseudonym"]])
     return (await profile(resources, caller, customer_id)).text
 
 
@@ -359,7 +361,7 @@ async def _worked_out(resources: Resources, caller: Caller, row: Row) -> str:
         return _json(await _unsegmented(resources, caller, row, _not_segmented(caller.store_id), None))
     try:
         # Where none of the run's records speaks of them, their orders came later.
-        scored = await _score(resources, caller.store_id, row["customer_id"], as_of=None, latest=True, keep=False)
+        scored = await _score(resources, caller.store_id, row["customer_id"], as_of=None, latest=True)
     except OutdatedRun as error:
         return _json(await _unsegmented(resources, caller, row, str(error), None))
     except CustomerNotFound:  # no order before that moment
@@ -429,7 +431,7 @@ async def _with_why(
                 resources.database, caller.store_id, row["customer_id"], run_id=told["run_id"], as_of=as_of
             )
             return {**told, "why": explained.why}
-        scored = await _score(resources, caller.store_id, row["customer_id"], as_of=as_of, latest=False, keep=False)
+        scored = await _score(resources, caller.store_id, row["customer_id"], as_of=as_of, latest=False)
         told = json.loads(await _segmented_by(resources, row, scored))
         explained = await why.explain_customer(
             resources.database, caller.store_id, row["customer_id"], run_id=scored.run_id, as_of=as_of
@@ -447,15 +449,21 @@ def _alike(one: Mapping[str, Mapping[str, float]], other: Mapping[str, Mapping[s
 
 
 async def _score(
-    resources: Resources, store_id: str, customer_id: str, *, as_of: datetime | None, latest: bool, keep: bool
+    resources: Resources,
+    store_id: str,
+    customer_id: str,
+    *,
+    as_of: datetime | None,
+    latest: bool,
+    note: AuditNote | None = None,
 ) -> "CustomerProfile":
-    """latest : as of the end of the store's last recorded day"""
+    """latest : as of the end of the store's last recorded day; note : who has the score kept, None where it is not"""
     run, score = await asyncio.to_thread(_scoring)
     if latest:
         async with resources.database.snapshot() as connection:
             as_of = await run.latest_as_of(connection, await read_store(connection, store_id), now=utc_now())
     profile: CustomerProfile = await score.score_customer(
-        resources.database, store_id, customer_id, as_of=as_of, keep=keep
+        resources.database, store_id, customer_id, as_of=as_of, keep=note is not None, note=note
     )
     return profile
 
