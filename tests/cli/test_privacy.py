@@ -90,6 +90,7 @@ def test_everything_held_of_one_is_written_as_json(run: Run, tmp_path: Path) -> 
     done = run("export", "customer", "ada", "--store", "two", "--out", out)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"6 rows of 15 tables written to {out}.\n"
+    assert out.stat().st_mode & 0o777 == 0o600
     held = json.loads(out.read_text())
     again = json.loads(run("export", "customer", "ada", "--store", "two").stdout)
     assert (noted_in(held), len(noted_in(again))) == ([], 1)  # that they were exported is noted too
