@@ -43,21 +43,24 @@ async def erase(
     secret           : what tombstones are made with
     by               : who asks: the public id of a key, or the command line
     noted            : what the audit log says of it, given a receipt's id
-    patience_seconds : how long an import, or a run being published, is waited for. Where it takes longer the receipt is
-                       returned open
+    patience_seconds : how long an import, or a run being published, is waited for, all together. Where it takes longer
+                       the receipt and those after it are returned open; a worker ends them
 
     Raises StoreNotFound, CustomerNotFound or EmailNotFound.
     """
     receipts = await request(
         database, store_id, customer_id=customer_id, email=email, secret=secret, by=by, noted=noted
     )
-    ended = []
-    for receipt in receipts:
-        try:
-            ended.append(await complete(database, receipt, patience_seconds=patience_seconds))
-        except StoreBusy:
+    ended: list[Receipt] = []
+    give_up_at = time.monotonic() + patience_seconds
+    try:
+        for receipt in receipts:
+            ended.append(await complete(database, receipt, patience_seconds=give_up_at - time.monotonic()))
+    except StoreBusy:
+        # The others would wait for the same.
+        for receipt in receipts[len(ended) :]:
             log.info("erasure.waits", store_id=store_id, receipt_id=receipt.receipt_id)
-            ended.append(receipt)
+        ended += receipts[len(ended) :]
     return ended
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -544,6 +545,22 @@ async def test_while_the_store_is_taken_the_request_stands_and_what_is_held_stay
     assert (receipt.state, receipt.done_at, receipt.rows) == (State.requested, None, {})
     assert await dump(database, shop) == before
     assert (await erased(database, shop)).receipt_id == receipt.receipt_id
+
+
+async def test_while_the_store_is_taken_many_of_one_address_are_waited_for_but_once(
+    database: Database, store_id: str
+) -> None:
+    home = [Customer(f"c{number:02}", email="home@shop.test") for number in range(30)]
+    await put(database, store_id, home)
+    asked: dict[str, Any] = {"secret": SECRET, "by": "KEY00001", "noted": erasure_noted(store_id)}
+    begun = time.monotonic()
+    async with database.transaction() as importing:
+        await hold_imports(importing, store_id)
+        receipts = await erase(database, store_id, email="home@shop.test", patience_seconds=0.3, **asked)
+    assert time.monotonic() - begun < 3.0  # and not thirty times as long
+    assert [receipt.state for receipt in receipts] == [State.requested] * 30
+    await complete_open(database, store_id)
+    assert await value(database, "SELECT count(*) FROM customers WHERE store_id = :s", s=store_id) == 0
 
 
 async def test_a_receipt_and_its_tombstone_tell_nothing_without_the_secret(database: Database, store_id: str) -> None:
