@@ -119,6 +119,20 @@ async def profile(
         # From one moment to the next it would tell the second and the amount of each order.
         raise InvalidParameter("as_of", "with a key that sees no identities it takes a day, as in 2026-03-01")
     row = await find(resources, caller, customer_id)
+    return await _profile(resources, caller, customer_id, row, as_of=as_of, without=without, extras=extras)
+
+
+async def _profile(
+    resources: Resources,
+    caller: Caller,
+    customer_id: str,
+    row: Row,
+    *,
+    as_of: date | datetime | None = None,
+    without: frozenset[str] = frozenset(),
+    extras: frozenset[str] = frozenset(),
+) -> ToldProfile:
+    """The same of someone who has been found. customer_id : as it was asked for"""
     moment = None if as_of is None else _moment_of(as_of, row["timezone"])
     stored = False
     if moment is not None:
@@ -126,7 +140,8 @@ async def profile(
     elif row["own"] is not None and row["archetype"] is not None:
         form = await _form(resources, caller.store_id, row["run_id"])
         if form is None:
-            return await profile(resources, caller, customer_id, without=without, extras=extras)
+            again = await _look_up(resources, caller, customer_id)
+            return await _profile(resources, caller, customer_id, again, without=without, extras=extras)
         stored = True
         served = await _served(resources, row)
         theirs = form.filled(row["own"], row["memberships"].split(","), row["dominant"])
@@ -152,7 +167,7 @@ async def profile(
         if part == "churn":
             told["business_metrics"].pop("churn_risk_score")
     if "orders" in extras:
-        latest = await orders(resources, caller, customer_id)
+        latest = await _orders(resources, caller, customer_id, row)
         told["orders"] = latest.model_dump()
     return ToldProfile(_json(told), row["customer_id"], row["pseudonym"], stored)
 
@@ -189,7 +204,8 @@ async def refreshed_profile(resources: Resources, caller: Caller, customer_id: s
             note = noted(caller, "customer.refresh", subjects=[row["pseudonym"]] if row["pseudonym"] else [])
             await _score(resources, caller.store_id, row["customer_id"], as_of=None, latest=True, note=note)
             resources.hearing.tell(Change(caller.store_id, [row["customer_id"]]))
-    return (await profile(resources, caller, customer_id)).text
+    row = await _look_up(resources, caller, customer_id)
+    return (await _profile(resources, caller, customer_id, row)).text
 
 
 async def churn_risk(resources: Resources, caller: Caller, customer_id: str) -> ChurnRisk:
@@ -198,7 +214,7 @@ async def churn_risk(resources: Resources, caller: Caller, customer_id: str) -> 
     Raises CustomerNotFound, NothingPredicted, or NotPredicted for who nothing is predicted of.
     """
     row = await find(resources, caller, customer_id)
-    told = json.loads((await profile(resources, caller, customer_id)).text)
+    told = json.loads((await _profile(resources, caller, customer_id, row)).text)
     if told["churn_risk"] is None:
         if row["served_prediction_id"] is None:
             raise NothingPredicted(caller.store_id)
@@ -236,6 +252,13 @@ def _explaining() -> ModuleType:
 
 
 async def find(resources: Resources, caller: Caller, customer_id: str) -> Row:
+    """Whom a request asks for, which is noted: once, however often they are looked up for it."""
+    row = await _look_up(resources, caller, customer_id)
+    resources.audit.read(caller, "customer.read", [row["pseudonym"]])
+    return row
+
+
+async def _look_up(resources: Resources, caller: Caller, customer_id: str) -> Row:
     """Those who may not see identities know customers by their pseudonym alone."""
     row = None
     if caller.identified:
@@ -244,7 +267,6 @@ async def find(resources: Resources, caller: Caller, customer_id: str) -> Row:
         row = await customers.read_profile_by_pseudonym(resources.database, caller.store_id, customer_id)
     if row is None:
         raise CustomerNotFound(customer_id, store_id=caller.store_id)
-    resources.audit.read(caller, "customer.read", [row["pseudonym"]])
     return row
 
 
@@ -601,6 +623,23 @@ async def orders(
     if first_day is not None and last_day is not None and last_day < first_day:
         raise InvalidParameter("end_date", "it lies before start_date")
     row = await find(resources, caller, customer_id)
+    days = {"first_day": first_day, "last_day": last_day}
+    return await _orders(resources, caller, customer_id, row, terms=terms, **days, limit=limit, cursor=cursor)
+
+
+async def _orders(
+    resources: Resources,
+    caller: Caller,
+    customer_id: str,
+    row: Row,
+    *,
+    terms: Sequence[str] | None = None,
+    first_day: date | None = None,
+    last_day: date | None = None,
+    limit: int = LATEST_ORDERS,
+    cursor: str | None = None,
+) -> Orders:
+    """The same of someone who has been found. customer_id : as it was asked for"""
     found_id = row["customer_id"]
     purpose = json.dumps(["orders", caller.store_id, found_id, terms, str(first_day), str(last_day)])
     after = None
