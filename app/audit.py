@@ -1,7 +1,8 @@
 """What is read of identities is noted here and written a moment later, so that reading waits for no writing.
 
-What changes something is written in the transaction that does it (`noted`); reads are gathered and written together,
-each second and when the process ends. A process that is killed loses the notes of its last second at most.
+What changes something is written in the transaction that does it (`noted`), and an export of all that is held of
+somebody before it is answered; other reads are gathered and written together, each second and when the process ends. A
+process that is killed loses the notes of its last second at most.
 """
 
 import asyncio

@@ -20,6 +20,7 @@ from app.segmentation.clustering import KRange
 from app.segmentation.discovery import DiscoveryOptions
 from app.sources.base import Batch, ReadingAccount, StoreDefaults
 from app.warehouse import predictions
+from app.warehouse.audit import AuditNote
 from app.warehouse.engine import Database
 
 #: What pseudonyms are made with.
@@ -64,6 +65,11 @@ async def put(database: Database, store_id: str, records: Sequence[Record], **ar
     """Import records into a store of London."""
     arguments = {"timezone": "Europe/London", "currency": "GBP", "pseudonym_secret": SECRET, **arguments}
     return await ingest(database, ListSource(records), store_id=store_id, **arguments)
+
+
+def erasure_noted(store_id: str) -> Callable[[str], AuditNote]:
+    """What the audit log says of an erasure, as `erasing.erase` takes it."""
+    return lambda receipt_id: AuditNote(store_id, NOW, "KEY00001", "person.erase", None, object=receipt_id)
 
 
 #: Later than anything any of these shops did.
@@ -278,6 +284,7 @@ async def foretell(
     async with database.transaction() as connection:
         prediction_id = await predictions.start(connection, store_id, as_of=moment)
         rows = pl.DataFrame(list(told), infer_schema_length=None)
+        await predictions.hold_to_publish(connection, store_id)
         await predictions.publish(
             connection, store_id, prediction_id, rows=rows, models=models, report={}, as_of=moment
         )

@@ -44,12 +44,14 @@ def test_customers_are_drawn_only_so_often_where_they_are_not_to_be_listed() -> 
         limits.draw(caller("k", Scope.support))
 
 
-def test_people_are_exported_only_so_often() -> None:
+def test_all_that_is_held_of_somebody_is_shown_only_so_often_to_a_key_whatever_it_may() -> None:
     limits = Limits(0, failures=0)
     for _ in range(30):
-        limits.export(caller("k", Scope.privacy))
+        limits.export(caller("k", Scope.admin))
     with pytest.raises(TooManyRequests, match="has exported a person 30 times"):
-        limits.export(caller("k", Scope.privacy))
+        limits.export(caller("k", Scope.admin))
+    limits.export(caller("other", Scope.privacy))
+    limits.admit(caller("k", Scope.admin))
 
 
 def test_no_limit_is_no_limit() -> None:

@@ -4,6 +4,9 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 
+from app.warehouse.engine import Database
+from tests.fakes import value
+
 _STEP_SECONDS = 0.02
 
 
@@ -18,3 +21,13 @@ async def until(happened: Callable[[], object | Awaitable[object]], *, seconds: 
         if loop.time() > end:
             raise AssertionError(f"not within {seconds:.0f} seconds")
         await asyncio.sleep(_STEP_SECONDS)
+
+
+async def until_so_many_wait(database: Database, n: int) -> None:
+    """Until so many connections to a database wait for a lock."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+    async def wait() -> bool:
+        return bool(await value(database, waiting) == n)
+
+    await until(wait)

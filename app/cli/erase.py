@@ -9,7 +9,6 @@ from app.core.config import Settings
 from app.core.secrets_file import id_hash_secret
 from app.pipeline.erasing import erase
 from app.resources import open_database
-from app.warehouse.audit import write_audit
 from app.warehouse.erasures import Receipt, State
 from app.warehouse.migrate import migrate
 
@@ -30,18 +29,18 @@ def add_commands(commands: Commands, shared: argparse.ArgumentParser) -> None:
 
 
 async def _run(wanted: argparse.Namespace, settings: Settings) -> int:
+    store_id = store_of(wanted, settings)
     async with open_database(settings) as database:
         await migrate(database)
         (receipt,) = await erase(
             database,
-            store_of(wanted, settings),
+            store_id,
             customer_id=wanted.customer_id,
             secret=id_hash_secret(settings),
             by=COMMAND_LINE,
+            noted=lambda receipt_id: noted(store_id, "person.erase", about=receipt_id),
             patience_seconds=_PATIENCE_SECONDS,
         )
-        async with database.transaction() as connection:
-            await write_audit(connection, [noted(receipt.store_id, "person.erase", about=receipt.receipt_id)])
     _show(receipt)
     if receipt.state is State.done:
         return 0

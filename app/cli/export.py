@@ -11,7 +11,7 @@ from app.cli.output import progress, say
 from app.cli.predict import add_as_of, moment_of, predict_options
 from app.core.clock import utc_now
 from app.core.config import Settings
-from app.core.files import check_writable, whole_file, write_whole
+from app.core.files import check_writable, whole_file
 from app.pipeline.held import everything_held, pseudonyms
 from app.pipeline.predict import told_as_of
 from app.resources import open_database
@@ -78,7 +78,8 @@ async def _customer(wanted: argparse.Namespace, settings: Settings) -> int:
     if wanted.out is None:
         say(told)
         return 0
-    write_whole(wanted.out, told + "\n")
+    with whole_file(wanted.out, private=True) as file:
+        file.write(told.encode() + b"\n")
     n_rows = sum(len(table["rows"]) for person in held["people"] for table in person["tables"])
     say(f"{n_rows:,} rows of {len(held['people'][0]['tables'])} tables written to {wanted.out}.")
     return 0

@@ -10,7 +10,6 @@ To add a job: a name in `warehouse/jobs.py: Job`, and its handler in HANDLERS.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from importlib import import_module
 from typing import Any
 
@@ -22,7 +21,6 @@ from app.core.errors import NotEnoughHistory, OutdatedRun, PredictionInProgress,
 from app.jobs.apart import Apart
 from app.jobs.failures import WorkFailed
 from app.pipeline.erasing import complete_open
-from app.warehouse.audit import forget_audit
 from app.warehouse.changes import how_many
 from app.warehouse.engine import Database
 from app.warehouse.jobs import Asked, Job, enqueue, enqueue_discovery, let_others_ask
@@ -117,12 +115,10 @@ async def tell_risk(means: Means, _job_id: int, asked: Asked) -> None:
 
 
 async def thin(means: Means, _job_id: int, asked: Asked) -> None:
-    """History that takes less room the older it is, and no notes of who has seen whom beyond their time."""
+    """History that takes less room the older it is."""
     thinning = await _loaded("app.pipeline.thinning")
     daily_days = means.settings.history_daily_days
     await thinning.thin(means.database, asked.store_id, now=utc_now(), daily_days=daily_days)
-    async with means.database.transaction() as connection:
-        await forget_audit(connection, kept=timedelta(days=means.settings.audit_days))
 
 
 async def alert(means: Means, _job_id: int, asked: Asked) -> None:

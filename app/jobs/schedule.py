@@ -8,6 +8,7 @@ its next time, which may be a week away: it is fired again until it has.
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 
 import structlog
@@ -17,6 +18,7 @@ from pgqueuer.domain.models import Schedule
 
 from app.core.config import Settings
 from app.jobs.failures import failure_of
+from app.warehouse.audit import forget_audit
 from app.warehouse.engine import Database
 from app.warehouse.erasures import stores_with_open
 from app.warehouse.jobs import LOOKING, Job, enqueue, enqueue_discovery, forget_old, forget_repeated, keep_due
@@ -33,7 +35,8 @@ def add_schedules(manager: PgQueuer, queries: Queries, database: Database, setti
 
     @manager.schedule(Job.rescore.value, settings.rescore_schedule)
     async def rescore(due: Schedule) -> None:
-        await _fire(due, partial(rescore_everywhere, database), queries, manager.shutdown)
+        ask = partial(rescore_everywhere, database, audit_days=settings.audit_days)
+        await _fire(due, ask, queries, manager.shutdown)
 
     @manager.schedule(Job.discover.value, settings.discovery_schedule)
     async def discover(due: Schedule) -> None:
@@ -77,11 +80,15 @@ async def _fire(due: Schedule, ask: Callable[[], Awaitable[None]], queries: Quer
         delay = min(2 * delay, _LONGEST_DELAY_SECONDS)
 
 
-async def rescore_everywhere(database: Database) -> None:
-    """Ask for a rescoring of every store that serves a run; and drop what is known of jobs that are past."""
+async def rescore_everywhere(database: Database, *, audit_days: int) -> None:
+    """Ask for a rescoring of every store that serves a run; and drop what is known of jobs that are past, and of who
+    has seen whom more than so many days ago.
+    """
     async with database.transaction() as connection:
         await forget_repeated(connection)
         await forget_old(connection)
+    async with database.transaction() as connection:
+        await forget_audit(connection, kept=timedelta(days=audit_days))
     async with database.transaction() as connection:
         stores = [store_id for store_id, served in await stores_with_orders(connection) if served is not None]
         for store_id in stores:

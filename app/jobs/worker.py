@@ -79,7 +79,7 @@ class Worker:
                     said = ""
                     await self._work(queries, lost)
             except Exception as error:  # whatever it is, the jobs wait, and somebody may mend it
-                why = str(error) if isinstance(error, AppError) else f"{type(error).__name__}: {_first_line(error)}"
+                why = str(failure_of(error))
                 if why != said:
                     log.warning("worker.cannot_work", why=why)
                 said = why
@@ -199,7 +199,3 @@ def _hear_the_queue() -> None:
     if not any(isinstance(handler, _Listener) for handler in logger.handlers):
         logger.addHandler(_Listener(level=logging.WARNING))
         logger.propagate = False
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0]

@@ -1,18 +1,20 @@
 """One person, erased: noted first, so that no import brings them back, then taken out of every table.
 
-The two are transactions of their own. Whatever ends a process between them, the note stands; a worker, which looks
-every minute, or whoever asks again, does the rest. Done twice it comes to the same, and to the same receipt.
+The two are transactions of their own. Whatever ends a process between them, the note stands, in the audit log too; a
+worker, which looks every minute, or whoever asks again, does the rest. Done twice it comes to the same, and to the same
+receipt.
 """
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
 from app.core.errors import CustomerNotFound, EmailNotFound, StoreBusy
 from app.warehouse import erasures, personal
 from app.warehouse.announcements import announce
+from app.warehouse.audit import AuditNote, write_audit
 from app.warehouse.engine import Database
 from app.warehouse.erasures import Receipt, State
 from app.warehouse.stores import read_store
@@ -32,6 +34,7 @@ async def erase(
     email: str | None = None,
     secret: bytes,
     by: str,
+    noted: Callable[[str], AuditNote],
     patience_seconds: float,
 ) -> Sequence[Receipt]:
     """Erase a customer, or all who share an e-mail address; one receipt for each.
@@ -39,24 +42,37 @@ async def erase(
     customer_id      : or the pseudonym; of one who was erased before the id alone is known again
     secret           : what tombstones are made with
     by               : who asks: the public id of a key, or the command line
-    patience_seconds : how long an import, or a run being published, is waited for. Where it takes longer the receipt is
-                       returned open
+    noted            : what the audit log says of it, given a receipt's id
+    patience_seconds : how long an import, or a run being published, is waited for, all together. Where it takes longer
+                       the receipt and those after it are returned open; a worker ends them
 
     Raises StoreNotFound, CustomerNotFound or EmailNotFound.
     """
-    receipts = await request(database, store_id, customer_id=customer_id, email=email, secret=secret, by=by)
-    ended = []
-    for receipt in receipts:
-        try:
-            ended.append(await complete(database, receipt, patience_seconds=patience_seconds))
-        except StoreBusy:
+    receipts = await request(
+        database, store_id, customer_id=customer_id, email=email, secret=secret, by=by, noted=noted
+    )
+    ended: list[Receipt] = []
+    give_up_at = time.monotonic() + patience_seconds
+    try:
+        for receipt in receipts:
+            ended.append(await complete(database, receipt, patience_seconds=give_up_at - time.monotonic()))
+    except StoreBusy:
+        # The others would wait for the same.
+        for receipt in receipts[len(ended) :]:
             log.info("erasure.waits", store_id=store_id, receipt_id=receipt.receipt_id)
-            ended.append(receipt)
+        ended += receipts[len(ended) :]
     return ended
 
 
 async def request(
-    database: Database, store_id: str, *, customer_id: str | None, email: str | None, secret: bytes, by: str
+    database: Database,
+    store_id: str,
+    *,
+    customer_id: str | None,
+    email: str | None,
+    secret: bytes,
+    by: str,
+    noted: Callable[[str], AuditNote],
 ) -> Sequence[Receipt]:
     """Note who is to be erased. From then on an import leaves them out; nothing of them is removed yet."""
     async with database.transaction() as connection:
@@ -66,6 +82,7 @@ async def request(
         if not receipts and customer_id is not None:
             before = await erasures.of_tombstone(connection, store_id, customer_id, secret=secret)
             receipts = [] if before is None else [before]
+        await write_audit(connection, [noted(receipt.receipt_id) for receipt in receipts])
     if receipts:
         return receipts
     raise EmailNotFound(store_id=store_id) if customer_id is None else CustomerNotFound(customer_id, store_id=store_id)
@@ -93,7 +110,7 @@ async def _complete(database: Database, receipt: Receipt, *, patience_seconds: f
         customer_id = await erasures.take(connection, receipt.receipt_id)
         if customer_id is not None:
             rows = await personal.remove(connection, receipt.store_id, customer_id)
-            await erasures.finish(connection, receipt, rows)
+            await erasures.finish(connection, receipt.receipt_id, rows)
             await announce(connection, receipt.store_id)
             log.info("person.erased", store_id=receipt.store_id, receipt_id=receipt.receipt_id, rows=sum(rows.values()))
         return await erasures.read(connection, receipt.store_id, receipt.receipt_id)

@@ -130,7 +130,7 @@ async def predict(
             report = report_of(told)
             async with database.transaction() as connection:
                 # Held before it is asked who was told what: of who is deleted later the report would go on telling.
-                await predictions.hold_to_publish(connection, store_id, as_of=as_of)
+                await predictions.hold_to_publish(connection, store_id)
                 before = await predictions.read_levels(connection, store_id)
                 report["crossed"] = crossed(told, before, mode=options.tier_mode)
                 anew = await predictions.publish(

@@ -15,6 +15,7 @@ from app.pipeline.served import ServedRun, served
 from app.pipeline.star import by_axis, customer_row, features_by_axis
 from app.segmentation.membership import Array, strengths
 from app.warehouse import publish
+from app.warehouse.audit import AuditNote, write_audit
 from app.warehouse.behaviour import Behaviour, read_behaviour_of_one
 from app.warehouse.engine import Connection, Database
 from app.warehouse.history import Rules, rules_in_force
@@ -54,12 +55,19 @@ class CustomerProfile:
 
 
 async def score_customer(
-    database: Database, store_id: str, customer_id: str, *, as_of: datetime | None = None, keep: bool = False
+    database: Database,
+    store_id: str,
+    customer_id: str,
+    *,
+    as_of: datetime | None = None,
+    keep: bool = False,
+    note: AuditNote | None = None,
 ) -> CustomerProfile:
     """Place a customer on the served run's axes.
 
     as_of : None for the served run's own, which gives its numbers of whoever had no record since
     keep  : put the result in place of the stored profile
+    note  : who has it put there, for the audit log
 
     Raises StoreNotFound, NothingPublished, OutdatedRun, or CustomerNotFound for an id without an order before as_of.
     """
@@ -77,6 +85,8 @@ async def score_customer(
             await predict_some(
                 database, connection, store, [customer_id], as_of=moment, behaviour=behaviour, values=values
             )
+            if note is not None:
+                await write_audit(connection, [note])
     return _profile(store, run, moment, placed, row)
 
 

@@ -8,8 +8,7 @@ import structlog
 
 from app.warehouse.engine import Database
 from app.warehouse.history import Day, delete_days, delete_dimensions, read_days
-from app.warehouse.runs import hold_served_run
-from app.warehouse.stores import read_store
+from app.warehouse.stores import hold_history, read_store
 
 log = structlog.get_logger()
 
@@ -23,17 +22,15 @@ async def thin(database: Database, store_id: str, *, now: datetime, daily_days: 
     The days of the served run stay, since the next discovery goes on from them. Raises StoreNotFound.
     """
     async with database.transaction() as connection:
-        # In this order: a run that is served in between has no day among those found.
+        # A run that is being published is waited for, and the next waits: it neither writes a day anew that is to go,
+        # nor is anything of it taken for what nobody speaks of.
+        await hold_history(connection, store_id)
         kept = await read_days(connection, store_id)
         store = await read_store(connection, store_id)
         today = now.astimezone(ZoneInfo(store.timezone)).date()
         days = thinned(kept, before=today - timedelta(days=daily_days), served_run_id=store.served_run_id)
         gone = [each for each in kept if each.day in days]
-        # The days first and the store then, as a run is published: of one that writes such a day anew, one waits for
-        # the other, and not each for the other. What it wrote stays: it is of another run than the day that is to go.
         n_rows = await delete_days(connection, store_id, gone) if gone else 0
-        # From here a run that is being published waits, so that nothing of it is taken for what nobody speaks of.
-        await hold_served_run(connection, store_id)
         left = {each.run_id for each in await read_days(connection, store_id)}
         n_runs = await delete_dimensions(connection, store_id, kept=left)
     if n_rows or n_runs:

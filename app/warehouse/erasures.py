@@ -99,13 +99,14 @@ async def take(connection: AsyncConnection, receipt_id: str) -> str | None:
     return found
 
 
-async def finish(connection: AsyncConnection, receipt: Receipt, rows: Mapping[str, int]) -> None:
-    """From here on the receipt names nobody. rows : what was removed, by table"""
-    together = {table: receipt.rows.get(table, 0) + rows.get(table, 0) for table in {*receipt.rows, *rows}}
+async def finish(connection: AsyncConnection, receipt_id: str, rows: Mapping[str, int]) -> None:
+    """From here on the receipt names nobody. Take it first. rows : what was removed, by table"""
+    this = erasures.c.receipt_id == receipt_id
+    # As it is now: since it was read another may have ended it, and a third opened it again.
+    before = (await connection.execute(select(erasures.c.rows).where(this))).scalar_one()
+    together = {table: before.get(table, 0) + rows.get(table, 0) for table in {*before, *rows}}
     await connection.execute(
-        update(erasures)
-        .where(erasures.c.receipt_id == receipt.receipt_id)
-        .values(state=State.done, customer_id=None, done_at=func.now(), rows=together)
+        update(erasures).where(this).values(state=State.done, customer_id=None, done_at=func.now(), rows=together)
     )
 
 

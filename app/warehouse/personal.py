@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core.errors import StoreBusy
 from app.core.keys import is_pseudonym
-from app.warehouse.stores import hold_imports, hold_store
+from app.warehouse.stores import hold_history, hold_imports, hold_store
 from app.warehouse.tables import (
     audit_log,
     customer_pseudonyms,
@@ -46,7 +46,7 @@ class Rule:
     whose   : which rows of the store are theirs
     shown   : of columns that speak of others as well, the part that is theirs
     emptied : what columns are set to where a row is not about this person alone and stays; of others rows are deleted
-    before  : what has to be changed first, so that nobody else's rows are harmed
+    before  : what has to be done first, so that nobody else's rows are harmed and no row goes unseen
     """
 
     table: Table
@@ -151,17 +151,19 @@ RULES: tuple[Rule, ...] = (
             f"DELETE FROM queue_log WHERE job_id IN ({_THEIR_JOBS})",  # noqa: S608
         ),
     ),
-    # What was done stays written, but for whom it was about.
+    Rule(
+        idempotent_requests,
+        whose=_IN_ANSWER,
+        shown={"answer": _names_shown("answer")},
+    ),
+    # What was done stays written, but for whom it was about. After all other rows, since who notes something has theirs
+    # first; from here on nobody notes anything until these names are gone for everyone.
     Rule(
         audit_log,
         whose="subjects && CAST(:names AS text[])",
         shown={"subjects": _AMONG_NAMES.format("= ANY")},
         emptied={"subjects": _AMONG_NAMES.format("<> ALL")},
-    ),
-    Rule(
-        idempotent_requests,
-        whose=_IN_ANSWER,
-        shown={"answer": _names_shown("answer")},
+        before=("LOCK TABLE audit_log IN SHARE ROW EXCLUSIVE MODE",),
     ),
     # Emptied by `erasures.finish`, at the very end, with what says that all the rest is.
     Rule(erasures, emptied={"customer_id": "NULL"}),
@@ -202,9 +204,6 @@ _SAMPLED = """
     ) AS drawn(value)
     WHERE schemaname = current_schema() AND tablename = ANY (CAST(:tables AS text[]))
       AND value = ANY (CAST(:words AS text[]))
-"""
-_HISTORY_IS_FREE = """
-    SELECT FROM fact_customer_history WHERE store_id = :store AND customer_id = :customer FOR UPDATE NOWAIT
 """
 #: SQLSTATEs of work that stands in the way of other work: lock_not_available, deadlock_detected.
 _IN_THE_WAY = frozenset({"55P03", "40P01"})
@@ -269,13 +268,13 @@ async def in_turn(connection: AsyncConnection, store_id: str, *, patience_second
     """The block may take a customer away: no import of the store is under way, nobody publishes, scores or tells, and
     none begins before it has ended.
 
-    Raises StoreBusy where that takes longer to come about, or a day of history is being written. Ask again then: who
-    publishes a day has its rows before the store, so whoever has the store must not wait for them.
+    Raises StoreBusy where that takes longer to come about.
     """
     try:
         patience = f"{max(1, round(1000 * patience_seconds))}ms"
         await connection.execute(text("SELECT set_config('lock_timeout', :patience, true)"), {"patience": patience})
         await hold_imports(connection, store_id)
+        await hold_history(connection, store_id)
         await hold_store(connection, store_id)
         yield
     except DBAPIError as error:
@@ -289,7 +288,6 @@ async def remove(connection: AsyncConnection, store_id: str, customer_id: str) -
     words, names = await _called(connection, store_id, customer_id)
     values = {"store": store_id, "customer": customer_id, "names": names}
     removed = {}
-    await _run(connection, _HISTORY_IS_FREE, values)
     for rule in RULES:
         if rule.table is not erasures:
             for statement in rule.before:

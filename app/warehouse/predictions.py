@@ -17,24 +17,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.warehouse.announcements import announce
 from app.warehouse.copying import copy_in
 from app.warehouse.engine import Database, Row, raw
-from app.warehouse.stores import hold_store
+from app.warehouse.stores import hold_history, hold_store
 from app.warehouse.tables import fact_customer_prediction, prediction_models, prediction_runs, stores
 
 _KEPT = 8
 #: Of so many months the first is kept as well: what it forecast for the month is compared with what came.
 _MONTHS_KEPT = 3
 _MONEY = ("expected_spend_90d", "expected_spend_low", "expected_spend_high", "predicted_ltv_12m")
-# Rows of a day are held before the store, as by whoever publishes a day anew; who deletes a customer has theirs first.
-_HOLD_HISTORY = """
-    SELECT count(*) FROM (
-        SELECT FROM fact_customer_history AS past
-        WHERE past.store_id = :store_id AND past.snapshot_date = (
-            SELECT ((CAST(:as_of AS timestamptz) - interval '1 microsecond') AT TIME ZONE timezone)::date
-            FROM stores WHERE store_id = :store_id
-        )
-        ORDER BY past.customer_id FOR NO KEY UPDATE
-    ) AS held
-"""
 _GONE = """
     DELETE FROM fact_customer_prediction AS told
     WHERE told.store_id = :store_id AND NOT EXISTS (
@@ -109,9 +98,9 @@ async def fail(connection: AsyncConnection, prediction_id: int, failure: str) ->
     )
 
 
-async def hold_to_publish(connection: AsyncConnection, store_id: str, *, as_of: datetime) -> None:
+async def hold_to_publish(connection: AsyncConnection, store_id: str) -> None:
     """From here on, until this transaction ends, nobody of the store is told anew or deleted."""
-    await connection.execute(text(_HOLD_HISTORY), {"store_id": store_id, "as_of": as_of})
+    await hold_history(connection, store_id)
     await hold_store(connection, store_id)
 
 

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.warehouse.announcements import announce
 from app.warehouse.copying import copy_in, copy_in_binary, copy_out
 from app.warehouse.engine import raw
+from app.warehouse.stores import hold_history
 from app.warehouse.tables import (
     archetype_lineage,
     dim_archetype_l1,
@@ -88,6 +89,8 @@ async def publish(
     for table in (*_DIMENSIONS, segment_lineage, archetype_lineage):
         if table.name in star:
             await _copy(connection, store_id, run_id, table.name, star[table.name])
+    # Before the store, which the switch takes: as whoever writes history does.
+    await hold_history(connection, store_id)
     await _take_snapshot(connection, store_id, run_id, star[fact_customer_history.name])
     current = star[_CURRENT] if customers is None else await customers
     current = await _with_rfm_before(connection, store_id, current)

@@ -56,6 +56,18 @@ async def hold_imports(connection: AsyncConnection, store_id: str) -> None:
     await connection.execute(_LOCK_IMPORTS, {"store": store_id})
 
 
+_LOCK_HISTORY = text("SELECT pg_advisory_xact_lock(hashtextextended('history ' || :store, 0))")
+
+
+async def hold_history(connection: AsyncConnection, store_id: str) -> None:
+    """Until this transaction ends no other writes days of the store's history. Waits its turn.
+
+    Whoever takes more than one takes them in this order: imports, history, the store, rows. The trigger that a
+    customer's deletion sets off takes this one, too.
+    """
+    await connection.execute(_LOCK_HISTORY, {"store": store_id})
+
+
 async def hold_store(connection: AsyncConnection, store_id: str) -> None:
     """Until this transaction ends nobody publishes into the store, or scores or tells its customers."""
     query = select(stores.c.store_id).where(stores.c.store_id == store_id)

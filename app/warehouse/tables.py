@@ -190,6 +190,7 @@ audit_log = Table(
     Column("object", Text, comment="What else it was about: a key, a job, a run, a receipt."),
     PrimaryKeyConstraint("audit_id"),
     Index("idx_audit_log_store", "store_id", "audit_id"),
+    Index("idx_audit_log_subjects", "subjects", postgresql_using="gin"),
     comment="Who has changed something, and who has seen identities.",
 )
 

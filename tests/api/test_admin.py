@@ -114,6 +114,31 @@ async def test_asked_again_under_the_same_key_a_discovery_is_answered_as_before(
     assert_problem(await admin.post(CLUSTER, headers={"Idempotency-Key": "a key"}), 422)
 
 
+async def test_the_same_key_in_another_store_is_another_key(
+    admin: Ask, database: Database, settings: Settings, store_id: str
+) -> None:
+    other, headers = f"{store_id}-other", {"Idempotency-Key": "monday"}
+    await put(database, other, a_shop(3))
+    first = await told(await admin.post(CLUSTER, json={"max_k": 3}, headers=headers), 202)
+    app = create_app(resources=resources_for(database, settings, other))
+    async with app.router.lifespan_context(app), client(app, KEYS["admin"]) as asking:
+        theirs = await told(await asking.post(CLUSTER, json={"max_k": 4}, headers=headers), 202)
+    assert theirs["run_id"] != first["run_id"]
+    assert await told(await admin.post(CLUSTER, json={"max_k": 3}, headers=headers), 202) == first
+
+
+async def test_a_key_is_free_again_after_a_day(admin: Ask, database: Database, store: str) -> None:
+    headers, older = {"Idempotency-Key": "monday"}, "UPDATE idempotent_requests SET asked_at = now() - interval '{}' "
+    first = await told(await admin.post(CLUSTER, json={"max_k": 3}, headers=headers), 202)
+    await ended(database, first["job_id"])
+    await execute(database, older.format("23 hours 59 minutes") + "WHERE store_id = :s", s=store)
+    assert await told(await admin.post(CLUSTER, json={"max_k": 3}, headers=headers), 202) == first
+    await execute(database, older.format("24 hours 1 minute") + "WHERE store_id = :s", s=store)
+    await execute(database, "UPDATE segmentation_runs SET status = 'published' WHERE store_id = :s", s=store)
+    again = await told(await admin.post(CLUSTER, json={"max_k": 4}, headers=headers), 202)
+    assert again["run_id"] != first["run_id"]
+
+
 async def test_a_refused_discovery_leaves_its_key_free(admin: Ask, database: Database, store: str) -> None:
     headers = {"Idempotency-Key": "monday"}
     async with database.session_lock(runs.lock_key(store)):

@@ -1,12 +1,16 @@
 """Customers over HTTP: one in full, in brief, by chance, found by a search, scored anew."""
 
+from collections.abc import Iterable
 from datetime import date, timedelta
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 
+from app.api.customers import service
 from app.api.customers.schemas import BriefCustomer, CustomerProfile, FoundCustomers
 from app.api.customers.service import PARTS
+from app.core.keys import Caller
 from app.domain.records import Customer
 from app.warehouse.engine import Database
 from tests.api.conftest import STORE, Ask, Clients
@@ -416,3 +420,58 @@ async def test_someone_without_an_order_has_no_reasons(empty_shop: Ask, database
 async def test_an_unknown_include_names_those_there_are(ask: Clients) -> None:
     problem = await told(ask.support, PROFILE, 422, include="reasons")
     assert problem["errors"] == [{"field": "include", "message": "takes a comma list of churn, orders, why"}]
+
+
+@pytest.fixture
+def noted(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str | None]]]:
+    """What is noted to have been read, and of whom, from now on."""
+    seen: list[tuple[str, list[str | None]]] = []
+
+    def read(_caller: Caller, action: str, subjects: Iterable[str | None]) -> None:
+        seen.append((action, list(subjects)))
+
+    monkeypatch.setattr(app.state.resources.audit, "read", read)
+    return seen
+
+
+async def pseudonym_of(database: Database, store_id: str, customer_id: str) -> str:
+    named = "SELECT pseudonym FROM customer_pseudonyms WHERE store_id = :s AND customer_id = :c"
+    return str(await value(database, named, s=store_id, c=customer_id))
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", PROFILE),
+        ("GET", f"{PROFILE}?include=orders,why,churn"),
+        ("GET", f"{PROFILE}?as_of=2026-01-01&exclude=churn"),
+        ("POST", f"{PROFILE}/refresh"),
+        ("GET", f"{PROFILE}/orders"),
+        ("GET", f"{PROFILE}/history"),
+        ("GET", f"{PROFILE}/churn-risk"),
+        ("GET", "/api/mcp/customers/C0000001"),
+        ("GET", "/api/mcp/customers/C0000001?as_of=2026-01-01"),
+    ],
+)
+async def test_a_request_that_shows_a_customer_is_noted_once(
+    ask: Clients, shop: str, database: Database, noted: list[Any], method: str, path: str
+) -> None:
+    """Also where they are looked up more than once for it; what is asked again is noted again."""
+    pseudonym = await pseudonym_of(database, shop, "C0000001")
+    for _ in range(2):
+        answer = await ask.support.request(method, path)
+        assert answer.status_code == 200, answer.text
+    assert noted == [("customer.read", [pseudonym])] * 2
+
+
+async def test_so_is_one_during_which_another_run_was_published(
+    ask: Clients, noted: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, gone = service._form, [True]
+
+    async def gone_at_first(*arguments: Any) -> Any:
+        return None if gone and gone.pop() else await whole(*arguments)
+
+    monkeypatch.setattr(service, "_form", gone_at_first)
+    assert (await ask.support.get(PROFILE)).status_code == 200
+    assert (gone, len(noted)) == ([], 1)

@@ -90,6 +90,26 @@ async def test_somebody_erased_is_gone_and_the_receipt_does_not_say_who(officer:
     assert Receipt.model_validate(one) == receipt
 
 
+async def test_who_has_exported_and_erased_whom_is_in_the_audit_log(
+    officer: Ask, database: Database, store: str
+) -> None:
+    named = "SELECT pseudonym FROM customer_pseudonyms WHERE store_id = :s AND customer_id = 'ada'"
+    pseudonym = await value(database, named, s=store)
+
+    async def noted(action: str) -> list[tuple[Any, ...]]:
+        as_admin = {"X-API-Key": KEYS["admin"]}
+        found = await told(await officer.get("/api/admin/audit", params={"action": action}, headers=as_admin))
+        return [(each["key_id"], each["action"], each["subjects"], each["object"]) for each in found["entries"]]
+
+    await told(await officer.post(EXPORT, json={"customer_id": "ada"}))
+    assert await noted("person.export") == [("privacy", "person.export", [pseudonym], None)]
+    (receipt,) = (await told(await officer.post(ERASE, json={"customer_id": "ada"})))["receipts"]
+    assert await noted("person") == [
+        ("privacy", "person.erase", [], receipt["receipt_id"]),
+        ("privacy", "person.export", [], None),
+    ]
+
+
 async def test_all_who_share_an_address_are_erased(officer: Ask, database: Database, store: str) -> None:
     found = Erased.model_validate(await told(await officer.post(ERASE, json={"email": "home@shop.test"})))
     assert len(found.receipts) == 2

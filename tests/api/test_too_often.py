@@ -108,6 +108,25 @@ async def test_a_key_that_asks_too_often_waits_and_others_do_not(limited: FastAP
         assert (await asking.get("/health/live")).status_code == 200
 
 
+async def test_a_key_that_exports_too_many_people_waits_with_that_alone(
+    database: Database, settings: Settings, shop: str
+) -> None:
+    """Also where nothing else is limited."""
+    export = "/api/privacy/export"
+    app = create_app(resources=resources_for(database, settings, shop))
+    async with (
+        app.router.lifespan_context(app),
+        client(app, KEYS["privacy"]) as asking,
+        client(app, KEYS["admin"]) as other,
+    ):
+        for _ in range(30):  # whom nobody knows counts as well: who is asked for is tried out
+            assert_problem(await asking.post(export, json={"customer_id": "nobody"}), 404)
+        assert_waits(await asking.post(export, json={"customer_id": "nobody"}), "too-many-requests")
+        assert_problem(await other.post(export, json={"customer_id": "nobody"}), 404)
+        assert_problem(await asking.post("/api/privacy/erase", json={"customer_id": "nobody"}), 404)
+        assert (await asking.get("/api/privacy/receipts")).status_code == 200
+
+
 def test_of_those_who_tried_long_ago_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many addresses a flood comes from."""
     now = time.time()

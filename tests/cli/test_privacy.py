@@ -22,17 +22,39 @@ ada,2024-02-05,o3,jam,3.00,ada@shop.test
 """
 
 
+#: Tells on stderr, where nothing is logged, what the audit log holds of the shop, the oldest first.
+NOTED = """
+import asyncio, json, sys
+from app.core.config import Settings
+from app.resources import open_database
+
+async def main():
+    async with open_database(Settings(_env_file=None)) as database:
+        query = "SELECT key_id, action, subjects, object FROM audit_log WHERE store_id = 'two' ORDER BY audit_id"
+        found = json.dumps([list(row.values()) for row in await database.rows(query)])
+    print(found, file=sys.stderr)
+
+asyncio.run(main())
+"""
+
+
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    """Runs `python -m app …` over a data folder with a shop of two customers, which the module's tests share."""
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Of a data folder, which the module's tests share."""
     folder = tmp_path_factory.mktemp("privacy")
-    environment = {
+    return {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
         "DATA_DIR": str(folder / "data"),
         "ENV": "development",
         "LOG_LEVEL": "WARNING",
     }
+
+
+@pytest.fixture(scope="module")
+def run(environment: dict[str, str]) -> Iterator[Run]:
+    """Runs `python -m app …` over the data folder with a shop of two customers."""
+    folder = Path(environment["HOME"])
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "app", *map(str, arguments)]
@@ -48,6 +70,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     yield run_or_import
 
 
+def noted(environment: dict[str, str]) -> list[list[Any]]:
+    """Who did what to whom, and what else it was about."""
+    command = [sys.executable, "-c", NOTED]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=True)
+    return list(json.loads(done.stderr))
+
+
 def noted_in(held: dict[str, Any]) -> list[Any]:
     """What the audit log holds of the person, taken out of the export."""
     (person,) = held["people"]
@@ -61,6 +90,7 @@ def test_everything_held_of_one_is_written_as_json(run: Run, tmp_path: Path) -> 
     done = run("export", "customer", "ada", "--store", "two", "--out", out)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"6 rows of 15 tables written to {out}.\n"
+    assert out.stat().st_mode & 0o777 == 0o600
     held = json.loads(out.read_text())
     again = json.loads(run("export", "customer", "ada", "--store", "two").stdout)
     assert (noted_in(held), len(noted_in(again))) == ([], 1)  # that they were exported is noted too
@@ -83,7 +113,23 @@ def test_one_customer_is_named_or_it_is_wrong_usage(words: tuple[str, ...]) -> N
         parser_of(words[0]).parse_args(words)
 
 
-def test_one_is_erased_with_a_receipt_and_does_not_come_back(run: Run) -> None:
+def test_what_is_done_to_a_key_is_noted(run: Run, environment: dict[str, str]) -> None:
+    made = run("keys", "create", "--scope", "support", "--store", "two")
+    assert made.returncode == 0, made.stderr
+    first = made.stdout.split()[1]
+    rotated = run("keys", "rotate", first)
+    assert rotated.returncode == 0, rotated.stderr
+    second = rotated.stdout.split()[1]
+    for _ in range(2):  # the second time nothing is done
+        assert run("keys", "revoke", second).returncode == 0
+    assert [note for note in noted(environment) if note[1].startswith("key.")] == [
+        ["command line", "key.create", [], first],
+        ["command line", "key.rotate", [], f"{first} by {second}"],
+        ["command line", "key.revoke", [], second],
+    ]
+
+
+def test_one_is_erased_with_a_receipt_and_does_not_come_back(run: Run, environment: dict[str, str]) -> None:
     done = run("erase", "ada", "--store", "two")
     assert done.returncode == 0, done.stderr
     assert table_row(done.stdout, "state") == ["done"]
@@ -92,6 +138,10 @@ def test_one_is_erased_with_a_receipt_and_does_not_come_back(run: Run) -> None:
     assert "ada" not in done.stdout + done.stderr
     assert_one_line_of_error(run("export", "customer", "ada", "--store", "two"), "no customer 'ada'")
     (receipt,) = table_row(done.stdout, "receipt")
+    notes = [note for note in noted(environment) if note[1].startswith("person.")]
+    assert notes[-1] == ["command line", "person.erase", [], receipt]
+    # That they were exported before stays noted, and no longer names them.
+    assert all(note == ["command line", "person.export", [], None] for note in notes[:-1])
     assert table_row(run("erase", "ada", "--store", "two").stdout, "receipt") == [receipt]
     again = run("import again")
     assert again.returncode == 0, again.stderr

@@ -1,8 +1,10 @@
 """The server reads and does not write: it is a standby, or its disk is full. Reads are answered, writes are 503."""
 
 import os
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -10,8 +12,11 @@ import pytest
 from app.core.config import Settings
 from app.main import create_app
 from app.warehouse.engine import Database
+from app.warehouse.jobs import Job, enqueue
 from tests.api.conftest import KEYS, client, resources_for
 from tests.api.test_access import routes
+from tests.api.test_failures import BODIES
+from tests.fakes import execute
 from tests.faults.conftest import STORE
 from tests.faults.disks import CannotMount, fill, small_disk
 from tests.faults.postgres import PrivatePostgres
@@ -21,6 +26,23 @@ PROFILE = "/api/mcp/customer/C0000001"
 READS = ("/health", "/health/ready", PROFILE, "/api/analytics/drift", "/api/admin/jobs")
 REFRESH = f"{PROFILE}/refresh"
 WRITES = ("/api/admin/cluster", REFRESH)
+
+
+#: What is no GET, and only reads.
+READ_BY_BODY = "/api/analytics/what-if"
+
+
+async def asked_otherwise(service: Service, job_id: int) -> list[tuple[str, str, Any]]:
+    """Method, path and body of every described route that is not a GET. job_id : of one that has failed"""
+    described = (await service.asking.get("/openapi.json")).json()
+    found = [
+        (method.upper(), re.sub(r"\{\w+\}", "C0000001", path.replace("{job_id}", str(job_id))))
+        for path, operations in described["paths"].items()
+        for method in operations
+        if method != "get"
+    ]
+    assert len(found) >= 10
+    return [(method, path, BODIES.get(path)) for method, path in found]
 
 
 async def set_read_only(beside: asyncpg.Connection, value: str) -> None:
@@ -34,6 +56,19 @@ async def set_read_only(beside: asyncpg.Connection, value: str) -> None:
 
 
 @pytest.fixture
+async def failed_job(server: PrivatePostgres, settings: Settings) -> AsyncIterator[int]:
+    database = Database(server.url, settings)
+    async with database.transaction() as connection:
+        job_id = await enqueue(connection, Job.thin, STORE)
+    await execute(database, "UPDATE queue SET status = 'failed' WHERE id = :id", id=job_id)
+    assert job_id is not None
+    yield job_id
+    for statement in ("DELETE FROM queue WHERE id = :id", "DELETE FROM jobs WHERE job_id = :id"):
+        await execute(database, statement, id=job_id)
+    await database.close()
+
+
+@pytest.fixture
 async def read_only(server: PrivatePostgres, beside: asyncpg.Connection) -> AsyncIterator[None]:
     """As a standby is, and a server that was one before a failover."""
     await set_read_only(beside, "on")
@@ -42,13 +77,19 @@ async def read_only(server: PrivatePostgres, beside: asyncpg.Connection) -> Asyn
 
 
 async def test_a_server_that_only_reads_is_read_from_and_every_write_is_503(
-    service: Service, beside: asyncpg.Connection, read_only: None
+    service: Service, beside: asyncpg.Connection, failed_job: int, read_only: None
 ) -> None:
     for path in READS:
         assert (await service.asking.get(path)).status_code == 200
     for path in WRITES:
         assert_unavailable(await service.asking.post(path))
     assert service.logged().count("The database only reads") == len(WRITES)
+    for method, path, body in await asked_otherwise(service, failed_job):
+        answer = await service.asking.request(method, path, json=body)
+        if path == READ_BY_BODY:
+            assert answer.status_code == 404, answer.text  # of a shop without predictions
+        else:
+            assert_unavailable(answer)
     await set_read_only(beside, "off")
     assert (await service.asking.post(REFRESH)).status_code == 200
 

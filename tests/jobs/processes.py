@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 from app.core.config import Settings
 from app.core.logging import configure_logging
@@ -29,11 +29,11 @@ T = TypeVar("T")
 
 
 @contextmanager
-def working(url: str, *, grace_seconds: float = 20) -> Iterator["subprocess.Popen[str]"]:
-    """A worker, killed where a test left it running."""
+def working(url: str, *, grace_seconds: float = 20, log: IO[str] | None = None) -> Iterator["subprocess.Popen[str]"]:
+    """A worker, killed where a test left it running. log : where it writes, and what it starts; None for here"""
     command = [sys.executable, "-m", "tests.jobs.processes", str(grace_seconds)]
     environment = {"PATH": os.environ["PATH"], "DATABASE_URL": url, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=log, text=True) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"

@@ -18,7 +18,7 @@ from app.warehouse.engine import Database
 from app.warehouse.jobs import Job, read_jobs
 from app.warehouse.stores import hold_imports
 from tests.conftest import own_tables
-from tests.fakes import SECRET, bought, execute, put, rows
+from tests.fakes import SECRET, bought, erasure_noted, execute, put, rows
 from tests.jobs.beside import working
 from tests.jobs.processes import until
 
@@ -29,6 +29,7 @@ import asyncio, os, signal
 from app.core.config import Settings
 from app.pipeline import erasing
 from app.warehouse.engine import Database
+from tests.fakes import erasure_noted
 
 async def killed(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -36,8 +37,8 @@ async def killed(*_, **__):
 async def main():
     settings = Settings(_env_file=None)
     database = Database(settings.database_url, settings)
-    asked = {"secret": b"a secret of the tests", "by": "KEY00001", "patience_seconds": 5.0}
-    await erasing.erase(database, "corner", customer_id="ada", **asked)
+    asked = {"secret": b"a secret of the tests", "by": "KEY00001", "noted": erasure_noted("corner")}
+    await erasing.erase(database, "corner", customer_id="ada", patience_seconds=5.0, **asked)
 
 erasing.complete = killed
 asyncio.run(main())
@@ -55,7 +56,7 @@ async def migrated(server_url: str, settings: Settings) -> AsyncIterator[Databas
 async def database(migrated: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
     """Empty again for each test; what is due every minute is due every second."""
     monkeypatch.setattr(schedule, "_LOOK", "* * * * * *")
-    await execute(migrated, "TRUNCATE stores, queue, queue_log, queue_schedules CASCADE")
+    await execute(migrated, "TRUNCATE stores, audit_log, queue, queue_log, queue_schedules CASCADE")
     for who in ("ada", "bea"):
         await put(migrated, "corner", bought(who, f"{who}-o1", "2024-03-01", ("tea", "2", "3.50")))
     return migrated
@@ -76,6 +77,8 @@ async def test_what_a_killed_process_had_noted_a_worker_does(database: Database,
     done = await asyncio.to_thread(subprocess.run, command, **kept)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert await receipts(database) == [("requested", "ada", "KEY00001")]
+    (receipt,) = await rows(database, "SELECT receipt_id FROM erasures")
+    assert await rows(database, "SELECT object FROM audit_log WHERE action = 'person.erase'") == [receipt]
     assert await customers(database) == ["ada", "bea"]
     async with working(database, settings):
 
@@ -90,7 +93,8 @@ async def test_what_has_to_wait_is_looked_at_again_until_it_is_done(
     database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.pipeline.erasing._WORKER_PATIENCE_SECONDS", 0.05)
-    await request(database, "corner", customer_id="ada", email=None, secret=SECRET, by="KEY00001")
+    asked = {"secret": SECRET, "by": "KEY00001", "noted": erasure_noted("corner")}
+    await request(database, "corner", customer_id="ada", email=None, **asked)  # type: ignore[arg-type]
 
     async def tried() -> int:
         jobs = await read_jobs(database, "corner", state=None, before=None, limit=9)

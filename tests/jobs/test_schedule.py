@@ -11,10 +11,11 @@ from app.core.config import Settings
 from app.core.errors import DatabaseUnavailable
 from app.jobs import schedule
 from app.jobs.handlers import HANDLERS
+from app.warehouse.audit import AuditNote, write_audit
 from app.warehouse.engine import Database
 from app.warehouse.jobs import LOOKING, Job, worker_seen_at
 from tests.conftest import own_tables
-from tests.fakes import a_shop, execute, put, value
+from tests.fakes import a_shop, execute, put, rows, value
 from tests.jobs.beside import working
 from tests.jobs.processes import until
 
@@ -71,6 +72,19 @@ async def test_when_a_worker_last_looked_is_known(database: Database, settings: 
             return await worker_seen_at(database)
 
         assert await until(seen) >= began - timedelta(seconds=1)
+
+
+async def test_every_night_notes_of_who_has_seen_whom_are_forgotten_that_are_too_old(
+    database: Database, store_id: str
+) -> None:
+    """Once for all stores, those included of which nothing is served."""
+    async with database.transaction() as connection:
+        for days in (8, 6):
+            seen = AuditNote(store_id, datetime.now(UTC) - timedelta(days=days), "key00001", f"{days} days ago", None)
+            await write_audit(connection, [seen])
+    await schedule.rescore_everywhere(database, audit_days=7)
+    left = "SELECT action FROM audit_log WHERE store_id = :s"
+    assert await rows(database, left, s=store_id) == [("6 days ago",)]
 
 
 async def test_a_schedule_that_is_due_while_the_database_is_away_fires_when_it_is_back(

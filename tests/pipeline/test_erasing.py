@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -17,7 +18,7 @@ from app.pipeline import erasing
 from app.pipeline import predict as predicting
 from app.pipeline import rescore as rescoring
 from app.pipeline import score as scoring
-from app.pipeline.erasing import complete_open, erase, request
+from app.pipeline.erasing import complete, complete_open, erase, request
 from app.pipeline.held import everything_held
 from app.pipeline.ingest import ingest
 from app.pipeline.predict import PredictOptions, predict
@@ -27,12 +28,27 @@ from app.pipeline.score import score_customer
 from app.segmentation.clustering import KRange
 from app.segmentation.discovery import DiscoveryOptions
 from app.warehouse import predictions, publish, runs
+from app.warehouse.audit import AuditNote
 from app.warehouse.checks import check_star
 from app.warehouse.engine import Database
 from app.warehouse.erasures import Receipt, State
 from app.warehouse.stores import hold_imports
 from tests.conftest import own_tables
-from tests.fakes import NOW, SECRET, ListSource, a_shop, at, bought, dump, execute, gave_back, put, rows, value
+from tests.fakes import (
+    NOW,
+    SECRET,
+    ListSource,
+    a_shop,
+    at,
+    bought,
+    dump,
+    erasure_noted,
+    execute,
+    gave_back,
+    put,
+    rows,
+    value,
+)
 from tests.jobs.processes import until
 from tests.warehouse.test_publish import a_star
 
@@ -57,7 +73,7 @@ MONTHS = [*a_shop(60, orders_each=6), *bought("zz", "last", "2024-10-01 12:00", 
 
 
 async def erased(database: Database, store_id: str, customer_id: str = WHO, **more: Any) -> Receipt:
-    asked = {"secret": SECRET, "by": "KEY00001", "patience_seconds": 10.0, **more}
+    asked = {"secret": SECRET, "by": "KEY00001", "noted": erasure_noted(store_id), "patience_seconds": 10.0, **more}
     (receipt,) = await erase(database, store_id, customer_id=customer_id, **asked)
     return receipt
 
@@ -134,15 +150,35 @@ async def test_erasing_again_answers_the_first_receipt(database: Database, shop:
     assert await dump(database, shop, ["erasures", "customers", "orders"]) == before
 
 
-async def test_nobody_is_erased_twice_by_two_at_once(database: Database, shop: str) -> None:
-    receipts = await asyncio.gather(*(erased(database, shop, by=f"KEY0000{number}") for number in range(4)))
+async def test_nobody_is_erased_twice_by_a_hundred_at_once(database: Database, shop: str) -> None:
+    receipts = await asyncio.gather(*(erased(database, shop, by=f"KEY00{number:03}") for number in range(100)))
     assert len({receipt.receipt_id for receipt in receipts}) == 1
     assert {receipt.state for receipt in receipts} == {State.done}
     assert receipts[0].rows["orders"] == 2
 
 
+async def test_an_erasure_that_cannot_be_noted_in_the_audit_log_is_not_asked_for(database: Database, shop: str) -> None:
+    def away(_: str) -> AuditNote:
+        raise RuntimeError("no room for the note")
+
+    with pytest.raises(RuntimeError):
+        await erased(database, shop, noted=away)
+    assert await value(database, "SELECT count(*) FROM erasures WHERE store_id = :s", s=shop) == 0
+
+
+async def test_who_ends_a_receipt_that_was_read_before_it_was_done_keeps_what_it_says(
+    database: Database, shop: str
+) -> None:
+    asked: dict[str, Any] = {"secret": SECRET, "by": "KEY00001", "noted": erasure_noted(shop)}
+    (noted,) = await request(database, shop, customer_id=WHO, email=None, **asked)
+    done = await erased(database, shop)
+    again = "UPDATE erasures SET state = 'requested', customer_id = :c, done_at = NULL WHERE store_id = :s"
+    await execute(database, again, c=WHO, s=shop)
+    assert (await complete(database, noted, patience_seconds=5)).rows == done.rows
+
+
 async def test_whom_nobody_knows_is_not_found(database: Database, store_id: str) -> None:
-    asked: dict[str, Any] = {"secret": SECRET, "by": "", "patience_seconds": 1.0}
+    asked: dict[str, Any] = {"secret": SECRET, "by": "", "noted": erasure_noted(store_id), "patience_seconds": 1.0}
     with pytest.raises(StoreNotFound):
         await erase(database, store_id, customer_id=WHO, **asked)
     await put(database, store_id, records_of("ada"))
@@ -157,7 +193,7 @@ async def test_whom_nobody_knows_is_not_found(database: Database, store_id: str)
 async def test_all_who_share_an_address_are_erased_with_a_receipt_each(database: Database, store_id: str) -> None:
     await put(database, store_id, [Customer(each, email="home@shop.test") for each in ("ada", "bea")])
     await put(database, store_id, [Customer("cay", email="cay@shop.test")])
-    asked: dict[str, Any] = {"secret": SECRET, "by": "", "patience_seconds": 5.0}
+    asked: dict[str, Any] = {"secret": SECRET, "by": "", "noted": erasure_noted(store_id), "patience_seconds": 5.0}
     receipts = await erase(database, store_id, email="Home@shop.test", **asked)
     assert len({receipt.receipt_id for receipt in receipts}) == 2
     left = await rows(database, "SELECT customer_id FROM customers WHERE store_id = :s", s=store_id)
@@ -466,7 +502,7 @@ async def test_who_is_erased_while_a_run_is_written_is_not_in_it(
 
 
 async def test_who_is_noted_and_still_there_is_erased_by_the_next_who_looks(database: Database, shop: str) -> None:
-    asked: dict[str, Any] = {"customer_id": WHO, "email": None, "secret": SECRET}
+    asked: dict[str, Any] = {"customer_id": WHO, "email": None, "secret": SECRET, "noted": erasure_noted(shop)}
     (noted,) = await request(database, shop, by="KEY00001", **asked)
     assert noted.state is State.requested
     assert "orders" in await speaking_of(database, shop)
@@ -509,6 +545,22 @@ async def test_while_the_store_is_taken_the_request_stands_and_what_is_held_stay
     assert (receipt.state, receipt.done_at, receipt.rows) == (State.requested, None, {})
     assert await dump(database, shop) == before
     assert (await erased(database, shop)).receipt_id == receipt.receipt_id
+
+
+async def test_while_the_store_is_taken_many_of_one_address_are_waited_for_but_once(
+    database: Database, store_id: str
+) -> None:
+    home = [Customer(f"c{number:02}", email="home@shop.test") for number in range(30)]
+    await put(database, store_id, home)
+    asked: dict[str, Any] = {"secret": SECRET, "by": "KEY00001", "noted": erasure_noted(store_id)}
+    begun = time.monotonic()
+    async with database.transaction() as importing:
+        await hold_imports(importing, store_id)
+        receipts = await erase(database, store_id, email="home@shop.test", patience_seconds=0.3, **asked)
+    assert time.monotonic() - begun < 3.0  # and not thirty times as long
+    assert [receipt.state for receipt in receipts] == [State.requested] * 30
+    await complete_open(database, store_id)
+    assert await value(database, "SELECT count(*) FROM customers WHERE store_id = :s", s=store_id) == 0
 
 
 async def test_a_receipt_and_its_tombstone_tell_nothing_without_the_secret(database: Database, store_id: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.core.errors import CustomerNotFound, NothingPublished, OutdatedRun, StoreNotFound
+from app.core.errors import CustomerNotFound, DatabaseUnavailable, NothingPublished, OutdatedRun, StoreNotFound
 from app.domain.profile_form import ProfileForm
 from app.domain.records import Customer, Ticket
 from app.domain.value_tiers import value_tiers_from
@@ -16,6 +16,7 @@ from app.pipeline.predict import PredictOptions, predict
 from app.pipeline.run import RunResult
 from app.pipeline.sample import SampleShop
 from app.pipeline.score import score_customer
+from app.warehouse.audit import AuditNote
 from app.warehouse.checks import check_star
 from app.warehouse.customers import read_form
 from app.warehouse.engine import Database
@@ -382,6 +383,28 @@ async def test_who_is_scored_into_another_group_and_kept_says_since_when(databas
     assert await kept("2024-11-11") == (*rescored[:-1], "2024-11-10")
     await segmented(database, store_id, min_population=10, as_of=at("2024-11-12"))
     assert (await rows(database, RFM, store=store_id))[int(customer_id[1:])] == (*rescored[:-1], "2024-11-11")
+
+
+async def test_a_score_that_cannot_be_noted_is_not_kept(
+    database: Database, store_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> None:
+        raise DatabaseUnavailable("away")
+
+    await put(database, store_id, a_shop(20))
+    await segmented(database, store_id, min_population=10)
+    await put(database, store_id, bought("c001", "new", "2024-12-01", ("P1", "3", "10")))
+    note = AuditNote(store_id, NOW, "key00001", "customer.refresh", None)
+    asked: dict[str, Any] = {"as_of": at("2024-12-02"), "keep": True, "note": note}
+    before = await dump(database, store_id, ["fact_customer_standing"])
+    with monkeypatch.context() as patched, pytest.raises(DatabaseUnavailable):
+        patched.setattr("app.pipeline.score.write_audit", away)
+        await score_customer(database, store_id, "c001", **asked)
+    assert await dump(database, store_id, ["fact_customer_standing"]) == before
+    await score_customer(database, store_id, "c001", **asked)
+    noted = "SELECT action FROM audit_log WHERE store_id = :s"
+    assert await rows(database, noted, s=store_id) == [("customer.refresh",)]
+    assert await dump(database, store_id, ["fact_customer_standing"]) != before
 
 
 async def test_a_new_run_is_used_from_the_moment_it_is_published(database: Database, store_id: str) -> None:

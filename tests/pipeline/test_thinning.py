@@ -15,7 +15,7 @@ from app.warehouse.engine import Database
 from app.warehouse.history import Day
 from app.warehouse.runs import hold_served_run
 from tests.fakes import STAR, VIEWS, a_shop, at, dump, execute, put, rows, segmented, value
-from tests.jobs.processes import until
+from tests.waiting import until_so_many_wait
 
 #: What is kept of runs; `customer_profiles` is told from it.
 KEPT = tuple(table for table in STAR if table not in VIEWS)
@@ -86,15 +86,6 @@ async def test_a_day_that_is_published_anew_while_it_is_thinned_stays(database: 
         options: dict[str, Any] = {"min_population": 10, "axes": ("purchase_value",)}
         return (await segmented(database, store_id, as_of=at(day), **options)).run_id
 
-    async def until_so_many_wait(n: int) -> None:
-        async def wait() -> bool:
-            waiting = (
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            )
-            return bool(await value(database, waiting) == n)
-
-        await until(wait)
-
     await put(database, store_id, a_shop(40))
     for day in ("2024-04-02", "2024-04-03", "2024-04-20"):
         await segmented_as_of(day)
@@ -102,9 +93,9 @@ async def test_a_day_that_is_published_anew_while_it_is_thinned_stays(database: 
         # It has written its day, and cannot switch to it yet.
         await hold_served_run(connection, store_id)
         publishing = asyncio.create_task(segmented_as_of("2024-04-02"))
-        await until_so_many_wait(1)
+        await until_so_many_wait(database, 1)
         thinning = asyncio.create_task(thin(database, store_id, now=at("2024-04-30"), daily_days=14))
-        await until_so_many_wait(2)
+        await until_so_many_wait(database, 2)
     run_id, _ = await asyncio.gather(publishing, thinning)
     per_day = "SELECT DISTINCT snapshot_date, run_id FROM fact_customer_history WHERE store_id = :s ORDER BY 1"
     assert (date(2024, 4, 2), run_id) in await rows(database, per_day, s=store_id)

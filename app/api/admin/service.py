@@ -51,9 +51,9 @@ async def cluster(resources: Resources, caller: Caller, wanted: Discovery, *, ke
             raise RunInProgress(store_id=store_id, run_id=await queue.discovery_asked(connection, store_id))
         run_id, job_id = asked
         answer = Accepted(run_id=run_id, job_id=job_id, status_url=f"/api/admin/cluster/status?run_id={run_id}")
-        await write_audit(connection, [noted(caller, "run.ask", about=f"run {run_id}")])
         if key is not None:
             await keep_answer(connection, store_id, key, answer.model_dump())
+        await write_audit(connection, [noted(caller, "run.ask", about=f"run {run_id}")])
     return answer
 
 

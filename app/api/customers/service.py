@@ -24,6 +24,7 @@ from app.api.customers.schemas import (
     Order,
     Orders,
 )
+from app.audit import noted
 from app.core.clock import utc_now
 from app.core.cursors import seal, unseal
 from app.core.dates import in_words, start_of_day
@@ -44,6 +45,7 @@ from app.resources import Resources
 from app.warehouse import customers
 from app.warehouse.announcements import Change
 from app.warehouse.archetypes import read_archetype_object
+from app.warehouse.audit import AuditNote
 from app.warehouse.engine import Row
 from app.warehouse.predictions import ServedChurn
 from app.warehouse.stores import read_store
@@ -117,6 +119,20 @@ async def profile(
         # From one moment to the next it would tell the second and the amount of each order.
         raise InvalidParameter("as_of", "with a key that sees no identities it takes a day, as in 2026-03-01")
     row = await find(resources, caller, customer_id)
+    return await _profile(resources, caller, customer_id, row, as_of=as_of, without=without, extras=extras)
+
+
+async def _profile(
+    resources: Resources,
+    caller: Caller,
+    customer_id: str,
+    row: Row,
+    *,
+    as_of: date | datetime | None = None,
+    without: frozenset[str] = frozenset(),
+    extras: frozenset[str] = frozenset(),
+) -> ToldProfile:
+    """The same of someone who has been found. customer_id : as it was asked for"""
     moment = None if as_of is None else _moment_of(as_of, row["timezone"])
     stored = False
     if moment is not None:
@@ -124,7 +140,8 @@ async def profile(
     elif row["own"] is not None and row["archetype"] is not None:
         form = await _form(resources, caller.store_id, row["run_id"])
         if form is None:
-            return await profile(resources, caller, customer_id, without=without, extras=extras)
+            again = await _look_up(resources, caller, customer_id)
+            return await _profile(resources, caller, customer_id, again, without=without, extras=extras)
         stored = True
         served = await _served(resources, row)
         theirs = form.filled(row["own"], row["memberships"].split(","), row["dominant"])
@@ -150,7 +167,7 @@ async def profile(
         if part == "churn":
             told["business_metrics"].pop("churn_risk_score")
     if "orders" in extras:
-        latest = await orders(resources, caller, customer_id)
+        latest = await _orders(resources, caller, customer_id, row)
         told["orders"] = latest.model_dump()
     return ToldProfile(_json(told), row["customer_id"], row["pseudonym"], stored)
 
@@ -184,10 +201,11 @@ async def refreshed_profile(resources: Resources, caller: Caller, customer_id: s
         if row["run_id"] is None:
             raise NothingPublished(caller.store_id)
         with suppress(CustomerNotFound):  # whose orders all lie ahead: nothing to score yet
-            await _score(resources, caller.store_id, row["customer_id"], as_of=None, latest=True, keep=True)
+            note = noted(caller, "customer.refresh", subjects=[row["pseudonym"]] if row["pseudonym"] else [])
+            await _score(resources, caller.store_id, row["customer_id"], as_of=None, latest=True, note=note)
             resources.hearing.tell(Change(caller.store_id, [row["customer_id"]]))
-            resources.audit.read(caller, "customer.refresh", [row["pseudonym"]])
-    return (await profile(resources, caller, customer_id)).text
+    row = await _look_up(resources, caller, customer_id)
+    return (await _profile(resources, caller, customer_id, row)).text
 
 
 async def churn_risk(resources: Resources, caller: Caller, customer_id: str) -> ChurnRisk:
@@ -196,7 +214,7 @@ async def churn_risk(resources: Resources, caller: Caller, customer_id: str) -> 
     Raises CustomerNotFound, NothingPredicted, or NotPredicted for who nothing is predicted of.
     """
     row = await find(resources, caller, customer_id)
-    told = json.loads((await profile(resources, caller, customer_id)).text)
+    told = json.loads((await _profile(resources, caller, customer_id, row)).text)
     if told["churn_risk"] is None:
         if row["served_prediction_id"] is None:
             raise NothingPredicted(caller.store_id)
@@ -234,6 +252,13 @@ def _explaining() -> ModuleType:
 
 
 async def find(resources: Resources, caller: Caller, customer_id: str) -> Row:
+    """Whom a request asks for, which is noted: once, however often they are looked up for it."""
+    row = await _look_up(resources, caller, customer_id)
+    resources.audit.read(caller, "customer.read", [row["pseudonym"]])
+    return row
+
+
+async def _look_up(resources: Resources, caller: Caller, customer_id: str) -> Row:
     """Those who may not see identities know customers by their pseudonym alone."""
     row = None
     if caller.identified:
@@ -242,7 +267,6 @@ async def find(resources: Resources, caller: Caller, customer_id: str) -> Row:
         row = await customers.read_profile_by_pseudonym(resources.database, caller.store_id, customer_id)
     if row is None:
         raise CustomerNotFound(customer_id, store_id=caller.store_id)
-    resources.audit.read(caller, "customer.read", [row["pseudonym"]])
     return row
 
 
@@ -359,7 +383,7 @@ async def _worked_out(resources: Resources, caller: Caller, row: Row) -> str:
         return _json(await _unsegmented(resources, caller, row, _not_segmented(caller.store_id), None))
     try:
         # Where none of the run's records speaks of them, their orders came later.
-        scored = await _score(resources, caller.store_id, row["customer_id"], as_of=None, latest=True, keep=False)
+        scored = await _score(resources, caller.store_id, row["customer_id"], as_of=None, latest=True)
     except OutdatedRun as error:
         return _json(await _unsegmented(resources, caller, row, str(error), None))
     except CustomerNotFound:  # no order before that moment
@@ -429,7 +453,7 @@ async def _with_why(
                 resources.database, caller.store_id, row["customer_id"], run_id=told["run_id"], as_of=as_of
             )
             return {**told, "why": explained.why}
-        scored = await _score(resources, caller.store_id, row["customer_id"], as_of=as_of, latest=False, keep=False)
+        scored = await _score(resources, caller.store_id, row["customer_id"], as_of=as_of, latest=False)
         told = json.loads(await _segmented_by(resources, row, scored))
         explained = await why.explain_customer(
             resources.database, caller.store_id, row["customer_id"], run_id=scored.run_id, as_of=as_of
@@ -447,15 +471,21 @@ def _alike(one: Mapping[str, Mapping[str, float]], other: Mapping[str, Mapping[s
 
 
 async def _score(
-    resources: Resources, store_id: str, customer_id: str, *, as_of: datetime | None, latest: bool, keep: bool
+    resources: Resources,
+    store_id: str,
+    customer_id: str,
+    *,
+    as_of: datetime | None,
+    latest: bool,
+    note: AuditNote | None = None,
 ) -> "CustomerProfile":
-    """latest : as of the end of the store's last recorded day"""
+    """latest : as of the end of the store's last recorded day; note : who has the score kept, None where it is not"""
     run, score = await asyncio.to_thread(_scoring)
     if latest:
         async with resources.database.snapshot() as connection:
             as_of = await run.latest_as_of(connection, await read_store(connection, store_id), now=utc_now())
     profile: CustomerProfile = await score.score_customer(
-        resources.database, store_id, customer_id, as_of=as_of, keep=keep
+        resources.database, store_id, customer_id, as_of=as_of, keep=note is not None, note=note
     )
     return profile
 
@@ -593,6 +623,23 @@ async def orders(
     if first_day is not None and last_day is not None and last_day < first_day:
         raise InvalidParameter("end_date", "it lies before start_date")
     row = await find(resources, caller, customer_id)
+    days = {"first_day": first_day, "last_day": last_day}
+    return await _orders(resources, caller, customer_id, row, terms=terms, **days, limit=limit, cursor=cursor)
+
+
+async def _orders(
+    resources: Resources,
+    caller: Caller,
+    customer_id: str,
+    row: Row,
+    *,
+    terms: Sequence[str] | None = None,
+    first_day: date | None = None,
+    last_day: date | None = None,
+    limit: int = LATEST_ORDERS,
+    cursor: str | None = None,
+) -> Orders:
+    """The same of someone who has been found. customer_id : as it was asked for"""
     found_id = row["customer_id"]
     purpose = json.dumps(["orders", caller.store_id, found_id, terms, str(first_day), str(last_day)])
     after = None

@@ -13,7 +13,7 @@ from app.pipeline.held import everything_held, pseudonyms
 from app.resources import Resources
 from app.warehouse import erasures
 from app.warehouse.announcements import Change
-from app.warehouse.audit import AuditNote, write_audit
+from app.warehouse.audit import write_audit
 
 #: An import or a run that is being published may take minutes: who asks is not kept waiting for it.
 _PATIENCE_SECONDS = 5.0
@@ -30,7 +30,8 @@ async def export(resources: Resources, caller: Caller, whom: Whom) -> Export:
         by=caller.key_id,
         now=utc_now(),
     )
-    await _note(resources, noted(caller, "person.export", subjects=pseudonyms(held)))
+    async with resources.database.transaction() as connection:
+        await write_audit(connection, [noted(caller, "person.export", subjects=pseudonyms(held))])
     return Export.model_validate(held)
 
 
@@ -43,16 +44,11 @@ async def erase(resources: Resources, caller: Caller, whom: Whom) -> Erased:
         email=whom.email,
         secret=resources.secret,
         by=caller.key_id,
+        noted=lambda receipt_id: noted(caller, "person.erase", about=receipt_id),
         patience_seconds=_PATIENCE_SECONDS,
     )
     resources.hearing.tell(Change(caller.store_id))
-    await _note(resources, *(noted(caller, "person.erase", about=receipt.receipt_id) for receipt in receipts))
     return Erased(receipts=[_told(receipt) for receipt in receipts])
-
-
-async def _note(resources: Resources, *notes: AuditNote) -> None:
-    async with resources.database.transaction() as connection:
-        await write_audit(connection, notes)
 
 
 async def receipts(resources: Resources, caller: Caller, *, limit: int, cursor: str | None) -> Receipts:
