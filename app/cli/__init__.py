@@ -75,7 +75,9 @@ def guarded(
     except Exception as error:
         if debug:
             raise
-        complain(f"Something of ours went wrong: {error!r}. Run it again with --debug and report what that shows.")
+        # Its words may repeat what was sent or stored, and where this serves they go into a log.
+        kind = type(error).__name__
+        complain(f"Something of ours went wrong: {kind}. Run it again with --debug and report what that shows.")
     return 1
 
 

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Sequence
 from contextvars import Context
 
+from app.core.errors import DatabaseUnavailable
 from app.warehouse.readers import Readers, Row
 
 #: Rows of one statement.
@@ -66,6 +67,10 @@ class Gathering:
                 told.cancel()
             raise
         except Exception as error:
+            if isinstance(error, DatabaseUnavailable):
+                # Who has asked meanwhile has waited for the same, and would wait as long once more.
+                asked = [*asked, *self._waiting]
+                self._waiting.clear()
             for _, told in asked:
                 if not told.done():  # who waits no longer
                     told.set_exception(error)

@@ -368,7 +368,7 @@ async def work(_wanted: argparse.Namespace, _settings: Settings) -> int:
     gc.collect()
     asyncio.get_running_loop().call_soon(int, "{MARK} of a callback")
     await asyncio.sleep(0)
-    return 0
+    raise LookupError("{MARK} of the end")
 
 sys.exit(guarded(work, argparse.Namespace(serves=True)))
 """
@@ -385,7 +385,8 @@ def test_nothing_gets_out_by_what_serves_and_its_loop(tmp_path: Path, as_json: s
         text=True,
         timeout=60,
     )
-    assert (ended.returncode, ended.stdout) == (0, "cut\n")
+    assert (ended.returncode, ended.stdout) == (1, "cut\n")
+    assert "Something of ours went wrong: LookupError." in ended.stderr
     assert ended.stderr.count("library.complains") == 3
     assert "in fails" in ended.stderr
     assert MARK not in ended.stderr, around(ended.stderr)

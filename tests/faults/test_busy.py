@@ -9,6 +9,8 @@ from tests.faults.postgres import PrivatePostgres
 from tests.faults.service import Service, assert_unavailable
 
 PROFILE = "/api/mcp/customer/C0000001"
+#: Read by itself, whoever else asks.
+BRIEF = "/api/mcp/customers/C0000001"
 POOL_SECONDS = int(POOLS["DB_POOL_TIMEOUT"])
 #: That a request waits for: app/warehouse/engine.py.
 LOCK_SECONDS = 5
@@ -19,7 +21,7 @@ async def test_who_waits_for_a_lock_or_for_a_connection_is_told_in_time_and_the_
     server: PrivatePostgres, service: Service, beside: asyncpg.Connection
 ) -> None:
     """There are two connections to read over and two to write over, and fifty want them."""
-    fifty = 25 * [(PROFILE, "GET"), ("/api/admin/cluster", "POST")]
+    fifty = 25 * [(BRIEF, "GET"), ("/api/admin/cluster", "POST")]
     await beside.execute("BEGIN; LOCK TABLE stores")
     asking = [asyncio.create_task(service.timed(*each)) for each in fifty]
     live, seconds = await service.timed("/health/live")
@@ -32,6 +34,10 @@ async def test_who_waits_for_a_lock_or_for_a_connection_is_told_in_time_and_the_
         assert waited[0] >= POOL_SECONDS
         assert waited[-3] < POOL_SECONDS + SLACK_SECONDS
         assert LOCK_SECONDS <= waited[-2] <= waited[-1] < LOCK_SECONDS + SLACK_SECONDS
+    # Profiles are read together, so that none of them waits for a connection as well.
+    for answer, seconds in await asyncio.gather(*(service.timed(PROFILE) for _ in range(25))):
+        assert_unavailable(answer)
+        assert seconds < LOCK_SECONDS + SLACK_SECONDS
     await beside.execute("ROLLBACK")
     answers = await asyncio.gather(*(service.asking.get(PROFILE) for _ in range(25)))
     assert {answer.status_code for answer in answers} == {200}

@@ -103,6 +103,25 @@ async def test_all_are_told_that_the_database_is_away_and_who_asks_later_is_answ
     assert row["both"] == "ab"
 
 
+async def test_who_asks_while_the_database_is_found_away_is_told_with_the_others() -> None:
+    tried = 0
+
+    class Away:
+        async def fetch(self, *_: Any) -> Any:
+            nonlocal tried
+            tried += 1
+            await asyncio.sleep(0.05)
+            raise DatabaseUnavailable("gone")
+
+    gathering = Gathering(Away(), "", at_work=1)  # type: ignore[arg-type]
+    asking = [asyncio.create_task(gathering.row("a"))]
+    await asyncio.sleep(0.01)
+    asking.append(asyncio.create_task(gathering.row("b")))
+    told = await asyncio.gather(*asking, return_exceptions=True)
+    assert [type(each) for each in told] == [DatabaseUnavailable] * 2
+    assert tried == 1
+
+
 async def test_who_waits_while_the_service_ends_is_not_left_waiting(database: Database) -> None:
     asking = [asyncio.create_task(database.row_among(_LETTERS, "a", str(number))) for number in range(100)]
     await asyncio.sleep(0)
