@@ -74,6 +74,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
             served.until("redis")
             yield served
             assert process.poll() is None  # the same process, all the time
+            process.terminate()  # killed, it would leave its database running
+            assert process.wait(timeout=60) == 0
 
 
 @dataclass
