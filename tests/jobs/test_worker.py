@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
 
 from app.core.config import Settings
 from app.jobs.worker import LEASE, LOOK
@@ -143,6 +144,22 @@ async def test_of_two_workers_one_does_the_job_and_stays_alive_to_the_other_whil
     assert len(beats) > 1
     assert await times_begun(database, job_id) == 1
     assert await rows(database, "SELECT run_id, status FROM segmentation_runs") == [(run_id, "published")]
+
+
+async def test_work_that_waits_for_a_lock_goes_on_when_that_is_free_and_is_nobody_elses_meanwhile(
+    database: Database, url: str, store_id: str
+) -> None:
+    await put(database, store_id, a_shop(CUSTOMERS))
+    with working(url), working(url):
+        async with database.transaction() as beside:
+            await beside.execute(text("LOCK TABLE orders"))
+            run_id, job_id = await discovery_asked_of(database, store_id)
+            await until_begun(database, job_id, times=1)
+            await asyncio.sleep(2 * processes.LEASE.total_seconds())
+            assert (await read_job(database, store_id, job_id))["state"] == JobState.running
+        await until_job_is(database, store_id, job_id, JobState.done)
+    assert await times_begun(database, job_id) == 1
+    assert await served(database, store_id) == run_id
 
 
 async def test_a_job_given_out_twice_has_its_effect_once(database: Database, url: str, store_id: str) -> None:
