@@ -1,6 +1,7 @@
 """The page on logging tells every event there is, how grave it is and what it says."""
 
 import ast
+import functools
 import json
 import re
 from collections.abc import Iterator
@@ -47,6 +48,7 @@ def said_in(tree: ast.AST) -> Iterator[tuple[str, set[str], set[str]]]:
             yield node.args[0].value, levels, facts
 
 
+@functools.cache
 def events() -> Events:
     found: Events = {}
     for path in sorted((ROOT / "app").rglob("*.py")):
