@@ -5,14 +5,15 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Mapping
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 
 import structlog
-from prometheus_client.multiprocess import mark_process_dead
 
 from app.core.config import environment_with
-from app.core.metrics import PLACE, SHARED_FOLDER
+from app.core.errors import NoRoomForMetrics
+from app.core.metrics import FILES_BYTES, PLACE, SHARED_FOLDER, forget_living, make_files
 
 log = structlog.get_logger()
 
@@ -39,8 +40,11 @@ class Processes:
                 process.send_signal(signal.SIGKILL if again else signal.SIGTERM)
 
     async def run(self) -> None:
-        """Until told to stop. Where one cannot be begun, the others are ended, and its OSError is raised in a group."""
-        with tempfile.TemporaryDirectory(prefix="metrics-") if self._measured else nullcontext() as folder:
+        """Until told to stop. Where one cannot be begun, the others are ended, and its OSError is raised in a group.
+
+        Raises NoRoomForMetrics.
+        """
+        with self._counted_in() as folder:
             try:
                 async with asyncio.TaskGroup() as group:
                     for place in range(self._n):
@@ -48,17 +52,34 @@ class Processes:
             finally:
                 await self._end()
 
-    async def _keep(self, place: int, folder: str | None) -> None:
+    @contextmanager
+    def _counted_in(self) -> Iterator[Path | None]:
+        """Where they count together what they do."""
+        if not self._measured:
+            yield None
+            return
+        with ExitStack() as entered:
+            try:
+                folder = Path(entered.enter_context(tempfile.TemporaryDirectory(prefix="metrics-")))
+                for place in range(self._n):
+                    make_files(folder, place)
+            except OSError as error:
+                raise NoRoomForMetrics(
+                    tempfile.gettempdir(), size=self._n * FILES_BYTES, why=error.strerror or str(error)
+                ) from error
+            yield folder
+
+    async def _keep(self, place: int, folder: Path | None) -> None:
         """Have one process running. folder : where it counts"""
         loop = asyncio.get_running_loop()
         wait = _AGAIN_SECONDS
         while not self._stopping.is_set():
             began = loop.time()
-            process = await self._begin({} if folder is None else {SHARED_FOLDER: folder, PLACE: str(place)})
+            process = await self._begin({} if folder is None else {SHARED_FOLDER: str(folder), PLACE: str(place)})
             code = await process.wait()
             self._running.pop(process.pid, None)
             if folder is not None:
-                mark_process_dead(place, folder)  # type: ignore[no-untyped-call]
+                forget_living(folder, place)
             if self._stopping.is_set():
                 return
             wait = _AGAIN_SECONDS if loop.time() - began > _SETTLED_SECONDS else min(2 * wait, _LONGEST_SECONDS)

@@ -45,6 +45,7 @@
     │   └── OutdatedPredictions        the served predictions' models were trained by another version
     ├── ConfigurationError        500  a setting is missing or makes no sense
     │   ├── PortInUse                  another program listens there
+    │   ├── NoRoomForMetrics           the disk is full on which several processes count together
     │   └── AlertRefused               Slack takes nothing at this address
     └── Unavailable               503  something we stand on is away
         ├── AlertNotTold               Slack is away or asks to wait
@@ -413,6 +414,15 @@ class ConfigurationError(AppError):
 class PortInUse(ConfigurationError):
     def __init__(self, host: str, port: int) -> None:
         super().__init__(f"Port {port} of {host} is in use by another program. Stop that, or set PORT to another.")
+
+
+class NoRoomForMetrics(ConfigurationError):
+    def __init__(self, folder: str, *, size: int, why: str) -> None:
+        super().__init__(
+            f"What several processes count cannot be kept in {folder} ({why}): it takes "
+            f"{size / 1024**2:.0f} MiB. Make room there, set TMPDIR to another folder, or set WORKERS to 1 or "
+            "ENABLE_PROMETHEUS_METRICS to false."
+        )
 
 
 class AlertRefused(ConfigurationError):

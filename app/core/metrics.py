@@ -121,6 +121,34 @@ STANDING = {
 }
 
 
+# The files that several processes count in
+
+#: Of each kind of file, with the room it is given before it is used: it is mapped into memory, and a process that
+#: writes where the disk has nothing left is killed. A route and status take 5 KB of the first.
+_FILES = {
+    "histogram": 2 * 1024 * 1024,
+    "counter": 256 * 1024,
+    "gauge_livesum": 64 * 1024,
+    "gauge_livemin": 64 * 1024,
+    "gauge_mostrecent": 256 * 1024,
+}
+#: What the files of one process take.
+FILES_BYTES = sum(_FILES.values())
+
+
+def make_files(shared: Path, place: int) -> None:
+    """Those of a place, empty, with all of their room. Raises OSError where the disk has not enough of it."""
+    for kind, size in _FILES.items():
+        (shared / f"{kind}_{place}.db").write_bytes(bytes(size))
+
+
+def forget_living(shared: Path, place: int) -> None:
+    """What one that has died had under way. Its files stay: there may be no room for others any more."""
+    for path in shared.glob(f"gauge_live*_{place}.db"):
+        with path.open("r+b") as file:
+            file.write(bytes(8))  # how much of it is used
+
+
 def exposition(shared: Path | None) -> bytes:
     """Everything, in Prometheus' text format. shared : the folder of SHARED_FOLDER, where several processes serve"""
     if shared is None:

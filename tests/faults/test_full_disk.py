@@ -1,5 +1,7 @@
 """The disk of what we write ourselves is full: said in one line, nothing half written, and whoever asks is answered."""
 
+import os
+import re
 import resource
 import subprocess
 import sys
@@ -9,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_serve import ROOT, environment
+from app.core.metrics import FILES_BYTES
+from tests.cli.test_serve import ROOT, environment, free_port
 from tests.faults.disks import CannotMount, fill, small_disk
 from tests.faults.postgres import PrivatePostgres
 from tests.faults.service import serving
@@ -93,3 +96,46 @@ async def test_who_asks_is_answered_though_neither_charts_nor_logs_can_be_kept(
             assert (await service.asking.get("/api/mcp/customer/C0000001")).status_code == 200
         assert service.log.stat().st_size <= ROOM_BYTES
         assert {path.name.split("-")[0] for path in disk.folder.iterdir()} == {"secrets.json", "secrets.lock", "serve"}
+
+
+@pytest.fixture
+def temporary(tmp_path: Path) -> Iterator[Path]:
+    """A disk for temporary files, large enough for what two processes count."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    try:
+        with small_disk(folder, room_bytes=3 * FILES_BYTES):
+            yield folder
+    except CannotMount as error:  # a limit would not hold for files that are mapped into memory
+        pytest.skip(f"no disk can be mounted here: {error}")
+
+
+async def test_several_processes_count_together_though_the_disk_they_count_on_fills_up(
+    server: PrivatePostgres, temporary: Path, tmp_path: Path
+) -> None:
+    settings = {"DATABASE_URL": server.url, "TMPDIR": str(temporary), "WORKERS": "2", "LOG_LEVEL": "INFO"}
+    async with serving(tmp_path, "--no-worker", ENABLE_PROMETHEUS_METRICS="true", **settings) as service:
+        fill(temporary)
+        await service.until("/health/ready", 200)
+        described = (await service.asking.get("/openapi.json")).json()
+        asked = [path for path, operations in described["paths"].items() if "get" in operations]
+        for path in asked:
+            assert (await service.asking.get(path)).status_code < 500
+        routes = set(re.findall(r'route="([^"]+)"', (await service.asking.get("/metrics")).text))
+        assert set(asked) <= routes
+        assert "process.died" not in service.logged()
+
+
+def test_no_room_for_what_they_count_is_one_clear_line(
+    server: PrivatePostgres, temporary: Path, tmp_path: Path
+) -> None:
+    fill(temporary)
+    os.truncate(temporary / "filling", 2 * FILES_BYTES)  # room for one of them; with none Python itself looks elsewhere
+    settings = {"DATABASE_URL": server.url, "TMPDIR": str(temporary), "WORKERS": "2", "API_KEY": "a", "ADMIN_KEY": "b"}
+    wanted = [sys.executable, "-m", "app", "serve", "--no-worker"]
+    own = environment(tmp_path, PORT=str(free_port()), ENABLE_PROMETHEUS_METRICS="true", **settings)
+    done = subprocess.run(wanted, cwd=ROOT, env=own, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert done.stderr.startswith(
+        f"What several processes count cannot be kept in {temporary} (No space left on device)"
+    )
