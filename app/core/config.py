@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import parse_qsl, urlsplit
@@ -17,6 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, SecretStr,
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.core.errors import ConfigurationError
+from app.core.hosts import is_inside, is_loopback
 
 
 class Environment(StrEnum):
@@ -112,22 +112,6 @@ def _a_slack_address(url: SecretStr | None) -> SecretStr | None:
     return url
 
 
-def _is_loopback(host: str) -> bool:
-    return host == "localhost" or _is(host, "is_loopback")
-
-
-def _is_inside(host: str) -> bool:
-    """Whether an address is this machine's or its network's, as far as it can be told without asking for its name."""
-    return _is_loopback(host) or host.endswith((".localhost", ".internal", ".local")) or _is(host, "is_private")
-
-
-def _is(host: str, kind: str) -> bool:
-    try:
-        return bool(getattr(ip_address(host), kind))
-    except ValueError:
-        return False
-
-
 TimeZoneName = Annotated[str, AfterValidator(_a_time_zone)]
 STORE_NAME = r"^[A-Za-z0-9_.-]{1,64}$"
 StoreId = Annotated[str, Field(pattern=STORE_NAME)]
@@ -221,7 +205,7 @@ class Settings(BaseSettings):
         """What we call by its address must not be made to call this machine or its neighbours."""
         if self.slack_webhook_url is not None:
             host = urlsplit(self.slack_webhook_url.get_secret_value()).hostname or ""
-            if _is_inside(host) and not (self.env is Environment.development and _is_loopback(host)):
+            if is_inside(host) and not (self.env is Environment.development and is_loopback(host)):
                 raise ValueError(
                     "SLACK_WEBHOOK_URL: it leads to this machine or its own network; copy it from the incoming "
                     "webhook's page in Slack (with ENV=development 127.0.0.1 will do)"

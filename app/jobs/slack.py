@@ -3,12 +3,15 @@
 import asyncio
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 import httpx
 from pydantic import SecretStr
+
+from app.core.hosts import is_inside
 
 TIMEOUT_SECONDS = 10.0
 #: When to try again where Slack does not say, and the latest it may say.
@@ -47,13 +50,39 @@ def escaped(words: str) -> str:
     return words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
+class _LeadsInside(Exception):
+    """What the address names is this machine or on its own network."""
+
+
+class _Watched:
+    """Looks where a connection has led before anything is sent over it: who answers for a name may say one thing when
+    it is looked up and another when it is called. Of a proxy it is for the proxy to say whom it reaches.
+    """
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+        self._calls_it = False
+
+    async def __call__(self, happened: str, told: Mapping[str, Any]) -> None:
+        if happened == "connection.connect_tcp.started":
+            self._calls_it = told["host"] == self._host
+        elif happened == "connection.connect_tcp.complete" and self._calls_it:
+            stream = told["return_value"]
+            if is_inside(stream.get_extra_info("server_addr")[0]):
+                await stream.aclose()
+                raise _LeadsInside
+
+
 async def post(url: SecretStr, message: dict[str, Any]) -> Answer:
     """Send a message once. Whatever happens is in the answer: an exception would carry the address."""
     try:
+        host = httpx.URL(url.get_secret_value()).raw_host.decode("ascii")
+        # An address of this machine's own is one that settings allow.
+        watched = {} if is_inside(host) else {"trace": _Watched(host)}
         async with (
             asyncio.timeout(TIMEOUT_SECONDS),
             httpx.AsyncClient(timeout=TIMEOUT_SECONDS, follow_redirects=False) as client,
-            client.stream("POST", url.get_secret_value(), json=message) as response,
+            client.stream("POST", url.get_secret_value(), json=message, extensions=watched) as response,
         ):
             body = b""
             async for piece in response.aiter_bytes():
@@ -63,6 +92,8 @@ async def post(url: SecretStr, message: dict[str, Any]) -> Answer:
             return _read(response, body[:_WORDS_READ].decode("utf-8", "replace").strip())
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError):
         return Answer(Outcome.not_told, "Slack cannot be reached")
+    except _LeadsInside:
+        return Answer(Outcome.refused, "its name leads to this machine or its own network")
     except (httpx.InvalidURL, httpx.UnsupportedProtocol):
         return Answer(Outcome.refused, "the address is none")
     except (TimeoutError, httpx.TimeoutException):

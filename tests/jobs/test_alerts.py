@@ -3,9 +3,11 @@
 import asyncio
 import logging
 import re
+import socket
 import traceback
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import date, timedelta
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -292,6 +294,29 @@ async def test_a_page_that_repeats_the_address_is_not_repeated(
     with pytest.raises(AlertRefused, match="HTTP 404") as refused:
         await tell(database, moved, settings=listening(settings, slack.url), now=NOW)
     assert "a-secret-part" not in str(refused.value)
+
+
+async def test_nothing_is_sent_where_a_name_leads_inside_when_it_is_called(
+    database: Database, settings: Settings, moved: str, slack: FakeSlack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def resolved(host: str | bytes | None, *arguments: Any, **named: Any) -> Any:
+        return found("127.0.0.1" if host in ("hooks.example.com", b"hooks.example.com") else host, *arguments, **named)
+
+    found = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", resolved)
+    named = slack.url.replace("127.0.0.1", "hooks.example.com")
+    with pytest.raises(AlertRefused, match="its name leads to this machine or its own network"):
+        await tell(database, moved, settings=listening(settings, named), now=NOW)
+    assert (slack.messages, await told(database, moved)) == ([], [])
+
+
+async def test_a_proxy_may_be_inside(
+    database: Database, settings: Settings, moved: str, slack: FakeSlack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", slack.url.removesuffix(SECRET_PATH))
+    outside = f"http://hooks.example.com{SECRET_PATH}"
+    assert await tell(database, moved, settings=listening(settings, outside), now=NOW) == 1
+    assert slack.paths == [outside]
 
 
 async def test_slack_away_is_a_reason_to_try_again(database: Database, settings: Settings, moved: str) -> None:
