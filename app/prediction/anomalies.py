@@ -284,16 +284,26 @@ def _unroot(roots: Floats) -> Floats:
 
 def _median(values: Floats, axis: int = -1) -> Floats:
     """Without the NaNs; NaN where there is nothing else. (numpy's own takes a Python step for each row.)"""
-    ordered = np.sort(values, axis=axis)  # NaNs last
-    n = np.isfinite(values).sum(axis=axis, keepdims=True)
-    lower, upper = (np.take_along_axis(ordered, np.maximum(at, 0), axis=axis) for at in ((n - 1) // 2, n // 2))
-    # Where all are NaN there is one at every place.
-    found: Floats = np.squeeze((lower + np.where(n > 0, upper, lower)) / 2, axis=axis)
+    ordered = np.moveaxis(np.sort(values, axis=axis), axis, -1)  # NaNs last
+    length = ordered.shape[-1]
+    found: Floats
+    if np.isnan(ordered[..., -1]).any():
+        n = np.isfinite(ordered).sum(axis=-1, keepdims=True)
+        lower, upper = (np.take_along_axis(ordered, np.maximum(at, 0), axis=-1) for at in ((n - 1) // 2, n // 2))
+        # Where all are NaN there is one at every place.
+        found = np.squeeze((lower + np.where(n > 0, upper, lower)) / 2, axis=-1)
+    else:
+        found = (ordered[..., (length - 1) // 2] + ordered[..., length // 2]) / 2
     return found
 
 
 def _mean(values: Floats, axis: int = -1) -> Floats:
     """Without the NaNs, of which each row has some other."""
-    seen = np.isfinite(values)
-    found: Floats = np.where(seen, values, 0.0).sum(axis=axis) / seen.sum(axis=axis)
+    found: Floats
+    total = values.sum(axis=axis)
+    if np.isnan(total).any():
+        seen = np.isfinite(values)
+        found = np.where(seen, values, 0.0).sum(axis=axis) / seen.sum(axis=axis)
+    else:
+        found = total / values.shape[axis]
     return found

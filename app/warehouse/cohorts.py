@@ -5,19 +5,25 @@ from datetime import date, datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.core.dates import start_of_day
 from app.prediction.cohorts import Counted, Length, periods_between
 
+# Days of the shop's calendar are told of those orders alone that are counted: it takes as long as reading all of them.
 # Money that went back before the first order we know of was of an order before it: it counts from the start.
 _COUNTED = """
     WITH ordered AS (
-        SELECT customer_id, total_price,
-            date_trunc(:length, order_date AT TIME ZONE CAST(:timezone AS text))::date AS period
+        SELECT customer_id, order_date, total_price
         FROM orders WHERE store_id = :store_id AND order_date < :as_of AND customer_id IS NOT NULL
     ), members AS (
-        SELECT customer_id, min(period) AS cohort FROM ordered GROUP BY customer_id HAVING min(period) >= :first
+        SELECT customer_id, date_trunc(:length, min(order_date) AT TIME ZONE CAST(:timezone AS text))::date AS cohort
+        FROM ordered GROUP BY customer_id HAVING min(order_date) >= :since
+    ), placed AS (
+        SELECT cohort, customer_id, total_price,
+            date_trunc(:length, order_date AT TIME ZONE CAST(:timezone AS text))::date AS period
+        FROM ordered JOIN members USING (customer_id)
     ), sales AS (
         SELECT cohort, period, count(DISTINCT customer_id) AS customers, count(*) AS orders, sum(total_price) AS paid
-        FROM ordered JOIN members USING (customer_id) GROUP BY cohort, period
+        FROM placed GROUP BY cohort, period
     ), returns AS (
         SELECT cohort,
             greatest(cohort, date_trunc(:length, refunded_at AT TIME ZONE CAST(:timezone AS text))::date) AS period,
@@ -41,7 +47,7 @@ async def read_cohorts(
     values = {
         "store_id": store_id,
         "length": length.value,
-        "first": first,
+        "since": start_of_day(first, timezone),
         "as_of": as_of,
         "timezone": timezone,
     }

@@ -44,7 +44,7 @@ _BY_DAY = """
     SELECT kind, array_agg(day), array_agg(events), array_agg(amount::float8) FROM by_day GROUP BY kind
 """
 _STANDING = """
-    JOIN fact_customer_standing AS standing ON standing.store_id = happened.store_id
+    LEFT JOIN fact_customer_standing AS standing ON standing.store_id = happened.store_id
         AND standing.customer_id = happened.customer_id AND standing.run_id = :run_id
         AND (CAST(:archetype_id AS text) IS NULL OR standing.archetype_id = :archetype_id)
 """
@@ -80,8 +80,8 @@ def nothing_in(span: Span) -> Daily:
 
 async def daily_totals(connection: AsyncConnection, store_id: str, metric: Metric, span: Span) -> Daily:
     """Of everybody, guests among them."""
-    query = _BY_DAY.format(kind="''", happened=_HAPPENED[metric], joined="")
-    return (await _read(connection, query, store_id, span)).get("") or nothing_in(span)
+    query = _BY_DAY.format(kind="NULL", happened=_HAPPENED[metric], joined="")
+    return (await _read(connection, query, store_id, span)).get(None) or nothing_in(span)
 
 
 async def daily_totals_by_archetype(
@@ -92,13 +92,19 @@ async def daily_totals_by_archetype(
     *,
     run_id: int,
     archetype_id: str | None = None,
-) -> dict[str, Daily]:
-    """{archetype of level 1: the days of those who are of it in that run}; none of one whose customers did nothing.
+) -> tuple[Daily, dict[str, Daily]]:
+    """Of everybody, guests among them, and {archetype of level 1: the days of those who are of it in that run}, without
+    one whose customers did nothing.
 
     archetype_id : of that one alone; None for all
     """
     query = _BY_DAY.format(kind="standing.archetype_id", happened=_HAPPENED[metric], joined=_STANDING)
-    return await _read(connection, query, store_id, span, run_id=run_id, archetype_id=archetype_id)
+    found = await _read(connection, query, store_id, span, run_id=run_id, archetype_id=archetype_id)
+    everybody = nothing_in(span)
+    for each in found.values():
+        everybody.events[:] += each.events
+        everybody.amounts[:] += each.amounts
+    return everybody, {kind: daily for kind, daily in found.items() if kind is not None}
 
 
 # Money given back to customers of whom no order is known is nobody's either.
@@ -141,7 +147,7 @@ async def guest_days(connection: AsyncConnection, store_id: str, *, as_of: datet
 
 async def _read(
     connection: AsyncConnection, query: str, store_id: str, span: Span, **of_kind: object
-) -> dict[str, Daily]:
+) -> dict[str | None, Daily]:
     values = {
         "store_id": store_id,
         "first": span.first,
@@ -150,7 +156,7 @@ async def _read(
         "timezone": span.timezone,
         **of_kind,
     }
-    found = {}
+    found: dict[str | None, Daily] = {}
     for kind, days, events, amounts in await connection.execute(text(query), values):
         found[kind] = nothing_in(span)
         found[kind].events[days], found[kind].amounts[days] = events, amounts

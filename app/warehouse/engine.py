@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from copy import copy
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core.config import Settings
@@ -30,6 +30,9 @@ Connection = AsyncConnection
 
 # Until the transaction ends. A lock that is waited for half the time shows in the log as one.
 _LIMITS = text("SELECT set_config('statement_timeout', :statement, true), set_config('lock_timeout', :lock, true)")
+# The same for reads of much at once: asked for the sixth time the server would plan them for any day and any shop, by
+# which a read of all orders before a moment takes twice as long.
+_LIMITS_OF_READS = text(f"{_LIMITS.text}, set_config('plan_cache_mode', 'force_custom_plan', true)")
 
 
 class Database:
@@ -132,7 +135,7 @@ class Database:
                 if beside is not None:
                     name = (await beside.execute(text("SELECT pg_export_snapshot()"))).scalar_one()
                     await connection.execute(text(f"SET TRANSACTION SNAPSHOT '{name}'"))
-                await self._hurry(connection)
+                await self._hurry(connection, _LIMITS_OF_READS)
                 yield connection
 
     @asynccontextmanager
@@ -191,10 +194,10 @@ class Database:
                     self._pool.distrust()
                 raise fault from error
 
-    async def _hurry(self, connection: AsyncConnection) -> None:
+    async def _hurry(self, connection: AsyncConnection, limits: TextClause = _LIMITS) -> None:
         if self._patience_seconds is not None:
             ms = self._patience_seconds * 1000
-            await connection.execute(_LIMITS, {"statement": str(int(ms)), "lock": str(int(ms / 2))})
+            await connection.execute(limits, {"statement": str(int(ms)), "lock": str(int(ms / 2))})
 
 
 @asynccontextmanager

@@ -288,14 +288,16 @@ async def read_models(database: Database, store_id: str) -> Sequence[Row]:
 _SERVED = """
     SELECT store.store_id, store.currency, store.timezone, store.served_run_id AS run_id,
         store.served_prediction_id AS prediction_id, run.as_of,
-        (found.yardstick #>> '{tiers,limits,0}')::float8 AS vip,
-        (found.yardstick #>> '{tiers,limits,1}')::float8 AS high,
-        (found.yardstick #>> '{tiers,limits,2}')::float8 AS standard
+        (found.yardstick #>> '{tiers,limits,0}')::numeric AS vip,
+        (found.yardstick #>> '{tiers,limits,1}')::numeric AS high,
+        (found.yardstick #>> '{tiers,limits,2}')::numeric AS standard
     FROM stores AS store
     JOIN prediction_runs AS run ON run.prediction_id = store.served_prediction_id
     LEFT JOIN segmentation_runs AS found ON found.run_id = store.served_run_id
     WHERE store.store_id = $1
 """
+# Chances are kept to six decimals. Of a whole number the server makes a decimal at once, of a float by way of its text.
+_EXACT_RISK = "((told.churn_risk_score * 1000000)::int8 * 0.000001)"
 # Who is not in the served run is worth what they paid. A limit that is null is one that nobody reaches.
 # Of the customers themselves something is read only for those few whom the run has not placed.
 _VALUED = """
@@ -304,8 +306,7 @@ _VALUED = """
         standing.archetype_level3_id, standing.days_since_last_purchase,
         coalesce(standing.total_orders, customer.orders_count) AS total_orders,
         coalesce(standing.lifetime_value, customer.total_spent) AS ltv,
-        round(greatest(coalesce(standing.lifetime_value, customer.total_spent), 0)
-              * told.churn_risk_score::numeric, 4) AS ltv_at_risk,
+        round(greatest(coalesce(standing.lifetime_value, customer.total_spent), 0) * {risk}, 4) AS ltv_at_risk,
         CASE WHEN standing.customer_id IS NULL THEN NULL
              WHEN standing.lifetime_value >= served.vip THEN 'vip'
              WHEN standing.lifetime_value >= served.high THEN 'high'
@@ -322,14 +323,14 @@ _VALUED = """
           AND customers.customer_id = told.customer_id
     ) AS customer ON true
 """
-# What a customer counts for, once for those whom the run has placed and once for the few whom it has not: apart, the
-# server adds either up on several cores. It takes limits of tiers for conditions, of which it knows how few values they
-# have, and a tier for as many as there are customers.
+# What a customer counts for, once for those whom the run has placed and once for the few whom it has not, where there
+# are any: apart, the server adds either up on several cores. It takes limits of tiers for conditions, of which it knows
+# how few values they have, and a tier for as many as there are customers.
 _SUMS = """
     count(*) AS n, sum(told.p_no_purchase_30d) AS away_30,
     sum(told.p_no_purchase_30d * told.p_no_purchase_30d) AS away_30_squared, sum(told.p_no_purchase_90d) AS away_90,
     sum(told.p_no_purchase_90d * told.p_no_purchase_90d) AS away_90_squared, sum(greatest({value}, 0)) AS ltv,
-    sum(round(greatest({value}, 0) * told.churn_risk_score::numeric, 4)) AS ltv_at_risk,
+    sum(round(greatest({value}, 0) * {risk}, 4)) AS ltv_at_risk,
     sum(told.predicted_ltv_12m) AS predicted_ltv_12m
 """
 _TOTALS = """
@@ -347,7 +348,9 @@ _TOTALS = """
         UNION ALL
         SELECT told.risk_level, {sums_of_others}, NULL AS ltv_tier
         FROM {told} AS told JOIN customers USING (store_id, customer_id)
-        WHERE told.store_id = $1 AND NOT EXISTS (
+        WHERE told.store_id = $1
+            AND (SELECT coalesce(sum(n), 0) FROM placed) < (SELECT count(*) FROM {told} AS own WHERE own.store_id = $1)
+            AND NOT EXISTS (
             SELECT FROM fact_customer_standing AS standing
             WHERE standing.store_id = told.store_id AND standing.customer_id = told.customer_id
               AND standing.run_id = (SELECT run_id FROM served))
@@ -369,8 +372,8 @@ _TOTALS_OF_ALL, _TOTALS_OF_SAMPLE = (
         drawn=drawn,
         told=told,
         of_all=of_all,
-        sums_of_placed=_SUMS.format(value="standing.lifetime_value"),
-        sums_of_others=_SUMS.format(value="customers.total_spent"),
+        sums_of_placed=_SUMS.format(value="standing.lifetime_value", risk=_EXACT_RISK),
+        sums_of_others=_SUMS.format(value="customers.total_spent", risk=_EXACT_RISK),
     )
     for drawn, told, of_all in (
         ("", _PREDICTED, "SELECT coalesce(sum(n), 0)::bigint FROM totals"),
@@ -425,7 +428,7 @@ _AT_RISK = """
     ORDER BY page.key DESC, page.pseudonym
 """
 _AT_RISK_BY = {
-    sort: _AT_RISK.format(served=_SERVED, valued=_VALUED.format(told=_PREDICTED), key=key)
+    sort: _AT_RISK.format(served=_SERVED, valued=_VALUED.format(told=_PREDICTED, risk=_EXACT_RISK), key=key)
     for sort, key in (
         ("ltv_at_risk", "valued.ltv_at_risk"),
         ("risk", "valued.churn_risk_score::numeric"),

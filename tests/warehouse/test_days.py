@@ -106,15 +106,18 @@ async def test_kinds_add_up_to_their_customers_orders(database: Database, store_
     span = Span(date(2024, 1, 1), date(2024, 6, 30), "Europe/London")
     everyone = await totals(database, store_id, Metric.orders, span)
     async with database.snapshot() as connection:
-        kinds = await daily_totals_by_archetype(connection, store_id, Metric.orders, span, run_id=run.run_id)
+        told, kinds = await daily_totals_by_archetype(connection, store_id, Metric.orders, span, run_id=run.run_id)
         one, *_ = kinds
-        alone = await daily_totals_by_archetype(
+        everyone_again, alone = await daily_totals_by_archetype(
             connection, store_id, Metric.orders, span, run_id=run.run_id, archetype_id=one
         )
-        refunds = await daily_totals_by_archetype(connection, store_id, Metric.refunds, span, run_id=run.run_id)
-        nobody = await daily_totals_by_archetype(
+        _, refunds = await daily_totals_by_archetype(connection, store_id, Metric.refunds, span, run_id=run.run_id)
+        _, nobody = await daily_totals_by_archetype(
             connection, store_id, Metric.orders, span, run_id=run.run_id, archetype_id="arch_none"
         )
+    for each in (told, everyone_again):
+        assert each.events.tolist() == everyone.events.tolist()
+        assert each.amounts == pytest.approx(everyone.amounts)
     together = sum(each.events for each in kinds.values())
     assert everyone.events.sum() - together.sum() == 1, "the guest's"
     assert sum(each.amounts.sum() for each in kinds.values()) == pytest.approx(everyone.amounts.sum())

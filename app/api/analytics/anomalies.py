@@ -108,7 +108,7 @@ async def anomalies(
     series, kinds = await asyncio.to_thread(worked_out)
     scale = _scale(series, metric, known.store, whole=caller.identified, of_all=archetype_id is None)
     told = [_day(series, place, scale) for place in range(len(series.counted))]
-    found = _found(series, told, metric, scale)
+    found = _found(series, metric, scale)
     by_chance = round((1 - BAND) * series.n_banded, _CHANCE)
     return Anomalies(
         metric=metric,
@@ -151,18 +151,19 @@ async def _read(
         )
     last = as_of.astimezone(ZoneInfo(store.timezone)).date() - timedelta(days=1)
     span = Span(last - timedelta(days=days + PAST_DAYS), last, store.timezone)
-    orders = await daily_totals(connection, store.store_id, Metric.orders, span)
     of_kinds: Mapping[str, Daily] = {}
-    if run_id is not None:
-        of_kinds = await daily_totals_by_archetype(
+    if run_id is None:
+        everybody = await daily_totals(connection, store.store_id, metric, span)
+    else:
+        everybody, of_kinds = await daily_totals_by_archetype(
             connection, store.store_id, metric, span, run_id=run_id, archetype_id=archetype_id
         )
+    counts_orders = metric in (Metric.orders, Metric.revenue)
+    orders = everybody if counts_orders else await daily_totals(connection, store.store_id, Metric.orders, span)
     if archetype_id is not None:
         whom, beside = of_kinds.get(archetype_id) or nothing_in(span), {}
     else:
-        shares_orders = metric in (Metric.orders, Metric.revenue)
-        whom = orders if shares_orders else await daily_totals(connection, store.store_id, metric, span)
-        beside = {kind: of_kinds[kind] for kind in sorted(large & of_kinds.keys())}
+        whom, beside = everybody, {kind: of_kinds[kind] for kind in sorted(large & of_kinds.keys())}
     return _Read(store, as_of, span, kinds, whom, orders.events, beside)
 
 
@@ -188,8 +189,7 @@ def _of_kinds(kinds: Mapping[str, _Series], known: _Read, metric: Metric, *, who
     told = []
     for kind, series in kinds.items():
         scale = _scale(series, metric, known.store, whole=whole, of_all=False)
-        days = [_day(series, place, scale) for place in range(len(series.counted))]
-        if found := _found(series, days, metric, scale):
+        if found := _found(series, metric, scale):
             name = known.kinds[kind][0]
             told.append(KindAnomalies(archetype_id=kind, segment_name=name, unit=scale.unit, anomalies=found))
     return sorted(told, key=lambda each: (-len(each.anomalies), each.archetype_id))
@@ -247,12 +247,12 @@ def _down(value: float, decimals: int) -> float:
     return found
 
 
-def _found(series: _Series, told: Sequence[DayBand], metric: Metric, scale: _Scale) -> list[Anomaly]:
+def _found(series: _Series, metric: Metric, scale: _Scale) -> list[Anomaly]:
     """The latest first."""
     return [
-        _anomaly(told[place], direction, float(series.bands.outside[place]), metric, scale)
-        for place in reversed(range(len(told)))
-        if (direction := told[place].flagged) is not None
+        _anomaly(_day(series, place, scale), direction, float(series.bands.outside[place]), metric, scale)
+        for place in reversed(range(len(series.counted)))
+        if (direction := series.bands.direction(place)) is not None
     ]
 
 
