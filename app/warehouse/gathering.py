@@ -59,9 +59,10 @@ class Gathering:
                 told.cancel()
 
     async def _tell(self, asked: Sequence[_Asked]) -> None:
-        keys = zip(*(key for key, _ in asked), strict=True)
         try:
+            keys = zip(*(key for key, _ in asked), strict=True)
             rows = await self._readers.fetch(self._query, [list(part) for part in keys])
+            found = {row["number"]: row for row in rows}
         except asyncio.CancelledError:
             for _, told in asked:
                 told.cancel()
@@ -75,7 +76,6 @@ class Gathering:
                 if not told.done():  # who waits no longer
                     told.set_exception(error)
         else:
-            found = {row["number"]: row for row in rows}
             for number, (_, told) in enumerate(asked, start=1):
                 if not told.done():
                     told.set_result(found.get(number))

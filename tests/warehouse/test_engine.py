@@ -100,7 +100,10 @@ async def test_what_a_request_reads_of_much_is_planned_for_its_own_days_however_
     for _ in range(8):  # the server itself thinks again after five
         async with notes.for_requests().snapshot() as connection:
             await connection.execute(asked, {"name": store_id})
-    plans = "SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE statement LIKE 'SELECT count(*) FROM pg_class%'"
+    plans = (
+        "SELECT generic_plans, custom_plans FROM pg_prepared_statements"
+        " WHERE statement LIKE 'SELECT count(*) FROM pg_class%'"
+    )
     async with notes.for_requests().snapshot() as connection:
         assert (await connection.execute(text(plans))).all() == [(0, 8)]
 

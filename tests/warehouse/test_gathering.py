@@ -131,3 +131,15 @@ async def test_who_waits_while_the_service_ends_is_not_left_waiting(database: Da
     async with asyncio.timeout(5):
         rows = await asyncio.gather(*asking, return_exceptions=True)
     assert len(rows) == 100
+
+
+async def test_who_asks_what_cannot_be_read_is_told_and_the_next_is_answered(database: Database) -> None:
+    no_number = "SELECT $1::text[] AS anything"
+    with pytest.raises(KeyError):
+        await asyncio.wait_for(database.row_among(no_number, "a"), 5)
+    with pytest.raises(ValueError, match="zip"):  # keys of different lengths
+        await asyncio.wait_for(
+            asyncio.gather(database.row_among(_LETTERS, "a", "b"), *(database.row_among(_LETTERS, "a") for _ in "12")),
+            5,
+        )
+    assert (await database.row_among(_LETTERS, "a", "b")) is not None
