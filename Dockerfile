@@ -24,7 +24,6 @@ ENV PATH=/opt/venv/bin:$PATH \
     PORT=8080 \
     JSON_LOGS=true
 USER shop
-VOLUME /data
 EXPOSE 8080
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s \
     CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/health/ready', timeout=4)"]

@@ -31,7 +31,7 @@ AGGREGATES = (
     "/api/analytics/cohorts",
     "/api/analytics/anomalies",
 )
-BAD_KEYS_PER_SECOND, GOOD_PER_SECOND, BAD_KEY_SECONDS = 1_000, 50, 20
+BAD_KEYS_PER_SECOND, GOOD_PER_SECOND, BAD_KEY_SECONDS = 1_000, 50, 30
 MANY, SOME = 200_000, 20_000
 
 _LOADED = ("--seconds", str(LOAD_SECONDS), "--connections", str(CONNECTIONS))

@@ -13,6 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.warehouse.engine import Database
+from app.warehouse.faults import not_connected
 
 _CHANNEL = "customer_intelligence"
 _TELL = text("SELECT pg_notify(:channel, :told)")
@@ -51,12 +52,15 @@ async def listen(database: Database, *, since: Callable[[], None], heard: Callab
 
     since : called once from now on nothing is missed; heard : called with each change, in the order of commits
 
-    Raises DatabaseUnavailable when the server cannot be reached.
+    Raises DatabaseUnavailable when the server cannot be reached, or is a standby, which tells of no changes.
     """
     lost = asyncio.Event()
     async with database.lasting(who="listening", patience_seconds=_STILL_THERE_SECONDS) as connection:
         connection.add_termination_listener(lambda _: lost.set())
-        await connection.add_listener(_CHANNEL, lambda *told: heard(_change(told[-1])))
+        try:
+            await connection.add_listener(_CHANNEL, lambda *told: heard(_change(told[-1])))
+        except asyncpg.PostgresError as error:
+            raise not_connected(error) from error
         since()
         while not lost.is_set():
             try:

@@ -39,6 +39,14 @@ class PrivatePostgres:
         self.thaw()
         self._server.stop()
 
+    def stand_by(self) -> None:
+        """It starts again as a standby, which only reads, until it is promoted (pg_promote)."""
+        self.stop()
+        signal_file, owner = self.pgdata / "standby.signal", self.pgdata.stat()
+        signal_file.touch()
+        os.chown(signal_file, owner.st_uid, owner.st_gid)
+        self.start()
+
     @property
     def pid(self) -> int:
         """Of the postmaster, which lets connections in and starts a process for each."""

@@ -20,7 +20,7 @@ from tests.fakes import execute
 from tests.faults.conftest import STORE
 from tests.faults.disks import CannotMount, fill, small_disk
 from tests.faults.postgres import PrivatePostgres
-from tests.faults.service import Service, assert_unavailable, until
+from tests.faults.service import Service, assert_unavailable, serving, until
 
 PROFILE = "/api/mcp/customer/C0000001"
 READS = ("/health", "/health/ready", PROFILE, "/api/analytics/drift", "/api/admin/jobs")
@@ -92,6 +92,35 @@ async def test_a_server_that_only_reads_is_read_from_and_every_write_is_503(
             assert_unavailable(answer)
     await set_read_only(beside, "off")
     assert (await service.asking.post(REFRESH)).status_code == 200
+
+
+async def test_a_standby_is_read_from_without_anything_kept_and_after_its_promotion_all_is_as_before(
+    server: PrivatePostgres, tmp_path: Path
+) -> None:
+    """It tells of no changes, so that nothing may be kept of what it says."""
+    server.stand_by()
+    settings = {"DATABASE_URL": server.url, "ENABLE_CACHE": "true", "ENABLE_PROMETHEUS_METRICS": "true"}
+    async with serving(tmp_path, answers="/health/ready", LOG_LEVEL="DEBUG", **settings) as service:
+
+        async def hears() -> str:
+            told = (await service.asking.get("/metrics")).text
+            return re.findall(r"^ci_changes_heard (\S+)$", told, re.MULTILINE)[0]
+
+        for path in READS:
+            assert (await service.asking.get(path)).status_code == 200
+        assert_unavailable(await service.asking.post(REFRESH))
+        assert await hears() == "0.0"
+        assert "cannot execute LISTEN during recovery" in service.logged()
+
+        connection = await asyncpg.connect(server.url)
+        assert await connection.fetchval("SELECT pg_promote()")
+        await connection.close()
+
+        async def is_as_before() -> bool:
+            return (await service.asking.post(REFRESH)).status_code == 200 and await hears() == "1.0"
+
+        await until(is_as_before)
+        assert "upkeep.failed" not in service.logged()
 
 
 async def test_a_connection_that_only_reads_is_replaced_once_it_refused_a_write(
