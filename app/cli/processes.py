@@ -1,6 +1,7 @@
 """Several processes that answer on one port: begun, begun again where one dies, and ended together."""
 
 import asyncio
+import os
 import signal
 import socket
 import sys
@@ -91,7 +92,8 @@ class Processes:
     async def _begin(self, told: Mapping[str, str]) -> asyncio.subprocess.Process:
         descriptor = self._listener.fileno()
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "app", "serve", "--no-worker", "--listener", str(descriptor)),
+            *(sys.executable, "-m", "app", "serve", "--no-worker"),
+            *("--listener", str(descriptor), "--parent", str(os.getpid())),
             pass_fds=(descriptor,),
             env=environment_with(told),
             # Ctrl-C on a terminal reaches the first process alone, which tells the others.

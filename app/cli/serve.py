@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import contextlib
 import errno
+import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ _LEAVING_SECONDS = 5
 # How long is waited for a database to come into shape before serving all the same.
 _PREPARING_SECONDS = 10
 _WAITING = 2048
+_LOOKING_SECONDS = 1.0
 
 
 def add_commands(commands: Commands, shared: argparse.ArgumentParser) -> None:
@@ -40,7 +42,9 @@ def add_commands(commands: Commands, shared: argparse.ArgumentParser) -> None:
         "development. Ctrl-C stops it.",
     )
     add_worker(serve)
-    serve.add_argument("--listener", type=int, help=argparse.SUPPRESS)  # one of several processes: the port they share
+    # One of several processes: the port they share, and who looks after them.
+    serve.add_argument("--listener", type=int, help=argparse.SUPPRESS)
+    serve.add_argument("--parent", type=int, help=argparse.SUPPRESS)
     serve.set_defaults(run=_run, serves=True)
 
 
@@ -52,9 +56,11 @@ def add_worker(parser: argparse.ArgumentParser) -> None:
 
 async def _run(wanted: argparse.Namespace, settings: Settings) -> int:
     if wanted.listener is not None:
+        watching = asyncio.create_task(_end_with(wanted.parent))
         with socket.socket(fileno=wanted.listener) as listener:
             async with open_resources(settings) as resources:
                 await serve(resources, listener, when_up=_say_nothing, works=False)
+        watching.cancel()
         return 0
     with listening(settings) as listener:
         async with open_resources(settings) as resources:
@@ -64,6 +70,13 @@ async def _run(wanted: argparse.Namespace, settings: Settings) -> int:
             else:
                 await serve(resources, listener, when_up=_say_where, works=not wanted.no_worker)
     return 0
+
+
+async def _end_with(parent: int) -> None:
+    """Stop as if told to when the process that looks after this one was killed, or the port would stay taken."""
+    while os.getppid() == parent:  # noqa: ASYNC110  nobody tells
+        await asyncio.sleep(_LOOKING_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 @contextlib.contextmanager

@@ -112,6 +112,21 @@ def test_told_to_stop_all_of_them_end(served: tuple["subprocess.Popen[str]", str
     assert database_stopped(folder)
 
 
+def test_where_who_looks_after_them_is_killed_they_end_and_leave_the_port(
+    empty_database_url: str, tmp_path: Path
+) -> None:
+    port = free_port()
+    settings = {"PORT": str(port), "WORKERS": "2", "DATABASE_URL": empty_database_url, **KEYS}
+    with running(tmp_path, "serve", "--no-worker", **settings) as process:
+        printed_until_up(process)
+        wait(lambda: len(children(process.pid)) == 2)
+        serving = children(process.pid)
+        process.kill()
+        wait(lambda: not any(Path(f"/proc/{pid}").exists() for pid in serving))
+    with socket.create_server(("127.0.0.1", port)):
+        pass
+
+
 @pytest.mark.parametrize("measured", [True, False])
 async def test_where_one_cannot_be_begun_none_is_left_behind(monkeypatch: pytest.MonkeyPatch, measured: bool) -> None:
     """It would hold the port. Nor is anything counted where nobody asks for it."""

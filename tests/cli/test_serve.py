@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -34,7 +35,7 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
 
 @contextmanager
 def running(folder: Path, *arguments: str, **settings: str) -> Iterator["subprocess.Popen[str]"]:
-    """A command that serves, once it has printed its last line before serving; killed where a test left it running."""
+    """A command that serves, once it has printed its last line before serving; stopped where a test left it running."""
     command = [sys.executable, "-m", "app", *arguments]
     with subprocess.Popen(
         command,
@@ -47,8 +48,18 @@ def running(folder: Path, *arguments: str, **settings: str) -> Iterator["subproc
         try:
             yield process
         finally:
-            if process.poll() is None:
-                process.kill()
+            end(process)
+
+
+def end(process: "subprocess.Popen[Any]") -> None:
+    """One that a test left running: told to stop, so that it leaves none of its own behind, or killed."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    process.wait()
 
 
 def printed_until_up(process: "subprocess.Popen[str]") -> str:

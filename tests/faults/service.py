@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from tests.cli.test_serve import ROOT, environment, free_port
+from tests.cli.test_serve import ROOT, end, environment, free_port
 
 KEYS = {"API_KEY": "agent-1", "ADMIN_KEY": "boss-1"}
 PATIENCE_SECONDS = 30
@@ -59,7 +59,7 @@ async def serving(
     before: Callable[[], None] | None = None,
     **settings: str,
 ) -> AsyncIterator[Service]:
-    """Killed where a test left it running.
+    """Stopped where a test left it running.
 
     folder  : where its data and its log are
     answers : what it is to answer before it counts as up
@@ -94,9 +94,7 @@ async def serving(
                 await asyncio.sleep(0.05)
             yield Service(process, asking, log)
     finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
+        await asyncio.to_thread(end, process)
 
 
 async def until(look: Callable[[], Awaitable[bool]]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from app.core.metrics import FILES_BYTES
-from tests.cli.test_serve import ROOT, environment, free_port
+from tests.cli.test_serve import ROOT, end, environment, free_port
 from tests.faults.disks import CannotMount, fill, small_disk
 from tests.faults.postgres import PrivatePostgres
 from tests.faults.service import serving
@@ -134,8 +134,12 @@ def test_no_room_for_what_they_count_is_one_clear_line(
     settings = {"DATABASE_URL": server.url, "TMPDIR": str(temporary), "WORKERS": "2", "API_KEY": "a", "ADMIN_KEY": "b"}
     wanted = [sys.executable, "-m", "app", "serve", "--no-worker"]
     own = environment(tmp_path, PORT=str(free_port()), ENABLE_PROMETHEUS_METRICS="true", **settings)
-    done = subprocess.run(wanted, cwd=ROOT, env=own, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
-    assert done.stderr.startswith(
-        f"What several processes count cannot be kept in {temporary} (No space left on device)"
-    )
+    with subprocess.Popen(
+        wanted, cwd=ROOT, env=own, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            _, said = process.communicate(timeout=60)
+        finally:
+            end(process)
+    assert (process.returncode, said.count("\n")) == (1, 1), said
+    assert said.startswith(f"What several processes count cannot be kept in {temporary} (No space left on device)")
