@@ -13,7 +13,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from app.prediction.cohorts import Length, later
 from app.prediction.events import EVENTS, RELATIVE, Window, event_window, next_window
@@ -304,5 +304,5 @@ def _interval(cells: Floats, shares: Floats, pooled: Floats, each_year: Sequence
         chance = float(np.mean([1 / max(float(each.customers.sum()), 1) for each in each_year]))
         spread = max(float(np.var(logs, ddof=1)) - chance, _LEAST_SPREAD**2) ** 0.5
     by_chance = float(cells @ (shares * (1 - shares))) / expected**2
-    wide = float(student.ppf((1 + LEVEL) / 2, max(n - 1, 2))) * np.sqrt(spread**2 * (1 + 1 / n) + by_chance)
+    wide = float(stdtrit(max(n - 1, 2), (1 + LEVEL) / 2)) * np.sqrt(spread**2 * (1 + 1 / n) + by_chance)
     return expected * float(np.exp(-wide)), expected * float(np.exp(wide))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from app import __version__
 from app.core.errors import NotEnoughHistory
@@ -531,7 +531,7 @@ def _with_chance(told: Amount, chance: float, level: float) -> tuple[float, floa
     """The ends of an interval, wider by that."""
     if told.point <= 0 or chance <= 0:
         return told.low, told.high
-    by_chance = float(norm.ppf((1 + level) / 2)) * chance
+    by_chance = float(ndtri((1 + level) / 2)) * chance
     down = np.log(told.point / told.low) if told.low > 0 else np.inf
     up = np.log(told.high / told.point)
     return told.point * float(np.exp(-np.hypot(down, by_chance))), told.point * float(np.exp(np.hypot(up, by_chance)))

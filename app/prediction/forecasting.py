@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, t
+from scipy.special import ndtri, stdtrit
 from threadpoolctl import threadpool_limits
 
 from app.core.errors import InvalidInput
@@ -663,7 +663,7 @@ class _Past:
             spread = measured
         if origin < self.season:
             # No whole year has been seen: the season is yet to show.
-            unseen = norm.ppf((1 + level) / 2) * _UNSEEN_SEASON * np.minimum(1, np.arange(1, horizon + 1) / 3)
+            unseen = ndtri((1 + level) / 2) * _UNSEEN_SEASON * np.minimum(1, np.arange(1, horizon + 1) / 3)
             spread = np.hypot(spread, unseen)
         return spread
 
@@ -695,7 +695,7 @@ def errors_suggest(errors: Floats, *, level: float, horizon: int) -> Floats | No
     relative = errors / sizes[:HORIZON]
     quantile = np.quantile(relative[np.isfinite(relative)], level)
     upper = (1 + level) / 2
-    few = t.ppf(upper, np.maximum(len(errors) / ahead, _FEWEST_APART)) / norm.ppf(upper)
+    few = stdtrit(np.maximum(len(errors) / ahead, _FEWEST_APART), upper) / ndtri(upper)
     spread: Floats = (quantile * few * sizes)[:horizon]
     return spread
 
@@ -706,7 +706,7 @@ def steps_suggest(values: Floats, *, level: float, horizon: int, offset: float) 
     size = float(np.sqrt((steps**2).mean())) if len(steps) else _UNSEEN_STEP
     if len(steps) < 3:
         size = max(size, _UNSEEN_STEP)
-    wide: Floats = norm.ppf((1 + level) / 2) * np.clip(size, 0.05, 1.0) * np.arange(1, horizon + 1) ** 0.35
+    wide: Floats = ndtri((1 + level) / 2) * np.clip(size, 0.05, 1.0) * np.arange(1, horizon + 1) ** 0.35
     return wide
 
 

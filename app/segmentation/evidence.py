@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from app.segmentation.axes import Feature, Source
 from app.segmentation.clustering import MIN_SHARE, FittedAxis, shared
@@ -271,7 +271,7 @@ def picture(found: DiscoveredAxis, reading: Reading, values: Mapping[str, Array]
         [np.histogram(along[dominant == segment], edges)[0] for segment in range(reading.fitted.n_segments)]
     )
     # Along any line a Gaussian cloud is a Gaussian of the same mean and spread: no need to draw one.
-    null = np.diff(norm.cdf(edges)) if spread > _FLAT else density.sum(axis=0) / len(along)
+    null = np.diff(ndtr(edges)) if spread > _FLAT else density.sum(axis=0) / len(along)
     ends = features[int(np.abs(scaled.T @ along).argmax())]
     return Picture(
         start=start,
