@@ -22,7 +22,14 @@ AUTHENTICATION = (ROOT / "docs" / "AUTHENTICATION.md").read_text()
 NOT_OVER_HTTP = {
     *("unreadable-file", "wrong-columns", "rows-rejected", "not-enough-customers", "not-enough-history"),
     *("prediction-in-progress", "run-ended", "run-overtaken", "outdated-predictions"),
-    *("configuration-error", "port-in-use", "alert-refused", "alert-not-told", "embedded-database-error"),
+    *(
+        "configuration-error",
+        "port-in-use",
+        "no-room-for-metrics",
+        "alert-refused",
+        "alert-not-told",
+        "embedded-database-error",
+    ),
     *("backup-too-new", "database-not-empty", "store-busy"),
     *("invalid-input", "not-found", "conflict", "unavailable"),
 }

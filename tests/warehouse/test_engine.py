@@ -94,18 +94,21 @@ async def test_a_snapshot_beside_another_sees_the_same_moment(notes: Database, s
 
 
 async def test_what_a_request_reads_of_much_is_planned_for_its_own_days_however_often_it_is_asked(
-    notes: Database, store_id: str
+    empty_database_url: str, settings: Settings
 ) -> None:
+    one_connection = settings.model_copy(update={"db_pool_size": 1, "db_max_overflow": 0})
+    database = Database(empty_database_url, one_connection)
     asked = text("SELECT count(*) FROM pg_class WHERE relname = :name")
     for _ in range(8):  # the server itself thinks again after five
-        async with notes.for_requests().snapshot() as connection:
-            await connection.execute(asked, {"name": store_id})
+        async with database.for_requests().snapshot() as connection:
+            await connection.execute(asked, {"name": "orders"})
     plans = (
         "SELECT generic_plans, custom_plans FROM pg_prepared_statements"
         " WHERE statement LIKE 'SELECT count(*) FROM pg_class%'"
     )
-    async with notes.for_requests().snapshot() as connection:
+    async with database.for_requests().snapshot() as connection:
         assert (await connection.execute(text(plans))).all() == [(0, 8)]
+    await database.close()
 
 
 async def test_a_snapshot_only_reads(notes: Database, store_id: str) -> None:
