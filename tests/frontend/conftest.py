@@ -188,6 +188,11 @@ class Visits:
     def unexpected(self) -> list[str]:
         return [each for each in self.complaints if not any(part in each for part in self.expected)]
 
+    async def end(self) -> None:
+        """The browser must have nothing to complain of that was not expected."""
+        await asyncio.gather(*(context.close() for context in self.contexts))
+        assert self.unexpected == []
+
     def _heard(self, text: str) -> None:
         self.complaints.append(text)
 
@@ -202,5 +207,4 @@ async def visit(browser: Browser) -> AsyncIterator[Visits]:
     """Whatever a test does, the browser must have nothing to complain of that the test did not expect."""
     visits = Visits(browser)
     yield visits
-    await asyncio.gather(*(context.close() for context in visits.contexts))
-    assert visits.unexpected == []
+    await visits.end()
