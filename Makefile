@@ -16,10 +16,10 @@ demo: $(VENV)/.runs   ## load the built-in shop, segment it, serve it on http://
 setup: $(VENV)/.tests ## create .venv with everything installed
 
 # A process for each core, and in each one OpenMP thread: more of them wait for each other by spinning, and beside other
-# work take several times as long.
+# work take several times as long. File after file as they stand, so that those of a folder find what it has made.
 test: $(VENV)/.tests  ## all tests
 	@scripts/provide_browser.sh
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: $(VENV)/.tests  ## format, lint, types, import contracts, migrations in step
 	$(BIN)/ruff format --check .

@@ -4,7 +4,7 @@ import asyncio
 import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import asyncpg
@@ -92,19 +92,51 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     )
 
 
-@pytest.fixture(scope="session")
-async def empty_database_url(server_url: str) -> AsyncIterator[str]:
-    async with own_database(server_url) as url:
-        yield url
+class Databases:
+    """One of each server, migrated when it is first asked for and dropped at the end: tests of one server come between
+    those of another, and would have it made anew each time.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._urls: dict[str, str] = {}
+        self._opened: dict[str, Database] = {}
+        self._stack = AsyncExitStack()
+
+    async def url_of(self, server_url: str) -> str:
+        if server_url not in self._urls:
+            self._urls[server_url] = await self._stack.enter_async_context(own_database(server_url))
+        return self._urls[server_url]
+
+    async def of(self, server_url: str) -> Database:
+        if server_url not in self._opened:
+            database = Database(await self.url_of(server_url), self._settings)
+            self._stack.push_async_callback(database.close)
+            await migrate(database)
+            self._opened[server_url] = database
+        return self._opened[server_url]
+
+    async def drop(self) -> None:
+        await self._stack.aclose()
 
 
 @pytest.fixture(scope="session")
-async def database(empty_database_url: str, settings: Settings) -> AsyncIterator[Database]:
+async def databases(embedded_url: str, settings: Settings) -> AsyncIterator[Databases]:
+    """They end before the embedded server does."""
+    databases = Databases(settings)
+    yield databases
+    await databases.drop()
+
+
+@pytest.fixture(scope="session")
+async def empty_database_url(server_url: str, databases: Databases) -> str:
+    return await databases.url_of(server_url)
+
+
+@pytest.fixture(scope="session")
+async def database(server_url: str, databases: Databases) -> Database:
     """A migrated database that tests share; each works in a store of its own (`store_id`)."""
-    database = Database(empty_database_url, settings)
-    await migrate(database)
-    yield database
-    await database.close()
+    return await databases.of(server_url)
 
 
 @pytest.fixture
