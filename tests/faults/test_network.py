@@ -120,12 +120,11 @@ async def test_a_read_that_is_cut_is_asked_again_once(
         wait = "SELECT pid FROM pg_locks WHERE objid = 11 AND NOT granted AND pid <> $1"
         return reading.done() or await beside.fetchval(wait, cut)
 
-    await until(waiting)
-    cut, before = await waiting(), proxy.n_accepted
+    cut = await until(waiting)
+    before = proxy.n_accepted
     proxy.fail(mode)
     proxy.fail(Mode.open)
-    await until(waiting)
-    again = await waiting()
+    again = await until(waiting)
     await beside.execute("SELECT pg_advisory_unlock(11)")
     row = await reading
     assert row is not None
