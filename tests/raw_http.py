@@ -42,12 +42,12 @@ def ended(connection: socket.socket) -> bool:
 
 
 def sent_in_parts(connection: socket.socket, part: bytes, *, most: int) -> int:
-    """How much could be sent before the other side closed."""
+    """How much could be sent before the other side closed. Raises TimeoutError where it neither reads nor closes."""
     sent = 0
     try:
         while sent < most:
             sent += connection.send(part)
-    except OSError:
+    except ConnectionError:
         pass
     return sent
 

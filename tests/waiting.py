@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from app.warehouse.engine import Database
 from tests.fakes import value
@@ -10,14 +11,14 @@ from tests.fakes import value
 _STEP_SECONDS = 0.02
 
 
-async def until(happened: Callable[[], object | Awaitable[object]], *, seconds: float = 10.0) -> None:
-    """Until it answers something true. Raises AssertionError when it does not in that time."""
+async def until(happened: Callable[[], object | Awaitable[object]], *, seconds: float = 10.0) -> Any:
+    """What it answers, once that is something true. Raises AssertionError when it is not in that time."""
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
     while True:
         told = happened()
-        if await told if inspect.isawaitable(told) else told:
-            return
+        if found := await told if inspect.isawaitable(told) else told:
+            return found
         if loop.time() > end:
             raise AssertionError(f"not within {seconds:.0f} seconds")
         await asyncio.sleep(_STEP_SECONDS)

@@ -77,6 +77,7 @@ class Pool:
                 line.hang_up_in(None)
                 if line.opened_at >= began or await self._is_good(line):
                     return connection, line
+                line.terminate()  # SQLAlchemy would wait two seconds for a server that says nothing to say goodbye
                 await connection.invalidate()
             except BaseException:
                 await connection.close()

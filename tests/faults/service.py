@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 
+from tests import waiting
 from tests.cli.test_serve import ROOT, end, environment, free_port
 
 KEYS = {"API_KEY": "agent-1", "ADMIN_KEY": "boss-1"}
@@ -97,11 +98,9 @@ async def serving(
         await asyncio.to_thread(end, process)
 
 
-async def until(look: Callable[[], Awaitable[bool]]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not await look():
-        assert time.monotonic() < deadline, "It has not come to pass in time."
-        await asyncio.sleep(0.02)
+async def until(look: Callable[[], Awaitable[object]]) -> Any:
+    """What `look` finds, once it finds something, with patience enough for a service."""
+    return await waiting.until(look, seconds=PATIENCE_SECONDS)
 
 
 def assert_unavailable(answer: httpx.Response) -> None:

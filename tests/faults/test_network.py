@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 
+import asyncpg
 import pytest
 from sqlalchemy import text
 
@@ -13,6 +14,7 @@ from app.core.config import Settings
 from app.core.errors import DatabaseUnavailable
 from app.warehouse import engine, lines, pool, readers
 from app.warehouse.engine import Database
+from app.warehouse.lines import Line
 from tests.faults.postgres import PrivatePostgres
 from tests.faults.proxy import Mode, Proxy
 from tests.faults.service import until
@@ -35,17 +37,30 @@ async def proxy(server: PrivatePostgres) -> AsyncIterator[Proxy]:
 
 @pytest.fixture
 async def database(proxy: Proxy, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Database]:
-    """Through the proxy, as requests use it, with a connection of each kind open, and little patience."""
+    """Through the proxy, with a connection of each kind open, and little patience."""
     monkeypatch.setattr(engine, "PATIENCE_SECONDS", PATIENCE_SECONDS)
     for module in (lines, pool, engine):
         monkeypatch.setattr(module, "CONNECT_SECONDS", CONNECT_SECONDS)
     for module in (pool, readers):
         monkeypatch.setattr(module, "GOODBYE_SECONDS", CONNECT_SECONDS)
-    database = Database(f"postgresql://postgres@127.0.0.1:{proxy.port}/postgres", settings).for_requests()
+    database = through(proxy, settings)
     await read(database)
     await look(database)
     yield database
     await database.close()
+
+
+@pytest.fixture
+async def patient(proxy: Proxy, settings: Settings) -> AsyncIterator[Database]:
+    """The same with the patience that requests have."""
+    database = through(proxy, settings)
+    yield database
+    await database.close()
+
+
+def through(proxy: Proxy, settings: Settings) -> Database:
+    """As requests use it."""
+    return Database(f"postgresql://postgres@127.0.0.1:{proxy.port}/postgres", settings).for_requests()
 
 
 async def read(database: Database) -> None:
@@ -92,13 +107,28 @@ async def test_a_connection_that_was_cut_is_replaced_unnoticed_and_one_that_cann
 
 
 @pytest.mark.parametrize("mode", CUT)
-async def test_a_read_that_is_cut_is_asked_again_once(database: Database, proxy: Proxy, mode: Mode) -> None:
-    reading = asyncio.create_task(database.row("SELECT pg_backend_pid(), pg_sleep(0.2)"))
-    await asyncio.sleep(0.1)
+async def test_a_read_that_is_cut_is_asked_again_once(
+    patient: Database, proxy: Proxy, beside: asyncpg.Connection, mode: Mode
+) -> None:
+    """It waits for a lock when it is cut, and again when it is asked again."""
+    await beside.execute("SELECT pg_advisory_lock(11)")
+    reading = asyncio.create_task(patient.row("SELECT pg_backend_pid(), pg_advisory_xact_lock_shared(11)"))
+    cut = 0
+
+    async def waiting() -> int:
+        """Another process for it than the one that was cut, which goes on waiting and does not know."""
+        wait = "SELECT pid FROM pg_locks WHERE objid = 11 AND NOT granted AND pid <> $1"
+        return reading.done() or await beside.fetchval(wait, cut)
+
+    cut = await until(waiting)
     before = proxy.n_accepted
     proxy.fail(mode)
     proxy.fail(Mode.open)
-    assert (await reading)[0] > 0
+    again = await until(waiting)
+    await beside.execute("SELECT pg_advisory_unlock(11)")
+    row = await reading
+    assert row is not None
+    assert row[0] == again != cut
     assert proxy.n_accepted == before + 1
 
 
@@ -131,19 +161,50 @@ async def test_a_commit_that_nobody_confirms_is_unavailable(database: Database, 
     await look(database)
 
 
-async def test_a_black_hole_is_hung_up_on_and_what_comes_next_fails_sooner(database: Database, proxy: Proxy) -> None:
+async def test_a_black_hole_is_hung_up_on_and_what_comes_next_fails_sooner(
+    database: Database, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sooner, as it tries less: the other connections are given up with one, and no new one is asked for meanwhile."""
+    asked_whether_there: list[Line] = []
+    answers = Line.answers
+
+    async def noted(self: Line) -> bool:
+        asked_whether_there.append(self)
+        return await answers(self)
+
+    monkeypatch.setattr(Line, "answers", noted)
+    monkeypatch.setattr(lines, "_SILENT_SECONDS", 60)  # longer than any machine takes to the end of the test
+    together = asyncio.Barrier(2)
+
+    async def beside_another() -> None:
+        async with database.snapshot():
+            await together.wait()
+
+    await asyncio.gather(read(database), read(database), beside_another(), beside_another())
+    assert {pool: database.connections()[pool, "idle"] for pool in ("readers", "work")} == {"readers": 2, "work": 2}
+    asked_whether_there.clear()
     proxy.fail(Mode.blackhole)
     # A second for the server to say by itself that it took too long.
     assert await seconds_to_fail(read(database)) < PATIENCE_SECONDS + 1 + SLACK_SECONDS
+    assert database.connections()["readers", "idle"] == 0
     # Asked whether it is there, and then for a connection.
     assert await seconds_to_fail(look(database)) < 2 * CONNECT_SECONDS + SLACK_SECONDS
+    assert len(asked_whether_there) == 1
+    n_accepted = proxy.n_accepted
     for work in (read, look, write):
         assert await seconds_to_fail(work(database)) < CONNECT_SECONDS + SLACK_SECONDS
+    assert len(asked_whether_there) == 1
+    assert proxy.n_accepted == n_accepted
+
+
+async def test_after_a_black_hole_it_is_used_again_within_a_second(database: Database, proxy: Proxy) -> None:
+    proxy.fail(Mode.blackhole)
+    await seconds_to_fail(look(database))
     proxy.fail(Mode.open)
 
     async def is_back() -> bool:
         with suppress(DatabaseUnavailable):
-            await read(database)
+            await look(database)
             return True
         return False
 

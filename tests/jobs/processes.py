@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -19,6 +18,7 @@ from app.core.config import Settings
 from app.core.logging import configure_logging
 from app.jobs.worker import Worker
 from app.warehouse.engine import Database
+from tests import waiting
 
 ROOT = Path(__file__).resolve().parents[2]
 LEASE = timedelta(seconds=2)
@@ -44,12 +44,8 @@ def working(url: str, *, grace_seconds: float = 20, log: IO[str] | None = None) 
 
 
 async def until(look: Callable[[], Awaitable[T]]) -> T:
-    """What `look` finds, once it finds something."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (found := await look()):
-        if time.monotonic() > deadline:
-            raise AssertionError("It has not come to pass in time.")
-        await asyncio.sleep(0.02)
+    """What `look` finds, once it finds something, with patience enough for processes."""
+    found: T = await waiting.until(look, seconds=PATIENCE_SECONDS)
     return found
 
 
