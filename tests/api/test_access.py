@@ -197,7 +197,8 @@ async def test_after_the_first_wrong_keys_cost_no_query(
     for number in range(300):
         wrong = f"ci_live_{key_id}_{number:043}" if number % 2 else new_key()[1]
         assert (await ask.nobody.get(PROFILE, headers={"X-API-Key": wrong})).status_code == 401
-    assert len(asked) <= 1 + time.monotonic() - began
+    # One may have been under way when it began.
+    assert len(asked) <= 2 + time.monotonic() - began
     assert all("api_keys" in each for each in asked)
 
 
