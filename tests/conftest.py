@@ -3,11 +3,14 @@
 import asyncio
 import os
 import secrets
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import asyncpg
+import hypothesis
 import pytest
 
 from app.core.config import Environment, Settings
@@ -20,6 +23,10 @@ OTHER_SERVER = os.environ.get("TEST_DATABASE_URL", "postgresql://postgres@127.0.
 #: What runs on it as well: where SQL is written; all, where a server is named.
 ON_BOTH = "tests" if "TEST_DATABASE_URL" in os.environ else "tests/warehouse"
 REAL_DATA_DIR = Path(os.environ.get("REAL_DATA_DIR", "../shared/data"))
+
+# How long an example takes is the machine's affair: on a busy one the first takes longer than any deadline.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 
 def _other_server_version() -> str | None:
@@ -151,6 +158,25 @@ def real_data_dir() -> Path:
     if not REAL_DATA_DIR.is_dir():
         pytest.skip(f"real data is absent: REAL_DATA_DIR is {REAL_DATA_DIR}")
     return REAL_DATA_DIR.resolve()
+
+
+class StoppedClock:
+    """Stands where it was set, until it is set anew."""
+
+    def __init__(self) -> None:
+        self.now = time.time()
+
+
+@pytest.fixture
+def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> StoppedClock:
+    """By which it is counted who asks how often. A window ends with the minute on the wall: where it goes on, one more
+    than a test has counted with is let in when a minute ends in the middle of it.
+    """
+    clock = StoppedClock()
+    for module in ("limits.storage.memory", "limits.strategies"):
+        monkeypatch.setattr(f"{module}.time", SimpleNamespace(time=lambda: clock.now))
+    monkeypatch.setattr("app.limits.time", lambda: clock.now)
+    return clock
 
 
 class own_database:  # noqa: N801  used like a function

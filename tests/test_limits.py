@@ -5,6 +5,12 @@ import pytest
 from app.core.errors import TooManyFailures, TooManyRequests
 from app.core.keys import Caller, Scope
 from app.limits import Limits
+from tests.conftest import StoppedClock
+
+
+@pytest.fixture(autouse=True)
+def by_a_stopped_clock(stopped_clock: StoppedClock) -> None:
+    """All that is counted here is counted within one minute."""
 
 
 def caller(key_id: str, *scopes: Scope) -> Caller:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import structlog
 
 from app.core.config import Settings
 from app.core.logging import configure_logging
@@ -50,10 +51,10 @@ def asking(number: int) -> Ticket:
 
 
 def marked_shop() -> list[Record]:
-    """A hundred and fifty customers who come for half a year, ask, and give something back."""
-    tickets = [asking(number) for number in range(0, 150, 7)]
+    """As many customers as a discovery needs, who come for half a year, ask, and give something back."""
+    tickets = [asking(number) for number in range(0, 110, 7)]
     back = gave_back(f"{MARK}-c001", f"{MARK}-paper", "2024-03-09", f"{MARK}-P1", "1", "2")[1:]
-    return [*map(marked, a_shop(150, orders_each=6)), *tickets, *back]
+    return [*map(marked, a_shop(110, orders_each=6)), *tickets, *back]
 
 
 @pytest.fixture
@@ -105,7 +106,7 @@ async def test_nothing_of_a_shops_records_gets_out_of_what_is_done_with_them(
     await put(database, STORE, marked_shop())
     with log.open("w") as writing, working(database.url, log=writing):
         async with database.transaction() as connection:
-            await enqueue_discovery(connection, STORE, {"min_k": 2, "max_k": 3})
+            await enqueue_discovery(connection, STORE, {"min_k": 2, "max_k": 2})
         assert (await ended(database))["discover"] == {JobState.done}
         for job in (Job.rescore, Job.predict):
             await asked(database, job)
@@ -145,13 +146,21 @@ async def test_what_keeps_a_worker_from_its_work_is_told_by_kind_and_place(
         tried.set()
         raise ValueError(f"{MARK} is in the way")
 
-    configure_logging(level="INFO", json_logs=False)
     monkeypatch.setattr("app.jobs.worker.open_queue", refuses)
     worker = Worker(database, settings)
-    running = asyncio.create_task(worker.run())
-    await tried.wait()
-    worker.stop()
-    await running
+    before = structlog.get_config()
+    configure_logging(level="INFO", json_logs=False)
+    try:
+        running = asyncio.create_task(worker.run())
+        try:
+            async with asyncio.timeout(30):
+                await tried.wait()
+        finally:
+            worker.stop()
+            async with asyncio.timeout(30):
+                await running
+    finally:
+        structlog.configure(**before)
     said = capsys.readouterr().err
     assert "worker.cannot_work" in said and "ValueError" in said
     assert MARK not in said

@@ -1,9 +1,12 @@
 """The worker, as real processes: killed, stopped, doubled, cut off."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -126,22 +129,11 @@ async def test_a_discovery_whose_worker_is_killed_goes_on_with_another(
     assert await value(database, "SELECT count(*) FROM segmentation_runs") == 2
 
 
-async def test_of_two_workers_one_does_the_job_and_stays_alive_to_the_other_while_it_takes(
-    database: Database, url: str, store_id: str
-) -> None:
+async def test_of_two_workers_one_does_the_job(database: Database, url: str, store_id: str) -> None:
     await put(database, store_id, a_shop(CUSTOMERS))
     run_id, job_id = await discovery_asked_of(database, store_id)
-    beats = set()
-
-    async def done() -> bool:
-        beats.update(
-            await rows(database, "SELECT heartbeat FROM queue WHERE id = :id AND status = 'picked'", id=job_id)
-        )
-        return (await read_job(database, store_id, job_id))["state"] == JobState.done
-
     with working(url), working(url):
-        await until(done)
-    assert len(beats) > 1
+        await until_job_is(database, store_id, job_id, JobState.done)
     assert await times_begun(database, job_id) == 1
     assert await rows(database, "SELECT run_id, status FROM segmentation_runs") == [(run_id, "published")]
 
@@ -155,7 +147,10 @@ async def test_work_that_waits_for_a_lock_goes_on_when_that_is_free_and_is_nobod
             await beside.execute(text("LOCK TABLE orders"))
             run_id, job_id = await discovery_asked_of(database, store_id)
             await until_begun(database, job_id, times=1)
+            beat = await value(database, "SELECT heartbeat FROM queue WHERE id = :id", id=job_id)
             await asyncio.sleep(2 * processes.LEASE.total_seconds())
+            # Its worker stays alive to the other while it takes.
+            assert await value(database, "SELECT heartbeat FROM queue WHERE id = :id", id=job_id) > beat
             assert (await read_job(database, store_id, job_id))["state"] == JobState.running
         await until_job_is(database, store_id, job_id, JobState.done)
     assert await times_begun(database, job_id) == 1
@@ -264,8 +259,13 @@ async def test_an_import_has_those_it_changes_scored_and_a_day_everyone(
     assert kinds == [(first, "discovery", "published"), (await served(database, store_id), "rescoring", "published")]
 
 
+def fires(logs: Sequence[Path]) -> list[str]:
+    """The jobs of the schedules that have fired in these workers."""
+    return re.findall(r"schedule\.fired .*\bjob=(\w+)", "".join(log.read_text() for log in logs))
+
+
 async def test_a_schedule_that_is_due_fires_once_however_many_workers_there_are(
-    database: Database, url: str, store_id: str
+    database: Database, url: str, store_id: str, tmp_path: Path
 ) -> None:
     await put(database, store_id, a_shop(CUSTOMERS - 60))  # too few: the discovery ends at once
     for what, when in (("rescore", "0 2 * * *"), ("discover", "0 3 * * 0"), ("discover", "0 4 * * 0")):
@@ -275,15 +275,24 @@ async def test_a_schedule_that_is_due_fires_once_however_many_workers_there_are(
             what=what,
             when=when,
         )
+    logs = [tmp_path / name for name in ("one", "other")]
 
     schedules = "SELECT count(*) FROM queue_schedules WHERE entrypoint IN ('rescore', 'discover')"
 
     async def fired() -> bool:
         return int(await value(database, f"{schedules} AND last_run IS NOT NULL")) == 2
 
-    with working(url), working(url):
+    async def told() -> bool:
+        return all("worker.ready" in log.read_text() for log in logs) and len(fires(logs)) >= 2
+
+    with ExitStack() as stack:
+        for log in logs:
+            stack.enter_context(working(url, log=stack.enter_context(log.open("w"))))
         await until(fired)
-        await asyncio.sleep(2)
+        await until(told)
+        await asyncio.sleep(2 * processes.LOOK.total_seconds())  # each looks as soon as it is ready
+    # What is asked for twice is in the queue once, so each says for itself what it has fired.
+    assert sorted(fires(logs)) == ["discover", "rescore"]
     assert [job["job"] for job in await jobs_of(database, store_id)] == [
         Job.discover
     ]  # nothing is served that could be rescored
