@@ -18,7 +18,7 @@ from app.pipeline.predict import PredictOptions, predict
 from app.pipeline.sample import SampleShop
 from app.resources import Resources
 from app.warehouse.engine import Database
-from tests.fakes import NOW, SECRET, segmented
+from tests.fakes import NOW, SECRET, segmented, value
 from tests.serving import STARTING_SECONDS, served
 
 STORE, SPARE_STORE = "shop", "spare-shop"
@@ -52,11 +52,16 @@ async def shop(database: Database) -> str:
 
 @pytest.fixture(scope="session")
 async def spare_shop(database: Database) -> str:
-    """Another, half as large, for tests that ask everything that can be asked, also to change or erase something."""
+    """Another, half as large, for tests that ask everything that can be asked, also to change or erase something: what
+    is in it by the next test is not known.
+    """
     return await sample_shop(database, SPARE_STORE, customers=200)
 
 
 async def sample_shop(database: Database, store_id: str, *, customers: int) -> str:
+    """Made once in a database, also where tests of another server come between."""
+    if await value(database, "SELECT count(*) FROM stores WHERE store_id = :s", s=store_id):
+        return store_id
     await ingest(
         database,
         SampleShop(customers=customers),

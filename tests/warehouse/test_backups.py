@@ -156,13 +156,14 @@ async def test_a_backup_is_of_one_moment_whatever_is_imported_meanwhile(
 
 
 async def test_a_database_that_holds_something_is_left_as_it_is(
-    kept: Path, database: Database, store_id: str, tmp_path: Path
+    kept: Path, target: Database, store_id: str, tmp_path: Path
 ) -> None:
-    await put(database, store_id, bought("ada", "o1", "2024-03-01", ("tea", "2", "3.50")))
-    before = await back_up(database, tmp_path / "before.backup")
+    await migrate(target)
+    await put(target, store_id, bought("ada", "o1", "2024-03-01", ("tea", "2", "3.50")))
+    before = await back_up(target, tmp_path / "before.backup")
     with pytest.raises(DatabaseNotEmpty, match=r"not empty \(.*customers.* empty one.*DATA_DIR .*DATABASE_URL"):
-        await restore(database, kept)
-    assert (await back_up(database, tmp_path / "after.backup")).tables == before.tables
+        await restore(target, kept)
+    assert (await back_up(target, tmp_path / "after.backup")).tables == before.tables
 
 
 async def test_somebody_elses_database_is_left_as_it_is(kept: Path, target: Database) -> None:
