@@ -51,7 +51,7 @@ def test_every_command_of_a_page_is_one(command: str) -> None:
 @pytest.mark.parametrize("page", sorted(OPERATIONS.rglob("*.md")), ids=lambda page: page.name)
 def test_every_setting_and_file_that_a_page_names_is_there(page: Path) -> None:
     text = page.read_text()
-    others = {"POSTGRES_PASSWORD", "SIGTERM", "PORT", "HOST", "COPY", "ENV"}
+    others = {"POSTGRES_PASSWORD", "SIGTERM", "SIGHUP", "TMPDIR", "PORT", "HOST", "COPY", "ENV"}
     named = set(re.findall(r"`([A-Z][A-Z_]{3,})(?:=[^`]*)?`", text)) | set(re.findall(r"\b([A-Z_]+)=", text))
     assert named - others <= SETTINGS
     for file in ("scripts/install.sh", "requirements.txt", "docs/operations/kubernetes.yaml"):
